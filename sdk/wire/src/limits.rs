@@ -1,0 +1,43 @@
+//! Every bound of the protocol in one place, each with its reason.
+
+use std::time::Duration;
+
+/// The largest batch on the wire: large enough that batching pays, small enough that a few
+/// hundred in flight fit a broker's memory.
+pub const BATCH_BYTES_MAX: usize = 8 << 20;
+/// What a compressed batch may inflate to: a compression bomb stops here.
+pub const BATCH_INFLATED_MAX: usize = 32 << 20;
+/// Records in a batch: bounds offset deltas and per-record outcomes.
+pub const BATCH_RECORDS_MAX: u32 = 1 << 20;
+/// The header part of a frame: control messages are small.
+pub const FRAME_HEADER_MAX: usize = 1 << 20;
+/// A plugin's component: the largest useful one, a Python interpreter, has 18 MB.
+pub const COMPONENT_BYTES_MAX: usize = 32 << 20;
+/// The payload part of a frame before its kind is known to allow more.
+pub const FRAME_PAYLOAD_MAX: usize = BATCH_BYTES_MAX;
+/// Frames of a peer that has not authenticated.
+pub const HELLO_FRAME_MAX: usize = 16 << 10;
+/// How long a peer may take to authenticate.
+pub const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
+/// Produce requests of one producer that may be unanswered, and whose outcomes are remembered.
+pub const PRODUCER_IN_FLIGHT_MAX: usize = 128;
+/// Partitions of a topic.
+pub const TOPIC_PARTITIONS_MAX: u32 = 100_000;
+/// Topics of a broker.
+pub const TOPICS_MAX: usize = 100_000;
+/// Length of a topic's or namespace's name, in bytes, as in Kafka.
+pub const NAME_BYTES_MAX: usize = 249;
+/// Declared routes of a binding: they travel as a bit set.
+pub const ROUTES_MAX: usize = 64;
+/// Settings of a binding or filter.
+pub const CONFIG_ENTRIES_MAX: usize = 256;
+/// Filters of one subscription.
+pub const FILTERS_MAX: usize = 16;
+/// Streams of one subscription; with more partitions than that, several share a stream.
+pub const SUBSCRIPTION_STREAMS_MAX: usize = 256;
+/// Subscriptions of one connection.
+pub const SUBSCRIPTIONS_MAX: usize = 64;
+/// Producers whose state a broker keeps; the one idle longest is forgotten first.
+pub const PRODUCERS_MAX: usize = 100_000;
+/// Items of one page of a listing.
+pub const PAGE_ITEMS_MAX: usize = 1000;

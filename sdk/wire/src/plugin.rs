@@ -1,0 +1,135 @@
+//! Plugins as the protocol names them: hooks, error policies, what a binding consists of.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// A place where a plugin runs. The numbers are on the wire and on disk and are never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+#[non_exhaustive]
+pub enum Hook {
+    /// On produce, first: changes, splits or rejects records.
+    Transform = 1,
+    /// On produce: the destinations of a record.
+    Route = 2,
+    /// On produce: the ordering key of a record.
+    Key = 3,
+    /// On delivery: keep or drop.
+    Filter = 4,
+    /// On delivery: a changed view of a record.
+    Project = 5,
+    /// On nack or lease expiry: delay, dead-letter or park.
+    RetryPolicy = 6,
+}
+
+/// What happens to a record whose hook failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+#[non_exhaustive]
+pub enum ErrorPolicy {
+    /// On produce the request is refused; on delivery the subscription pauses with the error.
+    Fail = 1,
+    /// The record passes as if the hook were not bound.
+    Skip = 2,
+    /// The record is dropped and counted.
+    Drop = 3,
+    /// The record goes to the dead-letter topic.
+    DeadLetter = 4,
+}
+
+/// A word that names no hook or no policy.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{word:?} is not one of {expected}")]
+pub struct UnknownWord {
+    word: String,
+    expected: &'static str,
+}
+
+impl Hook {
+    /// Every hook, in the order in which they run.
+    pub const ALL: [Self; 6] =
+        [Self::Transform, Self::Route, Self::Key, Self::Filter, Self::Project, Self::RetryPolicy];
+
+    /// The hook of that number.
+    #[must_use]
+    pub fn from_number(number: u64) -> Option<Self> {
+        Self::ALL.into_iter().find(|hook| *hook as u64 == number)
+    }
+
+    /// The word for it, as people type it.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Transform => "transform",
+            Self::Route => "route",
+            Self::Key => "key",
+            Self::Filter => "filter",
+            Self::Project => "project",
+            Self::RetryPolicy => "retry-policy",
+        }
+    }
+
+    /// The policies that make sense at this hook, the default first.
+    #[must_use]
+    pub const fn policies(self) -> &'static [ErrorPolicy] {
+        use ErrorPolicy::{DeadLetter, Drop, Fail, Skip};
+        match self {
+            Self::Transform | Self::Filter | Self::Project => &[Fail, Skip, Drop, DeadLetter],
+            Self::Route | Self::Key => &[Fail, Drop, DeadLetter],
+            Self::RetryPolicy => &[Fail],
+        }
+    }
+}
+
+impl ErrorPolicy {
+    const ALL: [Self; 4] = [Self::Fail, Self::Skip, Self::Drop, Self::DeadLetter];
+
+    /// The policy of that number.
+    #[must_use]
+    pub fn from_number(number: u64) -> Option<Self> {
+        Self::ALL.into_iter().find(|policy| *policy as u64 == number)
+    }
+
+    /// The word for it, as people type it.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Fail => "fail",
+            Self::Skip => "skip",
+            Self::Drop => "drop",
+            Self::DeadLetter => "dead-letter",
+        }
+    }
+}
+
+impl fmt::Display for Hook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+impl fmt::Display for ErrorPolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+impl FromStr for Hook {
+    type Err = UnknownWord;
+
+    fn from_str(word: &str) -> Result<Self, UnknownWord> {
+        let expected = "transform, route, key, filter, project, retry-policy";
+        let found = Self::ALL.into_iter().find(|hook| hook.word() == word);
+        found.ok_or_else(|| UnknownWord { word: word.to_owned(), expected })
+    }
+}
+
+impl FromStr for ErrorPolicy {
+    type Err = UnknownWord;
+
+    fn from_str(word: &str) -> Result<Self, UnknownWord> {
+        let expected = "fail, skip, drop, dead-letter";
+        let found = Self::ALL.into_iter().find(|policy| policy.word() == word);
+        found.ok_or_else(|| UnknownWord { word: word.to_owned(), expected })
+    }
+}
