@@ -3,7 +3,16 @@
 //! No async, no I/O, no clock. `PROTOCOL.md` beside this crate describes every byte.
 
 pub mod batch;
+pub mod error;
+pub mod frame;
 pub mod id;
 pub mod limits;
+pub mod message;
+pub mod name;
+pub mod placement;
 pub mod plugin;
+pub mod produce;
+pub mod request;
+mod scalars;
+pub mod subscribe;
 pub mod varint;

@@ -9,8 +9,8 @@ pub const BATCH_BYTES_MAX: usize = 8 << 20;
 pub const BATCH_INFLATED_MAX: usize = 32 << 20;
 /// Records in a batch: bounds offset deltas and per-record outcomes.
 pub const BATCH_RECORDS_MAX: u32 = 1 << 20;
-/// The header part of a frame: control messages are small.
-pub const FRAME_HEADER_MAX: usize = 1 << 20;
+/// The header part of a frame: room for a topic with the most partitions.
+pub const FRAME_HEADER_MAX: usize = 4 << 20;
 /// A plugin's component: the largest useful one, a Python interpreter, has 18 MB.
 pub const COMPONENT_BYTES_MAX: usize = 32 << 20;
 /// The payload part of a frame before its kind is known to allow more.

@@ -47,8 +47,14 @@ pub struct UnknownWord {
 
 impl Hook {
     /// Every hook, in the order in which they run.
-    pub const ALL: [Self; 6] =
-        [Self::Transform, Self::Route, Self::Key, Self::Filter, Self::Project, Self::RetryPolicy];
+    pub const ALL: [Self; 6] = [
+        Self::Transform,
+        Self::Route,
+        Self::Key,
+        Self::Filter,
+        Self::Project,
+        Self::RetryPolicy,
+    ];
 
     /// The hook of that number.
     #[must_use]
@@ -87,7 +93,9 @@ impl ErrorPolicy {
     /// The policy of that number.
     #[must_use]
     pub fn from_number(number: u64) -> Option<Self> {
-        Self::ALL.into_iter().find(|policy| *policy as u64 == number)
+        Self::ALL
+            .into_iter()
+            .find(|policy| *policy as u64 == number)
     }
 
     /// The word for it, as people type it.
@@ -120,7 +128,10 @@ impl FromStr for Hook {
     fn from_str(word: &str) -> Result<Self, UnknownWord> {
         let expected = "transform, route, key, filter, project, retry-policy";
         let found = Self::ALL.into_iter().find(|hook| hook.word() == word);
-        found.ok_or_else(|| UnknownWord { word: word.to_owned(), expected })
+        found.ok_or_else(|| UnknownWord {
+            word: word.to_owned(),
+            expected,
+        })
     }
 }
 
@@ -130,6 +141,9 @@ impl FromStr for ErrorPolicy {
     fn from_str(word: &str) -> Result<Self, UnknownWord> {
         let expected = "fail, skip, drop, dead-letter";
         let found = Self::ALL.into_iter().find(|policy| policy.word() == word);
-        found.ok_or_else(|| UnknownWord { word: word.to_owned(), expected })
+        found.ok_or_else(|| UnknownWord {
+            word: word.to_owned(),
+            expected,
+        })
     }
 }

@@ -44,7 +44,10 @@ impl<'a> Reader<'a> {
     /// The next `count` bytes.
     #[inline]
     pub fn take(&mut self, count: usize) -> Result<&'a [u8], ReadError> {
-        let (taken, rest) = self.rest.split_at_checked(count).ok_or(ReadError::Truncated)?;
+        let (taken, rest) = self
+            .rest
+            .split_at_checked(count)
+            .ok_or(ReadError::Truncated)?;
         self.rest = rest;
         Ok(taken)
     }
@@ -52,7 +55,10 @@ impl<'a> Reader<'a> {
     /// The next `N` bytes as an array, for fixed-width integers.
     #[inline]
     pub fn array<const N: usize>(&mut self) -> Result<[u8; N], ReadError> {
-        let (taken, rest) = self.rest.split_first_chunk::<N>().ok_or(ReadError::Truncated)?;
+        let (taken, rest) = self
+            .rest
+            .split_first_chunk::<N>()
+            .ok_or(ReadError::Truncated)?;
         self.rest = rest;
         Ok(*taken)
     }

@@ -40,7 +40,13 @@ impl BatchBuilder {
         let mut bytes = Vec::with_capacity(HEADER_LEN + records_bytes);
         bytes.resize(HEADER_LEN, 0);
         let zero = Timestamp::new(0);
-        Self { bytes, count: 0, base: zero, latest: zero, last_delta: 0 }
+        Self {
+            bytes,
+            count: 0,
+            base: zero,
+            latest: zero,
+            last_delta: 0,
+        }
     }
 
     /// Records so far.
@@ -69,7 +75,9 @@ impl BatchBuilder {
             + record
                 .headers
                 .iter()
-                .map(|(name, value)| nullable_len(Some(name.as_bytes())) + nullable_len(Some(value)))
+                .map(|(name, value)| {
+                    nullable_len(Some(name.as_bytes())) + nullable_len(Some(value))
+                })
                 .sum::<usize>();
         self.open_record(timestamp, self.next_delta(), body_len);
         put_nullable(&mut self.bytes, record.key);
@@ -113,7 +121,11 @@ impl BatchBuilder {
     }
 
     const fn next_delta(&self) -> u32 {
-        if self.count == 0 { 0 } else { self.last_delta + 1 }
+        if self.count == 0 {
+            0
+        } else {
+            self.last_delta + 1
+        }
     }
 
     fn open_record(&mut self, timestamp: Timestamp, offset_delta: u32, body_len: usize) {

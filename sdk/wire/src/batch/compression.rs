@@ -45,8 +45,9 @@ pub enum CompressionError {
 pub struct UnknownCompression(String);
 
 /// xerial's stream header: magic, version 1, compatible with version 1.
-const XERIAL: [u8; 16] =
-    [0x82, b'S', b'N', b'A', b'P', b'P', b'Y', 0, 0, 0, 0, 1, 0, 0, 0, 1];
+const XERIAL: [u8; 16] = [
+    0x82, b'S', b'N', b'A', b'P', b'P', b'Y', 0, 0, 0, 0, 1, 0, 0, 0, 1,
+];
 const XERIAL_BLOCK: usize = 32 * 1024;
 const ZSTD_LEVEL: i32 = 3;
 
@@ -76,7 +77,10 @@ impl Compression {
         match inflated {
             Ok(Some(bytes)) => Ok(Cow::Owned(bytes)),
             Ok(None) => Err(CompressionError::TooLarge(max)),
-            Err(source) => Err(CompressionError::Damaged { codec: self, source }),
+            Err(source) => Err(CompressionError::Damaged {
+                codec: self,
+                source,
+            }),
         }
     }
 
@@ -90,7 +94,9 @@ impl Compression {
             Self::Gzip => {
                 let mut encoder =
                     flate2::write::GzEncoder::new(out, flate2::Compression::default());
-                encoder.write_all(section).and_then(|()| encoder.finish().map(|_| ()))
+                encoder
+                    .write_all(section)
+                    .and_then(|()| encoder.finish().map(|_| ()))
             }
             Self::Snappy => deflate_snappy(section, out),
             Self::Lz4 => {
@@ -101,7 +107,10 @@ impl Compression {
             }
             Self::Zstd => zstd::stream::copy_encode(section, out, ZSTD_LEVEL),
         };
-        done.map_err(|source| CompressionError::Damaged { codec: self, source })
+        done.map_err(|source| CompressionError::Damaged {
+            codec: self,
+            source,
+        })
     }
 
     const fn word(self) -> &'static str {
@@ -146,9 +155,13 @@ fn inflate_snappy(section: &[u8], max: usize) -> io::Result<Option<Vec<u8>>> {
         return Ok(fits.then_some(out));
     };
     while !rest.is_empty() {
-        let (length, tail) = rest.split_first_chunk::<4>().ok_or(io::ErrorKind::UnexpectedEof)?;
+        let (length, tail) = rest
+            .split_first_chunk::<4>()
+            .ok_or(io::ErrorKind::UnexpectedEof)?;
         let length = u32::from_be_bytes(*length) as usize;
-        let (block, tail) = tail.split_at_checked(length).ok_or(io::ErrorKind::UnexpectedEof)?;
+        let (block, tail) = tail
+            .split_at_checked(length)
+            .ok_or(io::ErrorKind::UnexpectedEof)?;
         if !inflate_snappy_block(block, max, &mut out)? {
             return Ok(None);
         }

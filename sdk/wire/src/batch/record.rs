@@ -33,7 +33,10 @@ impl<'a> RecordView<'a> {
     pub fn headers(&self) -> Headers<'a> {
         let mut reader = Reader::new(self.headers);
         let count = reader.signed32().unwrap_or(0);
-        Headers { left: u32::try_from(count).unwrap_or(0), reader }
+        Headers {
+            left: u32::try_from(count).unwrap_or(0),
+            reader,
+        }
     }
 
     /// The value of the last header of that name (Kafka's `lastHeader`); null reads as absent.
@@ -63,7 +66,14 @@ impl<'a> RecordView<'a> {
         let key = record.nullable()?;
         let value = record.nullable()?;
         let headers = record.rest();
-        Ok(Self { timestamp_delta, offset_delta, key, value, headers, body })
+        Ok(Self {
+            timestamp_delta,
+            offset_delta,
+            key,
+            value,
+            headers,
+            body,
+        })
     }
 
     /// Whether the headers are well formed and nothing follows them.
@@ -80,7 +90,11 @@ impl<'a> RecordView<'a> {
             }
             reader.nullable()?;
         }
-        if reader.is_empty() { Ok(()) } else { Err(ReadError::Length) }
+        if reader.is_empty() {
+            Ok(())
+        } else {
+            Err(ReadError::Length)
+        }
     }
 }
 
@@ -117,7 +131,10 @@ impl<'a> Records<'a> {
     /// Reads `count` records from an uncompressed section.
     #[must_use]
     pub const fn new(section: &'a [u8], count: u32) -> Self {
-        Self { reader: Reader::new(section), left: count }
+        Self {
+            reader: Reader::new(section),
+            left: count,
+        }
     }
 
     /// Bytes not read yet: empty after the last record of a sound section.

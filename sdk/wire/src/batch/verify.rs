@@ -74,22 +74,33 @@ pub fn verify(batch: &[u8]) -> Result<Verified<'_>, BatchError> {
     }
     let header = BatchHeader::parse(batch)?;
     if header.total_len != batch.len() {
-        return Err(BatchError::Length { stated: header.total_len, actual: batch.len() });
+        return Err(BatchError::Length {
+            stated: header.total_len,
+            actual: batch.len(),
+        });
     }
     let actual = crc32c::crc32c(&batch[CRC_START..]);
     if actual != header.crc {
-        return Err(BatchError::Crc { stated: header.crc, actual });
+        return Err(BatchError::Crc {
+            stated: header.crc,
+            actual,
+        });
     }
     if header.count == 0 || header.count > limits::BATCH_RECORDS_MAX {
         return Err(BatchError::Count(header.count));
     }
-    let records = header.compression.inflate(&batch[HEADER_LEN..], limits::BATCH_INFLATED_MAX)?;
+    let records = header
+        .compression
+        .inflate(&batch[HEADER_LEN..], limits::BATCH_INFLATED_MAX)?;
     check_records(&header, &records)?;
     Ok(Verified { header, records })
 }
 
 fn check_records(header: &BatchHeader, section: &[u8]) -> Result<(), BatchError> {
-    let lie = || BatchError::Records { stated: header.count, last: header.last_offset_delta };
+    let lie = || BatchError::Records {
+        stated: header.count,
+        last: header.last_offset_delta,
+    };
     if header.last_offset_delta != header.count - 1 {
         return Err(lie());
     }
