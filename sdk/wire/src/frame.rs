@@ -234,19 +234,29 @@ impl Prefix {
 
 /// Where an assembler puts a payload: the broker uses page-aligned buffers, clients vectors.
 pub trait PayloadBuffer {
-    /// A buffer of that length.
-    fn with_len(len: usize) -> Self;
-    /// Its bytes.
-    fn as_mut_slice(&mut self) -> &mut [u8];
+    /// An empty buffer with room for that many bytes.
+    fn with_capacity(capacity: usize) -> Self;
+    /// Adds bytes at the end; never more than the capacity in all.
+    fn extend_from_slice(&mut self, bytes: &[u8]);
+    /// How many bytes it holds.
+    fn len(&self) -> usize;
+    /// Whether it holds nothing.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
 }
 
 impl PayloadBuffer for Vec<u8> {
-    fn with_len(len: usize) -> Self {
-        vec![0; len]
+    fn with_capacity(capacity: usize) -> Self {
+        Self::with_capacity(capacity)
     }
 
-    fn as_mut_slice(&mut self) -> &mut [u8] {
-        self
+    fn extend_from_slice(&mut self, bytes: &[u8]) {
+        Self::extend_from_slice(self, bytes);
+    }
+
+    fn len(&self) -> usize {
+        Self::len(self)
     }
 }
 
@@ -281,7 +291,6 @@ struct Body<P> {
     prefix: Prefix,
     header: Vec<u8>,
     payload: P,
-    payload_filled: usize,
 }
 
 impl<P> Default for Assembler<P> {
@@ -313,12 +322,10 @@ impl<P: PayloadBuffer> Assembler<P> {
         if body.header.len() < body.prefix.header_len {
             return Ok(None);
         }
-        let wanted = body.prefix.payload_len - body.payload_filled;
+        let wanted = body.prefix.payload_len - body.payload.len();
         let part = chunk.split_to(wanted.min(chunk.len()));
-        let end = body.payload_filled + part.len();
-        body.payload.as_mut_slice()[body.payload_filled..end].copy_from_slice(&part);
-        body.payload_filled = end;
-        if end < body.prefix.payload_len {
+        body.payload.extend_from_slice(&part);
+        if body.payload.len() < body.prefix.payload_len {
             return Ok(None);
         }
         self.filled = 0;
@@ -345,7 +352,7 @@ impl<P: PayloadBuffer> Assembler<P> {
             return Ok(false);
         }
         let prefix = Prefix::parse(&self.prefix)?;
-        let payload = P::with_len(prefix.payload_len);
+        let payload = P::with_capacity(prefix.payload_len);
         let header = Vec::with_capacity(prefix.header_len.min(HELLO_FRAME_MAX));
         self.body = Some(Body {
             prefix,
