@@ -358,7 +358,6 @@ impl<P: PayloadBuffer> Assembler<P> {
             prefix,
             header,
             payload,
-            payload_filled: 0,
         });
         Ok(true)
     }
