@@ -1,0 +1,93 @@
+//! `cargo xtask`: what a script would do, in Rust.
+//!
+//! `cargo xtask plugins` builds every sample plugin and commits-to-be: components and manifest in
+//! `plugins/prebuilt`. `--out DIR` writes them elsewhere instead. `--check` refuses a manifest that
+//! does not belong to the sources or to the committed files, then builds into
+//! `plugins/target/fresh`; tests take that directory from `WEIR_PREBUILT`.
+
+mod manifest;
+mod toolchain;
+
+use manifest::Manifest;
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::{env, fs};
+use toolchain::Toolchain;
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+/// The packages that are components. Each is a folder beside this one.
+const PLUGINS: [&str; 5] = [
+    "hash-route",
+    "json-filter",
+    "json-key",
+    "json-route",
+    "tag-filter",
+];
+
+const USAGE: &str = "usage: cargo xtask plugins [--check | --out DIR]";
+
+#[expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "this is a command line tool"
+)]
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    match run(&arguments) {
+        Ok(report) => {
+            println!("{report}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &[String]) -> Result<String> {
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .ok_or("xtask lies in plugins/")?;
+    let prebuilt = root.join("prebuilt");
+    match *words {
+        ["plugins"] => build(root, &prebuilt),
+        ["plugins", "--out", directory] => build(root, &PathBuf::from(directory)),
+        ["plugins", "--check"] => {
+            Manifest::read(&prebuilt)?.verify(root, &prebuilt)?;
+            build(root, &root.join("target/fresh"))
+        }
+        _ => Err(USAGE.into()),
+    }
+}
+
+fn build(root: &Path, out: &Path) -> Result<String> {
+    let toolchain = Toolchain::find()?;
+    toolchain.build(root, &PLUGINS)?;
+    fs::create_dir_all(out)?;
+    let mut components = Vec::new();
+    for plugin in PLUGINS {
+        let module = toolchain::output(root, plugin);
+        let core = fs::read(&module).map_err(|error| format!("{}: {error}", module.display()))?;
+        let component = componentise(&core).map_err(|error| format!("{plugin}: {error:#}"))?;
+        fs::write(out.join(format!("{plugin}.wasm")), &component)?;
+        components.push((plugin, component));
+    }
+    let manifest = Manifest::of(root, &toolchain.version()?, &components)?;
+    manifest.write(out)?;
+    let sizes: usize = components.iter().map(|(_, bytes)| bytes.len()).sum();
+    Ok(format!(
+        "{} components, {sizes} bytes, in {}",
+        components.len(),
+        out.display()
+    ))
+}
+
+/// What `wasm-tools component new` does.
+fn componentise(core: &[u8]) -> Result<Vec<u8>> {
+    let mut encoder = wit_component::ComponentEncoder::default();
+    Ok(encoder.validate(true).module(core)?.encode()?)
+}
