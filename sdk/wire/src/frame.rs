@@ -12,7 +12,10 @@
 
 use bytes::{Buf, Bytes};
 
-use crate::limits::{COMPONENT_BYTES_MAX, FRAME_HEADER_MAX, FRAME_PAYLOAD_MAX, HELLO_FRAME_MAX};
+use crate::limits::{
+    COMPONENT_BYTES_MAX, FRAME_HEADER_MAX, FRAME_PAYLOAD_MAX, HELLO_FRAME_MAX, RECORDS_HEADER_MAX,
+    RECORDS_PAYLOAD_MAX,
+};
 use crate::message::{Message, MessageError};
 
 /// Bytes before the header.
@@ -140,8 +143,7 @@ impl Kind {
         match self {
             Self::PushPlugin => COMPONENT_BYTES_MAX,
             Self::Produce => FRAME_PAYLOAD_MAX,
-            // A batch that was stored, or inflated and filtered.
-            Self::Records => crate::limits::BATCH_INFLATED_MAX + super::batch::HEADER_LEN,
+            Self::Records => RECORDS_PAYLOAD_MAX,
             _ => 0,
         }
     }
@@ -149,6 +151,7 @@ impl Kind {
     const fn header_max(self) -> usize {
         match self {
             Self::Hello => HELLO_FRAME_MAX,
+            Self::Produced | Self::Records => RECORDS_HEADER_MAX,
             _ => FRAME_HEADER_MAX,
         }
     }
@@ -182,6 +185,9 @@ pub enum FrameError {
         /// The limit.
         max: usize,
     },
+    /// A kind that has no place here: before the hello, or in the wrong direction.
+    #[error("a frame of kind {0} has no place here; see the protocol's order of frames")]
+    Unexpected(u8),
 }
 
 /// What the prefix of a frame says.
@@ -281,6 +287,7 @@ impl<P> Frame<P> {
 /// Puts frames together from whatever pieces arrive; holds at most one frame.
 #[derive(Debug)]
 pub struct Assembler<P> {
+    expected: &'static [Kind],
     prefix: [u8; PREFIX_LEN],
     filled: usize,
     body: Option<Body<P>>,
@@ -295,7 +302,16 @@ struct Body<P> {
 
 impl<P> Default for Assembler<P> {
     fn default() -> Self {
+        Self::expecting(Kind::ALL)
+    }
+}
+
+impl<P> Assembler<P> {
+    /// An assembler that refuses every other kind at its prefix, before it has made room for it.
+    #[must_use]
+    pub const fn expecting(kinds: &'static [Kind]) -> Self {
         Self {
+            expected: kinds,
             prefix: [0; PREFIX_LEN],
             filled: 0,
             body: None,
@@ -352,6 +368,9 @@ impl<P: PayloadBuffer> Assembler<P> {
             return Ok(false);
         }
         let prefix = Prefix::parse(&self.prefix)?;
+        if !self.expected.contains(&prefix.kind) {
+            return Err(FrameError::Unexpected(prefix.kind as u8));
+        }
         let payload = P::with_capacity(prefix.payload_len);
         let header = Vec::with_capacity(prefix.header_len.min(HELLO_FRAME_MAX));
         self.body = Some(Body {

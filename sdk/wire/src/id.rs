@@ -24,10 +24,11 @@ macro_rules! number {
                 self.0
             }
 
-            /// The number after this one.
+            /// The number after this one; the largest has none and stays, since numbers come
+            /// from outside too.
             #[must_use]
             pub const fn next(self) -> Self {
-                Self(self.0 + 1)
+                Self(self.0.saturating_add(1))
             }
         }
 
@@ -100,10 +101,10 @@ impl Offset {
     /// The first offset of a partition.
     pub const ZERO: Self = Self(0);
 
-    /// The offset `count` records further on.
+    /// The offset `count` records further on, at most the largest.
     #[must_use]
     pub const fn advance(self, count: u32) -> Self {
-        Self(self.0 + count as u64)
+        Self(self.0.saturating_add(count as u64))
     }
 
     /// How many offsets lie between `earlier` and this one; 0 if it is not earlier.

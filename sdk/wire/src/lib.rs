@@ -5,6 +5,8 @@
 pub mod batch;
 pub mod error;
 pub mod frame;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod id;
 pub mod limits;
 pub mod message;

@@ -11,6 +11,15 @@ pub const BATCH_INFLATED_MAX: usize = 32 << 20;
 pub const BATCH_RECORDS_MAX: u32 = 1 << 20;
 /// The header part of a frame: room for a topic with the most partitions.
 pub const FRAME_HEADER_MAX: usize = 4 << 20;
+/// The header part of `Produced` and `Records`: room for what is said of each record of the
+/// largest batch (8 bytes of ordering key, or a run of its own in the outcome).
+pub const RECORDS_HEADER_MAX: usize = 16 << 20;
+/// The payload of `Records`: a batch inflated and filtered; re-encoding may lengthen the
+/// timestamp deltas of what is kept.
+pub const RECORDS_PAYLOAD_MAX: usize = BATCH_INFLATED_MAX + (16 << 20);
+/// Values of one repeated field: bounds what a small message may unfold to in memory, and leaves
+/// room for the partitions of two of the largest topics.
+pub const REPEATED_MAX: usize = 1 << 18;
 /// A plugin's component: the largest useful one, a Python interpreter, has 18 MB.
 pub const COMPONENT_BYTES_MAX: usize = 32 << 20;
 /// The payload part of a frame before its kind is known to allow more.

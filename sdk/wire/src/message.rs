@@ -7,6 +7,7 @@
 
 use bytes::Bytes;
 
+use crate::limits::REPEATED_MAX;
 use crate::varint::{ReadError, Reader, put_unsigned};
 
 /// Why a message could not be read.
@@ -30,6 +31,9 @@ pub enum MessageError {
     /// A field that must be there is not.
     #[error("field {0} is missing")]
     Missing(&'static str),
+    /// A repeated field has more values than the limits allow.
+    #[error("field {0} has more than {REPEATED_MAX} values; ask for less at a time")]
+    TooMany(&'static str),
 }
 
 /// A field's value as it stands in the bytes.
@@ -43,6 +47,8 @@ pub enum Raw<'a> {
 
 /// A type that can be one field.
 pub trait Scalar: Sized {
+    /// Whether it is a varint (a number, `bool`, an enum): then repeated values may come packed.
+    const VARINT: bool = false;
     /// Appends tag and value; numbers that are zero and texts that are empty are left out.
     fn put(&self, number: u32, out: &mut Vec<u8>);
     /// Reads the value.
@@ -128,8 +134,16 @@ impl<T: Scalar> Slot for Vec<T> {
     }
 
     fn merge(partial: &mut Self, raw: Raw<'_>, field: &'static str) -> Result<(), MessageError> {
-        partial.push(T::read(raw, field)?);
-        Ok(())
+        if T::VARINT
+            && let Raw::Delimited(packed) = raw
+        {
+            let mut reader = Reader::new(packed);
+            while !reader.is_empty() {
+                push_bounded(partial, Raw::Varint(reader.unsigned()?), field)?;
+            }
+            return Ok(());
+        }
+        push_bounded(partial, raw, field)
     }
 
     fn finish(partial: Self, _field: &'static str) -> Result<Self, MessageError> {
@@ -137,15 +151,33 @@ impl<T: Scalar> Slot for Vec<T> {
     }
 }
 
+fn push_bounded<T: Scalar>(
+    values: &mut Vec<T>,
+    raw: Raw<'_>,
+    field: &'static str,
+) -> Result<(), MessageError> {
+    if values.len() == REPEATED_MAX {
+        return Err(MessageError::TooMany(field));
+    }
+    values.push(T::read(raw, field)?);
+    Ok(())
+}
+
 /// Writes a zero or an empty text explicitly: both are one zero byte behind the tag.
 fn put_empty<T: Scalar>(number: u32, out: &mut Vec<u8>) {
-    let delimited = T::read(Raw::Varint(0), "").is_err();
-    put_unsigned(out, u64::from(number) << 3 | if delimited { 2 } else { 0 });
+    put_unsigned(out, u64::from(number) << 3 | if T::VARINT { 0 } else { 2 });
     out.push(0);
 }
 
+/// A field as declared: number, name, type.
+pub type FieldSpec = (u32, &'static str, &'static str);
+
 /// A message: what a frame's header part holds.
 pub trait Message: Sized {
+    /// Its name in `weir.proto`.
+    const NAME: &'static str;
+    /// Its fields, which a test compares with `weir.proto`.
+    const FIELDS: &'static [FieldSpec];
     /// Appends the fields.
     fn encode(&self, out: &mut Vec<u8>);
     /// Reads the fields.
@@ -175,6 +207,10 @@ macro_rules! message {
         }
 
         impl $crate::message::Message for $name {
+            const NAME: &'static str = stringify!($name);
+            const FIELDS: &'static [$crate::message::FieldSpec] =
+                &[$(($number, stringify!($field), stringify!($type)),)*];
+
             fn encode(&self, out: &mut Vec<u8>) {
                 let _ = &out;
                 $($crate::message::Slot::put(&self.$field, $number, out);)*

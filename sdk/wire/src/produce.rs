@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use crate::frame::{FrameMessage, Kind};
 use crate::id::{BindingId, Offset, PartitionId, ProducerEpoch, ProducerId, Sequence, TopicId};
+use crate::limits::{BATCH_RECORDS_MAX, ROUTES_MAX};
 use crate::message;
 use crate::name::TopicName;
 use crate::request::{Error, frames};
@@ -181,14 +182,19 @@ impl Outcome {
         outcome
     }
 
-    /// The runs.
+    /// The runs; none is empty, and together they count no more records than a batch may hold.
     pub fn runs(&self) -> Result<Vec<(u32, Fate)>, InvalidOutcome> {
         let mut reader = Reader::new(&self.runs);
         let mut runs = Vec::new();
+        let mut total = 0;
         while !reader.is_empty() {
             let count = reader.unsigned().map_err(|_| InvalidOutcome)?;
             let what = reader.unsigned().map_err(|_| InvalidOutcome)?;
             let count = u32::try_from(count).map_err(|_| InvalidOutcome)?;
+            total += u64::from(count);
+            if count == 0 || total > u64::from(BATCH_RECORDS_MAX) {
+                return Err(InvalidOutcome);
+            }
             let index = usize::try_from(what / 2).map_err(|_| InvalidOutcome)?;
             let fate = if what % 2 == 0 {
                 Fate::Set(index)
@@ -247,7 +253,7 @@ impl Outcome {
         while !reader.is_empty() {
             let index = reader.unsigned().map_err(|_| InvalidOutcome)?;
             let index = usize::try_from(index).map_err(|_| InvalidOutcome)?;
-            if index >= self.destinations.len() {
+            if index >= self.destinations.len() || set.len() == ROUTES_MAX {
                 return Err(InvalidOutcome);
             }
             set.push(index);
@@ -261,7 +267,7 @@ impl Outcome {
 pub fn encode_runs(runs: impl IntoIterator<Item = (u32, Fate)>) -> Bytes {
     let mut out = Vec::new();
     let mut open: Option<(u32, Fate)> = None;
-    for (count, fate) in runs {
+    for (count, fate) in runs.into_iter().filter(|(count, _)| *count > 0) {
         match &mut open {
             Some((total, last)) if *last == fate => *total += count,
             _ => {

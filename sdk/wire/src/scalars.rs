@@ -14,8 +14,9 @@ use crate::plugin::{ErrorPolicy, Hook};
 macro_rules! numbers {
     ($($type:ty, $inner:ty, $wrap:expr, $unwrap:expr;)*) => {$(
         impl Scalar for $type {
+            const VARINT: bool = true;
+
             fn put(&self, number: u32, out: &mut Vec<u8>) {
-                #[expect(clippy::redundant_closure_call, reason = "the macro names the conversion")]
                 let value: $inner = ($unwrap)(*self);
                 put_varint(number, u64::from(value), out);
             }
@@ -26,7 +27,6 @@ macro_rules! numbers {
                     field,
                     reason: format!("{value} is too large"),
                 })?;
-                #[expect(clippy::redundant_closure_call, reason = "the macro names the conversion")]
                 Ok(($wrap)(value))
             }
 
@@ -53,6 +53,8 @@ numbers! {
 }
 
 impl Scalar for bool {
+    const VARINT: bool = true;
+
     fn put(&self, number: u32, out: &mut Vec<u8>) {
         put_varint(number, u64::from(*self), out);
     }
@@ -69,6 +71,8 @@ impl Scalar for bool {
 macro_rules! enums {
     ($($type:ty, $read:expr;)*) => {$(
         impl Scalar for $type {
+            const VARINT: bool = true;
+
             fn put(&self, number: u32, out: &mut Vec<u8>) {
                 put_varint(number, *self as u64, out);
             }

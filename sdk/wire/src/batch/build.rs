@@ -5,6 +5,10 @@ use super::header::{CRC_START, HEADER_LEN, LENGTH_PREFIX, MAGIC};
 use crate::id::Timestamp;
 use crate::varint::{put_signed, put_unsigned, signed_len};
 
+/// `batchLength` and the deltas are signed 32-bit numbers.
+const BYTES_MAX: usize = i32::MAX as usize;
+const DELTA_MAX: u32 = i32::MAX as u32;
+
 /// What a record consists of, before it has a place.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NewRecord<'a> {
@@ -97,19 +101,39 @@ impl BatchBuilder {
     }
 
     /// The same at an offset delta of its own, as filtering and compaction leave gaps.
+    ///
+    /// # Panics
+    /// If the delta does not fit the 31 bits it has in the batch; that of a record that was read
+    /// from a batch always does.
     pub fn push_body_at(&mut self, timestamp: Timestamp, offset_delta: u32, body: &[u8]) {
+        assert!(
+            offset_delta <= DELTA_MAX,
+            "offset delta {offset_delta} needs more than 31 bits"
+        );
         self.open_record(timestamp, offset_delta, body.len());
         self.bytes.extend_from_slice(body);
     }
 
     /// Makes the last offset delta larger than that of the last record, when records behind it
     /// were left out.
+    ///
+    /// # Panics
+    /// If the delta does not fit the 31 bits it has in the batch.
     pub fn extend_to(&mut self, last_offset_delta: u32) {
+        assert!(
+            last_offset_delta <= DELTA_MAX,
+            "offset delta {last_offset_delta} needs more than 31 bits"
+        );
         self.last_delta = self.last_delta.max(last_offset_delta);
     }
 
     /// The batch, base offset 0, leader epoch −1, no producer.
+    ///
+    /// Refused if it has more bytes than its length field can say (2 GiB).
     pub fn finish(mut self, compression: Compression) -> Result<Vec<u8>, CompressionError> {
+        if self.bytes.len() > BYTES_MAX {
+            return Err(CompressionError::TooLarge(BYTES_MAX));
+        }
         if compression != Compression::None {
             let mut packed = Vec::with_capacity(self.bytes.len() / 2 + HEADER_LEN);
             packed.resize(HEADER_LEN, 0);

@@ -50,6 +50,8 @@ const XERIAL: [u8; 16] = [
 ];
 const XERIAL_BLOCK: usize = 32 * 1024;
 const ZSTD_LEVEL: i32 = 3;
+/// 32 MiB, what a batch may inflate to; levels up to 20 stay within it.
+const ZSTD_WINDOW_LOG_MAX: u32 = 25;
 
 impl Compression {
     pub(super) const fn from_attributes(bits: i16) -> Option<Self> {
@@ -68,11 +70,11 @@ impl Compression {
         let inflated = match self {
             Self::None if section.len() > max => return Err(CompressionError::TooLarge(max)),
             Self::None => return Ok(Cow::Borrowed(section)),
-            Self::Gzip => read_bounded(flate2::read::GzDecoder::new(section), max),
+            // Members may be concatenated, as Java's reader takes them; garbage behind them fails.
+            Self::Gzip => read_bounded(flate2::bufread::MultiGzDecoder::new(section), max),
             Self::Snappy => inflate_snappy(section, max),
-            Self::Lz4 => read_bounded(lz4_flex::frame::FrameDecoder::new(section), max),
-            Self::Zstd => zstd::stream::read::Decoder::with_buffer(section)
-                .and_then(|decoder| read_bounded(decoder, max)),
+            Self::Lz4 => inflate_lz4(section, max),
+            Self::Zstd => inflate_zstd(section, max),
         };
         match inflated {
             Ok(Some(bytes)) => Ok(Cow::Owned(bytes)),
@@ -144,8 +146,26 @@ impl FromStr for Compression {
 /// Everything `source` yields, or `None` if that is more than `max` bytes.
 fn read_bounded(source: impl Read, max: usize) -> io::Result<Option<Vec<u8>>> {
     let mut out = Vec::new();
-    source.take(max as u64 + 1).read_to_end(&mut out)?;
+    let bound = (max as u64).saturating_add(1);
+    source.take(bound).read_to_end(&mut out)?;
     Ok((out.len() <= max).then_some(out))
+}
+
+/// One frame; the decoder itself would ignore whatever follows it.
+fn inflate_lz4(mut section: &[u8], max: usize) -> io::Result<Option<Vec<u8>>> {
+    let inflated = read_bounded(lz4_flex::frame::FrameDecoder::new(&mut section), max)?;
+    if inflated.is_some() && !section.is_empty() {
+        let problem = "bytes follow the end of the frame";
+        return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
+    }
+    Ok(inflated)
+}
+
+fn inflate_zstd(section: &[u8], max: usize) -> io::Result<Option<Vec<u8>>> {
+    let mut decoder = zstd::stream::read::Decoder::with_buffer(section)?;
+    // A frame of a few bytes may ask for a window of 128 MiB.
+    decoder.window_log_max(ZSTD_WINDOW_LOG_MAX)?;
+    read_bounded(decoder, max)
 }
 
 fn inflate_snappy(section: &[u8], max: usize) -> io::Result<Option<Vec<u8>>> {

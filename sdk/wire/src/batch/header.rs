@@ -11,10 +11,9 @@ pub(super) const CRC_START: usize = 21;
 /// `batchLength` counts what follows it: everything but base offset and itself.
 pub(super) const LENGTH_PREFIX: usize = 12;
 pub(super) const MAGIC: u8 = 2;
+/// Of the attributes, only the compression bits are a producer's to set: append time, transaction,
+/// control and delete horizon are the broker's, the rest has no meaning yet.
 const COMPRESSION_MASK: i16 = 0b111;
-const TRANSACTIONAL: i16 = 1 << 4;
-const CONTROL: i16 = 1 << 5;
-const DELETE_HORIZON: i16 = 1 << 6;
 
 /// What the header of a batch says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,7 +90,7 @@ impl BatchHeader {
             .map(|length| length + LENGTH_PREFIX)
             .filter(|&length| length >= HEADER_LEN)
             .ok_or(HeaderError::Length(batch_length))?;
-        if attributes & (TRANSACTIONAL | CONTROL | DELETE_HORIZON) != 0 || attributes < 0 {
+        if attributes & !COMPRESSION_MASK != 0 {
             return Err(HeaderError::Attributes(attributes));
         }
         let kind = attributes & COMPRESSION_MASK;

@@ -24,7 +24,8 @@ impl<'a> RecordView<'a> {
     /// The timestamp, given that of the batch.
     #[must_use]
     pub const fn timestamp(&self, base: Timestamp) -> Timestamp {
-        Timestamp::new(base.value().saturating_add(self.timestamp_delta))
+        // Wrapping, as the builder's subtraction: any two timestamps come back as they were.
+        Timestamp::new(base.value().wrapping_add(self.timestamp_delta))
     }
 
     /// The headers, in their order.
