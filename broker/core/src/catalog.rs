@@ -1,0 +1,188 @@
+//! What exists: topics, plugins, bindings. Changed only by [`Change`]s, in the order of the log.
+
+use std::collections::{BTreeMap, HashMap};
+
+use weir_wire::id::{BindingEpoch, BindingId, PluginVersion, Timestamp, TopicId};
+use weir_wire::name::{PluginName, TopicName};
+use weir_wire::plugin::Hook;
+
+use crate::change::{Bound, Change, PluginPushed, PluginRemoved, TopicCreated, Unbound};
+
+/// Topics, plugins and bindings.
+#[derive(Debug, Default)]
+pub struct Catalog {
+    names: BTreeMap<TopicName, TopicId>,
+    topics: HashMap<TopicId, Topic>,
+    plugins: BTreeMap<PluginName, Vec<PluginPushed>>,
+    last_topic: TopicId,
+    last_binding: BindingId,
+}
+
+/// A topic.
+#[derive(Clone, Debug)]
+pub struct Topic {
+    /// Its id.
+    pub id: TopicId,
+    /// Its name.
+    pub name: TopicName,
+    /// How many partitions.
+    pub partitions: u32,
+    /// When it was made.
+    pub created: Timestamp,
+    /// Counts the changes of its bindings.
+    pub binding_epoch: BindingEpoch,
+    /// Its bindings, at most one per hook.
+    pub bindings: BTreeMap<Hook, Bound>,
+}
+
+impl Topic {
+    /// Whether a plugin chooses where records go.
+    #[must_use]
+    pub fn placement_by_plugin(&self) -> bool {
+        self.bindings.contains_key(&Hook::Route) || self.bindings.contains_key(&Hook::Key)
+    }
+}
+
+impl Catalog {
+    /// The topic of that name.
+    #[must_use]
+    pub fn topic_named(&self, name: &TopicName) -> Option<&Topic> {
+        self.names.get(name).and_then(|id| self.topics.get(id))
+    }
+
+    /// The topic of that id.
+    #[must_use]
+    pub fn topic(&self, id: TopicId) -> Option<&Topic> {
+        self.topics.get(&id)
+    }
+
+    /// All topics, in order of names.
+    pub fn topics(&self) -> impl Iterator<Item = &Topic> {
+        self.names.values().filter_map(|id| self.topics.get(id))
+    }
+
+    /// How many topics there are.
+    #[must_use]
+    pub fn topic_count(&self) -> usize {
+        self.topics.len()
+    }
+
+    /// A plugin's versions, the latest last.
+    #[must_use]
+    pub fn plugin(&self, name: &PluginName) -> Option<&[PluginPushed]> {
+        self.plugins.get(name).map(Vec::as_slice)
+    }
+
+    /// All plugins, in order of names.
+    pub fn plugins(&self) -> impl Iterator<Item = (&PluginName, &[PluginPushed])> {
+        self.plugins
+            .iter()
+            .map(|(name, versions)| (name, versions.as_slice()))
+    }
+
+    /// All bindings, in order of their topics' names.
+    pub fn bindings(&self) -> impl Iterator<Item = (&Topic, &Bound)> {
+        self.topics()
+            .flat_map(|topic| topic.bindings.values().map(move |bound| (topic, bound)))
+    }
+
+    /// The binding of that id.
+    #[must_use]
+    pub fn binding(&self, id: BindingId) -> Option<(&Topic, &Bound)> {
+        self.bindings().find(|(_, bound)| bound.id == id)
+    }
+
+    /// Whether any plugin still has that version.
+    #[must_use]
+    pub fn has_version(&self, version: PluginVersion) -> bool {
+        self.plugins
+            .values()
+            .flatten()
+            .any(|pushed| pushed.version == version)
+    }
+
+    /// The id that the next topic will have.
+    #[must_use]
+    pub const fn next_topic_id(&self) -> TopicId {
+        self.last_topic.next()
+    }
+
+    /// The id that the next binding will have.
+    #[must_use]
+    pub const fn next_binding_id(&self) -> BindingId {
+        self.last_binding.next()
+    }
+
+    /// Applies a change; what it refers to and is not there is ignored, since changes were
+    /// checked before they were logged.
+    pub(crate) fn apply(&mut self, change: &Change) {
+        if let Some(created) = &change.topic_created {
+            self.create_topic(created);
+        }
+        if let Some(deleted) = &change.topic_deleted
+            && let Some(topic) = self.topics.remove(&deleted.id)
+        {
+            self.names.remove(&topic.name);
+        }
+        if let Some(pushed) = &change.plugin_pushed {
+            self.push_plugin(pushed);
+        }
+        if let Some(removed) = &change.plugin_removed {
+            self.remove_plugin(removed);
+        }
+        if let Some(bound) = &change.bound {
+            self.bind(bound);
+        }
+        if let Some(unbound) = &change.unbound {
+            self.unbind(unbound);
+        }
+    }
+
+    fn create_topic(&mut self, created: &TopicCreated) {
+        self.last_topic = self.last_topic.max(created.id);
+        self.names.insert(created.name.clone(), created.id);
+        let topic = Topic {
+            id: created.id,
+            name: created.name.clone(),
+            partitions: created.partitions,
+            created: created.time,
+            binding_epoch: BindingEpoch::default(),
+            bindings: BTreeMap::new(),
+        };
+        self.topics.insert(created.id, topic);
+    }
+
+    fn push_plugin(&mut self, pushed: &PluginPushed) {
+        let versions = self.plugins.entry(pushed.name.clone()).or_default();
+        // Pushing an old version again makes it the latest.
+        versions.retain(|known| known.version != pushed.version);
+        versions.push(pushed.clone());
+    }
+
+    fn remove_plugin(&mut self, removed: &PluginRemoved) {
+        if let Some(versions) = self.plugins.get_mut(&removed.name) {
+            versions.retain(|known| known.version != removed.version);
+            if versions.is_empty() {
+                self.plugins.remove(&removed.name);
+            }
+        }
+    }
+
+    fn bind(&mut self, bound: &Bound) {
+        self.last_binding = self.last_binding.max(bound.id);
+        if let Some(topic) = self.topics.get_mut(&bound.topic) {
+            topic.binding_epoch = bound.epoch;
+            topic.bindings.insert(bound.hook, bound.clone());
+        }
+    }
+
+    fn unbind(&mut self, unbound: &Unbound) {
+        for topic in self.topics.values_mut() {
+            let before = topic.bindings.len();
+            topic.bindings.retain(|_, bound| bound.id != unbound.id);
+            if topic.bindings.len() != before {
+                topic.binding_epoch = unbound.epoch;
+            }
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! Changes of the catalog as they stand in the log: one message, one field per kind of change.
+
+use weir_wire::id::{
+    BindingEpoch, BindingId, PartitionId, PluginVersion, ProducerEpoch, ProducerId, Timestamp,
+    TopicId,
+};
+use weir_wire::message;
+use weir_wire::name::{PluginName, TopicName};
+use weir_wire::plugin::{ErrorPolicy, Hook};
+use weir_wire::request::Setting;
+
+message! {
+    /// A change of the catalog; exactly one field is set.
+    pub struct Change {
+        /// A topic was made.
+        1 => topic_created: Option<TopicCreated>,
+        /// A topic was removed.
+        2 => topic_deleted: Option<TopicDeleted>,
+        /// A version of a plugin was pushed.
+        3 => plugin_pushed: Option<PluginPushed>,
+        /// A version of a plugin was removed.
+        4 => plugin_removed: Option<PluginRemoved>,
+        /// A plugin was bound to a hook; the topic's binding there before is replaced.
+        5 => bound: Option<Bound>,
+        /// A binding was ended.
+        6 => unbound: Option<Unbound>,
+        /// A producer session was opened.
+        7 => producer_opened: Option<ProducerOpened>,
+    }
+
+    /// A topic was made.
+    pub struct TopicCreated {
+        /// Its id.
+        1 => id: TopicId,
+        /// Its name.
+        2 => name: TopicName,
+        /// How many partitions.
+        3 => partitions: u32,
+        /// When.
+        4 => time: Timestamp,
+    }
+
+    /// A topic was removed.
+    pub struct TopicDeleted {
+        /// The topic.
+        1 => id: TopicId,
+    }
+
+    /// A version of a plugin was pushed.
+    pub struct PluginPushed {
+        /// The plugin.
+        1 => name: PluginName,
+        /// Its version.
+        2 => version: PluginVersion,
+        /// Bytes of the component.
+        3 => bytes: u64,
+        /// The hooks it exports.
+        4 => hooks: Vec<Hook>,
+        /// When.
+        5 => time: Timestamp,
+    }
+
+    /// A version of a plugin was removed.
+    pub struct PluginRemoved {
+        /// The plugin.
+        1 => name: PluginName,
+        /// Its version.
+        2 => version: PluginVersion,
+    }
+
+    /// A plugin was bound to a hook.
+    pub struct Bound {
+        /// The binding's id.
+        1 => id: BindingId,
+        /// The topic's binding epoch from here on.
+        2 => epoch: BindingEpoch,
+        /// The topic.
+        3 => topic: TopicId,
+        /// The hook.
+        4 => hook: Hook,
+        /// The plugin.
+        5 => plugin: PluginName,
+        /// Its version.
+        6 => version: PluginVersion,
+        /// Its settings.
+        7 => config: Vec<Setting>,
+        /// Where each declared value leads.
+        8 => routes: Vec<RouteTarget>,
+        /// What happens to a record whose hook failed.
+        9 => on_error: ErrorPolicy,
+    }
+
+    /// Where a declared value leads.
+    pub struct RouteTarget {
+        /// The value.
+        1 => value: String,
+        /// The topic.
+        2 => topic: TopicId,
+        /// The partition, if it is fixed.
+        3 => partition: Option<PartitionId>,
+    }
+
+    /// A binding was ended.
+    pub struct Unbound {
+        /// The binding.
+        1 => id: BindingId,
+        /// The topic's binding epoch from here on.
+        2 => epoch: BindingEpoch,
+    }
+
+    /// A producer session was opened.
+    pub struct ProducerOpened {
+        /// The producer.
+        1 => id: ProducerId,
+        /// Its epoch.
+        2 => epoch: ProducerEpoch,
+        /// The topic it addresses.
+        3 => topic: TopicId,
+    }
+}
+
+impl Change {
+    /// No change; a start for struct update syntax.
+    pub(crate) const NONE: Self = Self {
+        topic_created: None,
+        topic_deleted: None,
+        plugin_pushed: None,
+        plugin_removed: None,
+        bound: None,
+        unbound: None,
+        producer_opened: None,
+    };
+}
