@@ -1,1 +1,7 @@
-//! Placeholder until the crate's first commit.
+//! The Weir broker.
+
+pub mod auth;
+pub mod config;
+pub mod data_dir;
+pub mod metrics;
+pub mod tls;

@@ -1,0 +1,304 @@
+//! What a broker can be told: one TOML file whose every field has a default. The command line
+//! overrides it field by field (see the verb `serve`). Wire types do not appear here.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+mod quantity;
+
+pub use quantity::ByteSize;
+
+/// The port that clients try when an address names none.
+pub const DEFAULT_PORT: u16 = 7650;
+/// The smallest WAL file: the largest request must fit one.
+const WAL_FILE_MIN: ByteSize = ByteSize::mib(16);
+/// Room for the largest batch, a reply and what its hooks make of it.
+const CONNECTION_BUFFER_MIN: ByteSize = ByteSize::mib(16);
+/// A component with an allocator and a stack needs that much to start at all.
+const PLUGIN_MEMORY_MIN: ByteSize = ByteSize::mib(1);
+
+/// The configuration of a broker.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Where everything is kept.
+    pub data_dir: PathBuf,
+    /// The UDP address to listen on; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// The TCP address of `/metrics`, `/healthz` and `/readyz`; none without.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<SocketAddr>,
+    /// Whether everybody may do everything; on a loopback address only.
+    pub no_auth: bool,
+    /// Certificates.
+    pub tls: TlsConfig,
+    /// The log on disk.
+    pub log: LogSection,
+    /// What the broker refuses to hold more of.
+    pub limits: LimitsSection,
+    /// The plugin host.
+    pub plugins: PluginSection,
+}
+
+/// Certificates: given ones, or (without `cert`) those that the broker makes for itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TlsConfig {
+    /// The certificate chain (PEM), the broker's own first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cert: Option<PathBuf>,
+    /// Its private key (PEM).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<PathBuf>,
+    /// The authorities (PEM) whose client certificates are as good as a token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_ca: Option<PathBuf>,
+    /// More host names and addresses for the certificate that the broker makes.
+    pub names: Vec<String>,
+}
+
+/// The log on disk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogSection {
+    /// The size of a file of the write-ahead log.
+    pub wal_file_bytes: ByteSize,
+    /// How much of the newest records is kept in memory for subscribers.
+    pub cache_bytes: ByteSize,
+}
+
+/// What the broker refuses to hold more of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LimitsSection {
+    /// Connections at one time.
+    pub connections: u32,
+    /// Streams that one connection may have open.
+    pub streams_per_connection: u32,
+    /// Bytes of requests under way, of all connections.
+    pub broker_buffer_bytes: ByteSize,
+    /// Bytes of requests under way, of one connection.
+    pub connection_buffer_bytes: ByteSize,
+    /// A request older than this is refused as `overloaded`.
+    #[serde(with = "quantity::span")]
+    pub request_deadline: Duration,
+}
+
+/// The plugin host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PluginSection {
+    /// CPU time of one call.
+    #[serde(with = "quantity::span")]
+    pub cpu_time: Duration,
+    /// Memory of one instance.
+    pub memory_bytes: ByteSize,
+    /// Threads that run plugins.
+    pub threads: usize,
+    /// The program that compiles components; `weir` itself without.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compiler: Option<PathBuf>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data_dir: PathBuf::from("./weir-data"),
+            listen: SocketAddr::from(([127, 0, 0, 1], DEFAULT_PORT)),
+            metrics: None,
+            no_auth: false,
+            tls: TlsConfig::default(),
+            log: LogSection::default(),
+            limits: LimitsSection::default(),
+            plugins: PluginSection::default(),
+        }
+    }
+}
+
+impl Default for LogSection {
+    fn default() -> Self {
+        Self {
+            wal_file_bytes: ByteSize::mib(64),
+            cache_bytes: ByteSize::mib(64),
+        }
+    }
+}
+
+impl Default for LimitsSection {
+    fn default() -> Self {
+        Self {
+            connections: 1024,
+            streams_per_connection: 512,
+            broker_buffer_bytes: ByteSize::mib(256),
+            connection_buffer_bytes: ByteSize::mib(64),
+            request_deadline: Duration::from_secs(10),
+        }
+    }
+}
+
+impl Default for PluginSection {
+    fn default() -> Self {
+        Self {
+            cpu_time: Duration::from_millis(100),
+            memory_bytes: ByteSize::mib(64),
+            threads: 4,
+            compiler: None,
+        }
+    }
+}
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// No TOML, an unknown field, or a value of the wrong kind.
+    #[error("{reason} (weir serve --print-config shows every field)")]
+    Syntax {
+        /// What and where, in one line.
+        reason: String,
+    },
+    /// A field whose value cannot be.
+    #[error("{field} = {value} cannot be: {reason}")]
+    Value {
+        /// Which field.
+        field: &'static str,
+        /// What it is set to.
+        value: String,
+        /// Why not, and what could be.
+        reason: String,
+    },
+    /// Two fields that need each other.
+    #[error("tls.cert and tls.key go together: set both (--tls-cert, --tls-key), or neither")]
+    HalfCertificate,
+    /// Names for a certificate that the broker does not make.
+    #[error(
+        "tls.names (--name) are for the certificate that the broker makes itself; a certificate \
+         of your own (tls.cert) has its own names: leave one of the two out"
+    )]
+    NamesOfOwnCertificate,
+    /// Everybody may do everything, from everywhere.
+    #[error(
+        "no_auth on {listen} would let every machine that reaches it upload code: listen on \
+         127.0.0.1 or [::1], or leave authentication on"
+    )]
+    OpenToTheWorld {
+        /// Where the broker was to listen.
+        listen: SocketAddr,
+    },
+}
+
+impl Config {
+    /// Reads a TOML file's text and checks it.
+    pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
+        let config: Self = toml::from_str(text).map_err(|error| ConfigError::Syntax {
+            reason: one_line(text, &error),
+        })?;
+        config.validate()?;
+        Ok(config)
+    }
+
+    /// The whole configuration as TOML that [`Config::from_toml`] reads back.
+    #[must_use]
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).expect("paths aside all is text, and paths came from text")
+    }
+
+    /// Checks what the types alone do not.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        if self.no_auth && !self.listen.ip().is_loopback() {
+            return Err(ConfigError::OpenToTheWorld {
+                listen: self.listen,
+            });
+        }
+        if self.tls.cert.is_some() != self.tls.key.is_some() {
+            return Err(ConfigError::HalfCertificate);
+        }
+        if self.tls.cert.is_some() && !self.tls.names.is_empty() {
+            return Err(ConfigError::NamesOfOwnCertificate);
+        }
+        if self.data_dir.as_os_str().is_empty() {
+            return Err(invalid("data_dir", "\"\"", "name a directory"));
+        }
+        self.validate_limits()?;
+        self.validate_plugins()
+    }
+
+    fn validate_limits(&self) -> Result<(), ConfigError> {
+        let limits = &self.limits;
+        at_least("log.wal_file_bytes", self.log.wal_file_bytes, WAL_FILE_MIN)?;
+        at_least(
+            "limits.connection_buffer_bytes",
+            limits.connection_buffer_bytes,
+            CONNECTION_BUFFER_MIN,
+        )?;
+        at_least(
+            "limits.broker_buffer_bytes",
+            limits.broker_buffer_bytes,
+            limits.connection_buffer_bytes,
+        )?;
+        if limits.connections == 0 {
+            return Err(invalid("limits.connections", "0", "nobody could connect"));
+        }
+        if limits.streams_per_connection < 8 {
+            return Err(invalid(
+                "limits.streams_per_connection",
+                limits.streams_per_connection,
+                "a client needs at least 8",
+            ));
+        }
+        positive("limits.request_deadline", limits.request_deadline)
+    }
+
+    fn validate_plugins(&self) -> Result<(), ConfigError> {
+        let plugins = &self.plugins;
+        at_least(
+            "plugins.memory_bytes",
+            plugins.memory_bytes,
+            PLUGIN_MEMORY_MIN,
+        )?;
+        if !(1..=256).contains(&plugins.threads) {
+            return Err(invalid("plugins.threads", plugins.threads, "take 1 to 256"));
+        }
+        positive("plugins.cpu_time", plugins.cpu_time)
+    }
+}
+
+fn invalid(field: &'static str, value: impl ToString, reason: impl Into<String>) -> ConfigError {
+    ConfigError::Value {
+        field,
+        value: value.to_string(),
+        reason: reason.into(),
+    }
+}
+
+fn at_least(field: &'static str, size: ByteSize, least: ByteSize) -> Result<(), ConfigError> {
+    if size < least {
+        return Err(invalid(field, size, format!("at least {least} is needed")));
+    }
+    Ok(())
+}
+
+fn positive(field: &'static str, time: Duration) -> Result<(), ConfigError> {
+    if time.is_zero() {
+        return Err(invalid(field, "0s", "nothing could be done in no time"));
+    }
+    Ok(())
+}
+
+/// A parser's message fills a screen with the text it stands in; a line says as much.
+fn one_line(text: &str, error: &toml::de::Error) -> String {
+    let message = error.message().replace('\n', "; ");
+    match error.span() {
+        Some(span) => {
+            let before = text.get(..span.start).unwrap_or(text);
+            format!("line {}: {message}", before.matches('\n').count() + 1)
+        }
+        None => message,
+    }
+}
+
+#[cfg(test)]
+mod tests;

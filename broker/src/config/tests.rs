@@ -1,0 +1,126 @@
+//! Configurations that are read, refused and printed.
+
+use expect_test::{Expect, expect};
+
+use super::{ByteSize, Config, ConfigError};
+
+fn refused(text: &str, message: Expect) {
+    let error = Config::from_toml(text).expect_err("this configuration is to be refused");
+    message.assert_eq(&error.to_string());
+}
+
+#[test]
+fn an_empty_file_is_the_default() {
+    assert_eq!(Config::from_toml("").unwrap(), Config::default());
+}
+
+#[test]
+fn the_default_is_printed_whole() {
+    expect![[r#"
+        data_dir = "./weir-data"
+        listen = "127.0.0.1:7650"
+        no_auth = false
+
+        [tls]
+        names = []
+
+        [log]
+        wal_file_bytes = "64MiB"
+        cache_bytes = "64MiB"
+
+        [limits]
+        connections = 1024
+        streams_per_connection = 512
+        broker_buffer_bytes = "256MiB"
+        connection_buffer_bytes = "64MiB"
+        request_deadline = "10s"
+
+        [plugins]
+        cpu_time = "100ms"
+        memory_bytes = "64MiB"
+        threads = 4
+    "#]]
+    .assert_eq(&Config::default().to_toml());
+}
+
+#[test]
+fn what_is_printed_reads_back() {
+    let text = r#"
+        data_dir = "/var/lib/weir"
+        listen = "0.0.0.0:0"
+        metrics = "127.0.0.1:9100"
+        [tls]
+        names = ["broker.example", "192.0.2.7"]
+        client_ca = "/etc/weir/clients.pem"
+        [log]
+        wal_file_bytes = 33554433
+        cache_bytes = "1.5GiB"
+        [limits]
+        request_deadline = "1m 30s 5ms"
+        [plugins]
+        compiler = "/usr/bin/weir"
+    "#;
+    let config = Config::from_toml(text).unwrap();
+    assert_eq!(config.log.cache_bytes, ByteSize::mib(1536));
+    assert_eq!(config.log.wal_file_bytes.as_u64(), 33_554_433);
+    assert_eq!(config.limits.request_deadline.as_millis(), 90_005);
+    assert_eq!(Config::from_toml(&config.to_toml()).unwrap(), config);
+}
+
+#[test]
+fn mistakes_are_named() {
+    refused("listen = 7650", expect![""]);
+    refused("lisen = \"127.0.0.1:7650\"", expect![""]);
+    refused("\n[limits]\nconections = 5", expect![""]);
+    refused("[log]\ncache_bytes = \"64 apples\"", expect![""]);
+    refused("[log]\ncache_bytes = -1", expect![""]);
+    refused("[plugins]\ncpu_time = \"soon\"", expect![""]);
+    refused("listen = ", expect![""]);
+}
+
+#[test]
+fn what_cannot_be_is_refused() {
+    refused("[limits]\nconnections = 0", expect![""]);
+    refused("[limits]\nbroker_buffer_bytes = \"1MiB\"", expect![""]);
+    refused("[plugins]\nthreads = 0", expect![""]);
+    refused("[plugins]\ncpu_time = \"0s\"", expect![""]);
+    refused("[log]\nwal_file_bytes = \"4KiB\"", expect![""]);
+    refused("data_dir = \"\"", expect![""]);
+    refused("[tls]\nkey = \"key.pem\"", expect![""]);
+    refused(
+        "[tls]\ncert = \"c.pem\"\nkey = \"k.pem\"\nnames = [\"a\"]",
+        expect![""],
+    );
+}
+
+#[test]
+fn no_auth_is_for_loopback_only() {
+    for listen in ["127.0.0.1:7650", "127.8.8.8:1", "[::1]:7650"] {
+        Config::from_toml(&format!("no_auth = true\nlisten = \"{listen}\"")).unwrap();
+    }
+    for listen in ["0.0.0.0:7650", "[::]:7650", "192.0.2.7:7650"] {
+        let error = Config::from_toml(&format!("no_auth = true\nlisten = \"{listen}\""));
+        assert!(
+            matches!(error, Err(ConfigError::OpenToTheWorld { .. })),
+            "{listen}"
+        );
+    }
+}
+
+#[test]
+fn sizes_print_exactly() {
+    for bytes in [
+        0,
+        1,
+        1023,
+        1024,
+        1 << 20,
+        (1 << 20) + 1,
+        3 << 30,
+        u64::MAX,
+        10_000_000,
+    ] {
+        let size = ByteSize::bytes(bytes);
+        assert_eq!(size.to_string().parse(), Ok(size));
+    }
+}

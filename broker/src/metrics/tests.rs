@@ -1,0 +1,207 @@
+//! What a scraper sees, over a real socket on loopback.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+use weir_wire::error::ErrorCode;
+use weir_wire::frame::Kind;
+use weir_wire::id::{BindingEpoch, BindingId, Offset, PartitionId, PluginVersion};
+use weir_wire::message::Message;
+use weir_wire::plugin::{ErrorPolicy, Hook};
+use weir_wire::request::{BindingCounters, BindingInfo, BrokerStatus};
+
+use super::{HighWaterMark, Metrics, MetricsServer, Readiness, Sample, State};
+use crate::config::ByteSize;
+
+async fn fetch(address: SocketAddr, path: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nhost: weir\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
+    let body = answer.split_once("\r\n\r\n").unwrap().1.to_owned();
+    (status, body)
+}
+
+struct Endpoint {
+    address: SocketAddr,
+    metrics: Arc<Metrics>,
+    readiness: Readiness,
+    shutdown: CancellationToken,
+    task: tokio::task::JoinHandle<()>,
+}
+
+async fn endpoint() -> Endpoint {
+    let metrics = Metrics::new();
+    let readiness = Readiness::starting();
+    let address = SocketAddr::from(([127, 0, 0, 1], 0));
+    let server = MetricsServer::bind(address, Arc::clone(&metrics), readiness.watch()).await;
+    let server = server.unwrap();
+    let shutdown = CancellationToken::new();
+    Endpoint {
+        address: server.address(),
+        metrics,
+        readiness,
+        task: tokio::spawn(server.run(shutdown.clone())),
+        shutdown,
+    }
+}
+
+#[tokio::test]
+async fn health_and_readiness_follow_the_state() {
+    let endpoint = endpoint().await;
+    let mut seen = Vec::new();
+    for state in [
+        State::Starting,
+        State::Ready,
+        State::Draining,
+        State::Failed("the log failed".to_owned()),
+        // There is no way back from there.
+        State::Ready,
+    ] {
+        endpoint.readiness.set(state);
+        let (health, _) = fetch(endpoint.address, "/healthz").await;
+        let (ready, reason) = fetch(endpoint.address, "/readyz").await;
+        seen.push((health, ready, reason));
+    }
+    let expected = [
+        (200, 503, "starting\n"),
+        (200, 200, "ready\n"),
+        (200, 503, "shutting down\n"),
+        (503, 503, "the log failed\n"),
+        (503, 503, "the log failed\n"),
+    ];
+    let expected = expected.map(|(health, ready, reason)| (health, ready, reason.to_owned()));
+    assert_eq!(seen, expected);
+    assert_eq!(fetch(endpoint.address, "/").await.0, 404);
+}
+
+#[tokio::test]
+async fn counters_are_served() {
+    let endpoint = endpoint().await;
+    let metrics = &endpoint.metrics;
+    metrics.records_in.inc_by(5);
+    metrics.request(Kind::CreateTopic, Ok(()));
+    metrics.request(Kind::CreateTopic, Err(ErrorCode::TopicExists));
+    metrics.request(Kind::CreateTopic, Err(ErrorCode::TopicExists));
+    Metrics::observe(&metrics.fsync_seconds, Duration::from_micros(60));
+    metrics.connections.inc();
+
+    let (status, text) = fetch(endpoint.address, "/metrics").await;
+    assert_eq!(status, 200);
+    for line in [
+        "# HELP weir_records_in Records stored.",
+        "weir_records_in_total 5",
+        "weir_requests_total{kind=\"create-topic\",result=\"ok\"} 1",
+        "weir_requests_total{kind=\"create-topic\",result=\"topic-exists\"} 2",
+        "weir_fsync_seconds_bucket{le=\"0.00005\"} 0",
+        "weir_fsync_seconds_bucket{le=\"0.0001\"} 1",
+        "weir_connections 1",
+        "weir_auth_failures_total 0",
+        "# EOF",
+    ] {
+        assert!(
+            text.lines().any(|found| found == line),
+            "no line {line:?} in\n{text}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_scrape_takes_a_sample() {
+    let endpoint = endpoint().await;
+    endpoint.metrics.sample_with(Box::new(|| Sample {
+        status: BrokerStatus {
+            version: "1.2.3".to_owned(),
+            topics: 2,
+            bindings: vec![binding()],
+            ..BrokerStatus::decode(&[]).unwrap()
+        },
+        buffered: ByteSize::bytes(77),
+        high_water_marks: (0..2000).map(mark).collect(),
+    }));
+    let (_, text) = fetch(endpoint.address, "/metrics").await;
+    for line in [
+        "weir_topics 2",
+        "weir_buffered_bytes 77",
+        "weir_broker_info{version=\"1.2.3\"} 1",
+        "weir_high_water_mark{topic=\"orders\",partition=\"999\"} 5",
+    ] {
+        assert!(
+            text.lines().any(|found| found == line),
+            "no line {line:?} in\n{text}"
+        );
+    }
+    assert!(
+        !text.contains("partition=\"1000\""),
+        "the number of series is bounded"
+    );
+    assert!(text.contains("weir_binding_cpu_seconds_total{binding=\"9\",topic=\"orders\""));
+    assert!(
+        text.contains("} 1.5\n"),
+        "nanoseconds become seconds:\n{text}"
+    );
+}
+
+fn binding() -> BindingInfo {
+    BindingInfo {
+        id: BindingId::new(9),
+        epoch: BindingEpoch::new(1),
+        topic: "orders".parse().unwrap(),
+        hook: Hook::Key,
+        plugin: "json-key".parse().unwrap(),
+        version: PluginVersion::new([0xab; 32]),
+        config: Vec::new(),
+        routes: Vec::new(),
+        on_error: ErrorPolicy::Fail,
+        counters: BindingCounters {
+            cpu_ns: 1_500_000_000,
+            ..BindingCounters::decode(&[]).unwrap()
+        },
+    }
+}
+
+fn mark(partition: u32) -> HighWaterMark {
+    HighWaterMark {
+        topic: "orders".parse().unwrap(),
+        partition: PartitionId::new(partition),
+        offset: Offset::new(5),
+    }
+}
+
+#[tokio::test]
+async fn more_connections_than_it_holds_do_not_lock_it() {
+    let endpoint = endpoint().await;
+    let mut idle = Vec::new();
+    for _ in 0..63 {
+        idle.push(TcpStream::connect(endpoint.address).await.unwrap());
+    }
+    assert_eq!(fetch(endpoint.address, "/healthz").await.0, 200);
+    drop(idle);
+}
+
+#[tokio::test]
+async fn an_address_in_use_is_named() {
+    let endpoint = endpoint().await;
+    let readies = endpoint.readiness.watch();
+    let error = MetricsServer::bind(endpoint.address, Metrics::new(), readies)
+        .await
+        .unwrap_err();
+    assert!(
+        error.to_string().contains(&endpoint.address.to_string()),
+        "{error}"
+    );
+    assert!(error.to_string().contains("--metrics"), "{error}");
+}
+
+#[tokio::test]
+async fn it_ends_when_told() {
+    let endpoint = endpoint().await;
+    endpoint.shutdown.cancel();
+    endpoint.task.await.unwrap();
+}
