@@ -33,6 +33,8 @@ pub struct Config {
     pub metrics: Option<SocketAddr>,
     /// Whether everybody may do everything; on a loopback address only.
     pub no_auth: bool,
+    /// Which log lines are written: a level, or levels per module, as in `info,weir_log=debug`.
+    pub log_lines: String,
     /// Certificates.
     pub tls: TlsConfig,
     /// The log on disk.
@@ -110,6 +112,7 @@ impl Default for Config {
             listen: SocketAddr::from(([127, 0, 0, 1], DEFAULT_PORT)),
             metrics: None,
             no_auth: false,
+            log_lines: "info".to_owned(),
             tls: TlsConfig::default(),
             log: LogSection::default(),
             limits: LimitsSection::default(),

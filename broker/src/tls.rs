@@ -19,7 +19,11 @@ use crate::data_dir::DataDir;
 mod authority;
 mod names;
 mod pem;
+mod renewal;
 mod swap;
+
+pub use names::host_name;
+pub use renewal::Renewal;
 
 use names::Names;
 use pem::{Chain, Facts};

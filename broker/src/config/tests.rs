@@ -20,6 +20,7 @@ fn the_default_is_printed_whole() {
         data_dir = "./weir-data"
         listen = "127.0.0.1:7650"
         no_auth = false
+        log_lines = "info"
 
         [tls]
         names = []
@@ -69,27 +70,85 @@ fn what_is_printed_reads_back() {
 
 #[test]
 fn mistakes_are_named() {
-    refused("listen = 7650", expect!["line 1: invalid type: integer `7650`, expected socket address (weir serve --print-config shows every field)"]);
-    refused("lisen = \"127.0.0.1:7650\"", expect!["line 1: unknown field `lisen`, expected one of `data_dir`, `listen`, `metrics`, `no_auth`, `tls`, `log`, `limits`, `plugins` (weir serve --print-config shows every field)"]);
-    refused("\n[limits]\nconections = 5", expect!["line 3: unknown field `conections`, expected one of `connections`, `streams_per_connection`, `broker_buffer_bytes`, `connection_buffer_bytes`, `request_deadline` (weir serve --print-config shows every field)"]);
-    refused("[log]\ncache_bytes = \"64 apples\"", expect![[r#"line 2: "64 apples" is no size; write for example 64MiB, 1.5GiB or 65536 (weir serve --print-config shows every field)"#]]);
-    refused("[log]\ncache_bytes = -1", expect![[r#"line 2: a size is text such as "64MiB" or a number of bytes (weir serve --print-config shows every field)"#]]);
-    refused("[plugins]\ncpu_time = \"soon\"", expect![[r#"line 2: "soon" is no time; write for example 100ms, 10s or 7d (weir serve --print-config shows every field)"#]]);
-    refused("listen = ", expect!["line 1: string values must be quoted, expected literal string (weir serve --print-config shows every field)"]);
+    refused(
+        "listen = 7650",
+        expect![
+            "line 1: invalid type: integer `7650`, expected socket address (weir serve --print-config shows every field)"
+        ],
+    );
+    refused(
+        "lisen = \"127.0.0.1:7650\"",
+        expect![
+            "line 1: unknown field `lisen`, expected one of `data_dir`, `listen`, `metrics`, `no_auth`, `log_lines`, `tls`, `log`, `limits`, `plugins` (weir serve --print-config shows every field)"
+        ],
+    );
+    refused(
+        "\n[limits]\nconections = 5",
+        expect![
+            "line 3: unknown field `conections`, expected one of `connections`, `streams_per_connection`, `broker_buffer_bytes`, `connection_buffer_bytes`, `request_deadline` (weir serve --print-config shows every field)"
+        ],
+    );
+    refused(
+        "[log]\ncache_bytes = \"64 apples\"",
+        expect![[
+            r#"line 2: "64 apples" is no size; write for example 64MiB, 1.5GiB or 65536 (weir serve --print-config shows every field)"#
+        ]],
+    );
+    refused(
+        "[log]\ncache_bytes = -1",
+        expect![[
+            r#"line 2: a size is text such as "64MiB" or a number of bytes (weir serve --print-config shows every field)"#
+        ]],
+    );
+    refused(
+        "[plugins]\ncpu_time = \"soon\"",
+        expect![[
+            r#"line 2: "soon" is no time; write for example 100ms, 10s or 7d (weir serve --print-config shows every field)"#
+        ]],
+    );
+    refused(
+        "listen = ",
+        expect![
+            "line 1: string values must be quoted, expected literal string (weir serve --print-config shows every field)"
+        ],
+    );
 }
 
 #[test]
 fn what_cannot_be_is_refused() {
-    refused("[limits]\nconnections = 0", expect!["limits.connections = 0 cannot be: nobody could connect"]);
-    refused("[limits]\nbroker_buffer_bytes = \"1MiB\"", expect!["limits.broker_buffer_bytes = 1MiB cannot be: at least 64MiB is needed"]);
-    refused("[plugins]\nthreads = 0", expect!["plugins.threads = 0 cannot be: take 1 to 256"]);
-    refused("[plugins]\ncpu_time = \"0s\"", expect!["plugins.cpu_time = 0s cannot be: nothing could be done in no time"]);
-    refused("[log]\nwal_file_bytes = \"4KiB\"", expect!["log.wal_file_bytes = 4KiB cannot be: at least 16MiB is needed"]);
-    refused("data_dir = \"\"", expect![[r#"data_dir = "" cannot be: name a directory"#]]);
-    refused("[tls]\nkey = \"key.pem\"", expect!["tls.cert and tls.key go together: set both (--tls-cert, --tls-key), or neither"]);
+    refused(
+        "[limits]\nconnections = 0",
+        expect!["limits.connections = 0 cannot be: nobody could connect"],
+    );
+    refused(
+        "[limits]\nbroker_buffer_bytes = \"1MiB\"",
+        expect!["limits.broker_buffer_bytes = 1MiB cannot be: at least 64MiB is needed"],
+    );
+    refused(
+        "[plugins]\nthreads = 0",
+        expect!["plugins.threads = 0 cannot be: take 1 to 256"],
+    );
+    refused(
+        "[plugins]\ncpu_time = \"0s\"",
+        expect!["plugins.cpu_time = 0s cannot be: nothing could be done in no time"],
+    );
+    refused(
+        "[log]\nwal_file_bytes = \"4KiB\"",
+        expect!["log.wal_file_bytes = 4KiB cannot be: at least 16MiB is needed"],
+    );
+    refused(
+        "data_dir = \"\"",
+        expect![[r#"data_dir = "" cannot be: name a directory"#]],
+    );
+    refused(
+        "[tls]\nkey = \"key.pem\"",
+        expect!["tls.cert and tls.key go together: set both (--tls-cert, --tls-key), or neither"],
+    );
     refused(
         "[tls]\ncert = \"c.pem\"\nkey = \"k.pem\"\nnames = [\"a\"]",
-        expect!["tls.names (--name) are for the certificate that the broker makes itself; a certificate of your own (tls.cert) has its own names: leave one of the two out"],
+        expect![
+            "tls.names (--name) are for the certificate that the broker makes itself; a certificate of your own (tls.cert) has its own names: leave one of the two out"
+        ],
     );
 }
 

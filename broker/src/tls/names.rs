@@ -41,7 +41,8 @@ impl Names {
 }
 
 /// The name of this machine.
-pub(super) fn host_name() -> Option<String> {
+#[must_use]
+pub fn host_name() -> Option<String> {
     let system = rustix::system::uname();
     let name = system.nodename().to_str().ok()?;
     (!name.is_empty()).then(|| name.to_owned())

@@ -11,11 +11,13 @@ use rustls::{
     CertificateError, CipherSuite, ClientConfig, ClientConnection, Error, ProtocolVersion,
     RootCertStore, ServerConnection,
 };
+use tokio_util::sync::CancellationToken;
 use weir_log::{RealVfs, Vfs};
 
-use super::{ALPN, Identity, TlsError, prepare};
+use super::{ALPN, Identity, Renewal, TlsError, prepare};
 use crate::config::Config;
 use crate::data_dir::DataDir;
+use crate::metrics::Metrics;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -202,6 +204,47 @@ fn a_running_broker_renews_in_time() {
     );
     // What is served is what lies on the disk.
     assert_eq!(place.prepare(later).unwrap().expires(), identity.expires());
+}
+
+#[tokio::test]
+async fn the_renewing_task_renews_and_shows_when_the_certificate_ends() {
+    let place = Place::new();
+    let identity = place.prepare(now() - 310 * DAY).unwrap();
+    let metrics = Metrics::new();
+    let shutdown = CancellationToken::new();
+    let renewal = |vfs: Arc<dyn Vfs>| {
+        Renewal::new(
+            identity.clone(),
+            vfs,
+            Arc::clone(&metrics),
+            shutdown.clone(),
+        )
+    };
+    let days_left = || {
+        let shown = u64::try_from(metrics.certificate_expiry_seconds.get()).unwrap();
+        (SystemTime::UNIX_EPOCH + Duration::from_secs(shown))
+            .duration_since(now())
+            .unwrap()
+    };
+
+    // A disk that has lost the authority: nothing is renewed, and what there was goes on.
+    let ca = place.vfs.read(&place.files().ca_key()).unwrap();
+    place
+        .vfs
+        .write_atomic(&place.files().ca_key(), b"lost")
+        .unwrap();
+    renewal(Arc::new(RealVfs::new())).look().await;
+    assert!(days_left() < 60 * DAY);
+
+    place
+        .vfs
+        .write_atomic(&place.files().ca_key(), &ca)
+        .unwrap();
+    renewal(Arc::new(RealVfs::new())).look().await;
+    assert!(days_left() > 364 * DAY);
+
+    shutdown.cancel();
+    renewal(Arc::new(RealVfs::new())).run().await;
 }
 
 #[test]
