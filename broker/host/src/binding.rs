@@ -1,0 +1,149 @@
+//! A plugin bound to a hook with a configuration: its instances, its health, its counters.
+
+mod bound;
+mod health;
+mod instances;
+mod stats;
+
+pub use bound::{BindError, Bound};
+pub use stats::BindingStats;
+
+pub(crate) use bound::bind;
+
+use crate::Limits;
+use crate::columns::Chunk;
+use crate::contract::Projection;
+use crate::host::Shared;
+use crate::instance::Instance;
+use crate::logs::Logs;
+use crate::plugin::Plugin;
+use crate::run::CallError;
+use crate::scheduler::Queue;
+use health::Health;
+use instances::Instances;
+use stats::Counters;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+use weir_wire::plugin::Hook;
+
+/// What all clones of a [`Bound`] and the threads that run its calls share.
+#[derive(Debug)]
+pub(crate) struct Binding {
+    host: Arc<Shared>,
+    plugin: Plugin,
+    hook: Hook,
+    config: Vec<(String, String)>,
+    routes: Vec<String>,
+    limits: Limits,
+    /// What `configure` asked for; set before the binding is handed out.
+    projection: OnceLock<Projection>,
+    instances: Instances,
+    scratch: Mutex<Option<Chunk>>,
+    health: Health,
+    counters: Counters,
+    logs: Arc<Logs>,
+    calls: AtomicU64,
+    /// Where the scheduler keeps this binding's waiting calls.
+    pub(crate) queue: Queue,
+}
+
+impl Binding {
+    pub(crate) fn host(&self) -> &Shared {
+        &self.host
+    }
+
+    pub(crate) fn hook(&self) -> Hook {
+        self.hook
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// The columns to supply.
+    pub(crate) fn projection(&self) -> &Projection {
+        self.projection
+            .get()
+            .expect("bind() hands a binding out after it was configured")
+    }
+
+    /// The number of this call, from 0.
+    pub(crate) fn next_call(&self) -> u64 {
+        self.calls.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Buffers of an earlier call, so that a call allocates nothing.
+    pub(crate) fn take_scratch(&self) -> Chunk {
+        self.scratch
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+            .unwrap_or_default()
+    }
+
+    pub(crate) fn give_scratch(&self, chunk: Chunk) {
+        *self.scratch.lock().unwrap_or_else(PoisonError::into_inner) = Some(chunk);
+    }
+
+    pub(crate) fn check_quarantine(&self, now: Instant) -> Result<(), CallError> {
+        self.health.check(now)
+    }
+
+    pub(crate) fn succeeded(&self, values: &[u64], failed: usize, cpu: Duration) {
+        self.health.recovered();
+        self.counters.call(values, failed, cpu);
+    }
+
+    pub(crate) fn failed(&self, error: &CallError, cpu: Duration, now: Instant) {
+        self.counters.call(&[], 0, cpu);
+        self.counters.error(&error.to_string());
+        if error.quarantines() {
+            tracing::warn!(
+                target: "weir::plugin", version = %self.plugin.version().short(), hook = %self.hook,
+                "binding quarantined: {error}"
+            );
+            self.health.quarantine(error, now);
+        }
+    }
+
+    pub(crate) fn found_impure(&self, why: &str) {
+        if self.counters.impure() {
+            tracing::warn!(
+                target: "weir::plugin", version = %self.plugin.version().short(), hook = %self.hook,
+                "the plugin is impure: {why}"
+            );
+        }
+    }
+
+    pub(crate) fn count_plugin_call(
+        &self,
+        instance: &Instance,
+        failure: Option<&crate::instance::Failure>,
+    ) {
+        self.counters.plugin_call(instance.memory(), failure);
+    }
+
+    /// How many records the next chunk may have.
+    pub(crate) fn chunk_records(&self) -> u32 {
+        self.health.chunk_records()
+    }
+
+    pub(crate) fn chunk_was_too_large(&self, records: u32) {
+        self.health.chunk_was_too_large(records);
+    }
+
+    pub(crate) fn chunk_went_well(&self, cpu: Duration) {
+        self.health.chunk_went_well(cpu, self.limits.cpu);
+    }
+
+    /// Whether its calls take long, so that they must not occupy every thread.
+    pub(crate) fn is_slow(&self) -> bool {
+        self.health.is_slow()
+    }
+
+    /// A call took so long on its thread.
+    pub(crate) fn took(&self, wall: Duration) {
+        self.health.took(wall);
+    }
+}

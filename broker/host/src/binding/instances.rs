@@ -1,0 +1,109 @@
+//! The idle instances of a binding, and making new ones.
+
+use super::Binding;
+use crate::clock;
+use crate::instance::{Budget, Failure, Instance, Setup};
+use crate::run::CallError;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+#[derive(Debug, Default)]
+pub(super) struct Instances {
+    idle: Mutex<Vec<(Instance, Instant)>>,
+}
+
+impl Instances {
+    fn lock(&self) -> MutexGuard<'_, Vec<(Instance, Instant)>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.lock().len()
+    }
+}
+
+impl Binding {
+    /// An idle instance, or a new one.
+    pub(crate) fn instance(&self) -> Result<Instance, CallError> {
+        let idle = self.instances.lock().pop();
+        match idle {
+            Some((instance, _)) => Ok(instance),
+            None => self.new_instance().map_err(|failure| match failure {
+                Failure::Shutdown => CallError::Shutdown,
+                failure => CallError::Instance {
+                    message: failure.to_string(),
+                },
+            }),
+        }
+    }
+
+    /// Takes an instance back, if there is one and it may serve again.
+    pub(crate) fn give_instance(&self, instance: Option<Instance>) {
+        let Some(instance) = instance.filter(Instance::is_reusable) else {
+            return;
+        };
+        let mut idle = self.instances.lock();
+        if idle.len() < self.limits.concurrency {
+            idle.push((instance, clock::now()));
+            drop(idle);
+            self.host.ticker().instances_are_idle();
+        }
+    }
+
+    /// Drops instances that have had nothing to do since before `now - idle`; how many are left.
+    pub(crate) fn sweep(&self, now: Instant, idle: Duration) -> usize {
+        let mut instances = self.instances.lock();
+        let (kept, old): (Vec<_>, Vec<_>) = instances
+            .drain(..)
+            .partition(|(_, since)| now.duration_since(*since) < idle);
+        *instances = kept;
+        let left = instances.len();
+        drop(instances);
+        drop(old);
+        left
+    }
+
+    /// Makes and configures an instance. It must ask for the columns that the first one asked for.
+    pub(super) fn new_instance(&self) -> Result<Instance, Failure> {
+        let mut made = Instance::new(&self.setup());
+        if made.is_err() {
+            // The pool is full: idle instances of any binding make room.
+            self.host.sweep(clock::now(), Duration::ZERO);
+            made = Instance::new(&self.setup());
+        }
+        let (instance, projection) =
+            made.map_err(|error| Failure::Answered(format!("{error:#}")))??;
+        if *self.projection.get_or_init(|| projection.clone()) != projection {
+            let message = "configure asked for other columns than at first".to_owned();
+            return Err(Failure::Answered(message));
+        }
+        Ok(instance)
+    }
+
+    fn setup(&self) -> Setup<'_> {
+        let Self {
+            plugin,
+            hook,
+            config,
+            routes,
+            limits,
+            logs,
+            ..
+        } = self;
+        let budget = Budget {
+            cpu: limits.cpu,
+            wall: limits.wall,
+            memory: limits.memory,
+        };
+        let stopping = self.host.stopping();
+        Setup {
+            plugin,
+            hook: *hook,
+            config,
+            routes,
+            budget,
+            logs,
+            stopping,
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! Counters of a binding.
+
+use crate::instance::Failure;
+use crate::logs::cut;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// What a binding has done so far.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BindingStats {
+    /// Calls of the binding.
+    pub calls: u64,
+    /// Calls into the plugin: several for a large batch or while guilty records are looked for.
+    pub plugin_calls: u64,
+    /// Records judged.
+    pub records_in: u64,
+    /// Records kept by a filter, given a key, or sent to a route.
+    pub records_out: u64,
+    /// Records that failed by themselves.
+    pub records_failed: u64,
+    /// Traps.
+    pub traps: u64,
+    /// Calls stopped at a limit.
+    pub limits: u64,
+    /// Processor time of the plugin.
+    pub cpu: Duration,
+    /// The most linear memory that an instance had, in bytes.
+    pub memory_max: u64,
+    /// Idle instances kept.
+    pub instances: usize,
+    /// Whether a call that was repeated gave another answer.
+    pub impure: bool,
+    /// Why it is quarantined, if it is.
+    pub quarantined: Option<String>,
+    /// The last error, of a record or of a call.
+    pub last_error: Option<String>,
+    /// Log lines left out because there were too many.
+    pub log_lines_suppressed: u64,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    calls: AtomicU64,
+    plugin_calls: AtomicU64,
+    records_in: AtomicU64,
+    records_out: AtomicU64,
+    records_failed: AtomicU64,
+    traps: AtomicU64,
+    limits: AtomicU64,
+    cpu: AtomicU64,
+    memory_max: AtomicU64,
+    impure: AtomicBool,
+    last_error: Mutex<Option<String>>,
+}
+
+impl Counters {
+    /// A call ended, with those values.
+    pub(super) fn call(&self, values: &[u64], failed: usize, cpu: Duration) {
+        let out = values.iter().filter(|value| **value != 0).count();
+        add(&self.calls, 1);
+        add(&self.records_in, values.len() as u64);
+        add(&self.records_out, out as u64);
+        add(&self.records_failed, failed as u64);
+        add(&self.cpu, u64::try_from(cpu.as_nanos()).unwrap_or(u64::MAX));
+    }
+
+    pub(super) fn plugin_call(&self, memory: usize, failure: Option<&Failure>) {
+        add(&self.plugin_calls, 1);
+        self.memory_max.fetch_max(memory as u64, Ordering::Relaxed);
+        let Some(failure) = failure else { return };
+        match failure {
+            Failure::Trapped(_) => add(&self.traps, 1),
+            Failure::Limit(_) => add(&self.limits, 1),
+            Failure::Said(_) | Failure::Answered(_) | Failure::Shutdown => {}
+        }
+        self.error(&failure.to_string());
+    }
+
+    pub(super) fn error(&self, message: &str) {
+        let message = cut(message, 1024).to_owned();
+        *self
+            .last_error
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(message);
+    }
+
+    /// Marks the plugin; whether that is news.
+    pub(super) fn impure(&self) -> bool {
+        !self.impure.swap(true, Ordering::Relaxed)
+    }
+
+    pub(super) fn read(&self) -> BindingStats {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        BindingStats {
+            calls: read(&self.calls),
+            plugin_calls: read(&self.plugin_calls),
+            records_in: read(&self.records_in),
+            records_out: read(&self.records_out),
+            records_failed: read(&self.records_failed),
+            traps: read(&self.traps),
+            limits: read(&self.limits),
+            cpu: Duration::from_nanos(read(&self.cpu)),
+            memory_max: read(&self.memory_max),
+            impure: self.impure.load(Ordering::Relaxed),
+            last_error: self
+                .last_error
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone(),
+            ..BindingStats::default()
+        }
+    }
+}
+
+fn add(counter: &AtomicU64, amount: u64) {
+    counter.fetch_add(amount, Ordering::Relaxed);
+}

@@ -1,0 +1,16 @@
+//! The one file of this crate that reads clocks.
+
+use rustix::time::{ClockId, clock_gettime};
+use std::time::{Duration, Instant};
+
+/// Now, for wall-clock backstops and idle times.
+pub(crate) fn now() -> Instant {
+    Instant::now()
+}
+
+/// The processor time that this thread has used. A plugin that was merely descheduled on a busy
+/// machine has used none.
+pub(crate) fn thread_cpu() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32)
+}

@@ -1,0 +1,190 @@
+//! Compiling components, in a child process: neither fuel nor epochs bound a compiler, but a
+//! process can be limited and killed.
+//!
+//! The conversation: the host writes a job (`job.rs`) and the component, and keeps the pipe open;
+//! the child answers with the precompiled form on stdout, or with a sentence on stderr and a
+//! status. It ends when its stdin does, so it never outlives its host.
+
+mod child;
+mod inspect;
+mod job;
+mod locate;
+mod process;
+
+pub use child::compiler_main;
+
+use crate::artifact::ArtifactHeader;
+use crate::{CompilerCommand, HostConfig};
+use bytes::Bytes;
+use job::Job;
+use sha2::{Digest, Sha256};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Semaphore, oneshot};
+use weir_wire::id::PluginVersion;
+use weir_wire::limits::COMPONENT_BYTES_MAX;
+use weir_wire::plugin::Hook;
+
+/// Compilations at once: each takes a core and up to gigabytes of memory.
+const CONCURRENCY: usize = 1;
+/// Compilations that may wait.
+const WAITING_MAX: usize = 16;
+
+/// A component that keeps the contract, and its precompiled form.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Compiled {
+    /// The SHA-256 of the component.
+    pub version: PluginVersion,
+    /// The hooks that it exports and this host runs.
+    pub hooks: Vec<Hook>,
+    /// The precompiled form, for [`crate::Host::load`].
+    pub artifact: Vec<u8>,
+}
+
+/// Why a component cannot be compiled.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CompileError {
+    /// It is no component, or does not keep the contract.
+    #[error("not a plugin: {message}")]
+    Invalid {
+        /// What is missing or wrong.
+        message: String,
+    },
+    /// It is larger than components may be.
+    #[error("the component has {bytes} bytes, more than {max}; strip it, or build it smaller")]
+    TooLarge {
+        /// Its size.
+        bytes: usize,
+        /// The bound.
+        max: usize,
+    },
+    /// Compiling it takes too much.
+    #[error("compiling the component took more than {limit}; make the component smaller")]
+    Limit {
+        /// What there was too much of.
+        limit: String,
+    },
+    /// There is no program that compiles.
+    #[error(
+        "no compiler: set WEIR_COMPILER to the path of `weir`, put `weir` on PATH, or name one in \
+         the host's configuration"
+    )]
+    NoCompiler,
+    /// The compiler cannot be run, or broke down.
+    #[error("the compiler {program} failed: {message}")]
+    Compiler {
+        /// Which program.
+        program: String,
+        /// How.
+        message: String,
+    },
+    /// Many others are waiting.
+    #[error("{waiting} components are waiting to be compiled; try again later")]
+    Busy {
+        /// How many.
+        waiting: usize,
+    },
+}
+
+/// Runs the compiler.
+#[derive(Debug)]
+pub(crate) struct Compiler {
+    command: Option<CompilerCommand>,
+    cpu: Duration,
+    wall: Duration,
+    memory: u64,
+    waiting: Arc<Semaphore>,
+    running: Arc<Semaphore>,
+}
+
+impl Compiler {
+    pub(crate) fn new(config: &HostConfig) -> Self {
+        Self {
+            command: config.compiler.clone(),
+            cpu: config.compile_cpu,
+            wall: config.compile_wall,
+            memory: config.compile_memory,
+            waiting: Arc::new(Semaphore::new(WAITING_MAX)),
+            running: Arc::new(Semaphore::new(CONCURRENCY)),
+        }
+    }
+
+    pub(crate) async fn compile(&self, component: Bytes) -> Result<Compiled, CompileError> {
+        check_shape(&component)?;
+        let command = match &self.command {
+            Some(command) => command.clone(),
+            None => locate::compiler().ok_or(CompileError::NoCompiler)?,
+        };
+        let Ok(_waiting) = self.waiting.try_acquire() else {
+            return Err(CompileError::Busy {
+                waiting: WAITING_MAX,
+            });
+        };
+        let program = command.program.display().to_string();
+        let broken = |message: &str| CompileError::Compiler {
+            program: program.clone(),
+            message: message.to_owned(),
+        };
+        let running = self.running.clone().acquire_owned().await;
+        let running = running.map_err(|_| broken("the host is shutting down"))?;
+        let version = PluginVersion::new(Sha256::digest(&component).into());
+        let job = Job {
+            cpu: self.cpu,
+            memory: self.memory,
+            length: component.len() as u64,
+        };
+        let (reply, artifact) = oneshot::channel();
+        let wall = self.wall;
+        let thread = std::thread::Builder::new().name("weir-compile".to_owned());
+        let spawned = thread.spawn(move || {
+            let result = process::run(&command, &job, component, wall);
+            // Only now may the next one start, even if nobody waits for this one any more.
+            drop(running);
+            drop(reply.send(result));
+        });
+        spawned.map_err(|error| broken(&error.to_string()))?;
+        let artifact = artifact
+            .await
+            .map_err(|_| broken("its thread panicked"))??;
+        let header = ArtifactHeader::read(&artifact).map_err(|error| broken(&error.to_string()))?;
+        if header.version != version {
+            return Err(broken("it answered with another component"));
+        }
+        Ok(Compiled {
+            version,
+            hooks: header.hooks,
+            artifact,
+        })
+    }
+}
+
+/// What can be told without compiling: size, and whether it is WebAssembly and a component.
+fn check_shape(component: &[u8]) -> Result<(), CompileError> {
+    let invalid = |message: &str| {
+        Err(CompileError::Invalid {
+            message: message.to_owned(),
+        })
+    };
+    let bytes = component.len();
+    if bytes > COMPONENT_BYTES_MAX {
+        return Err(CompileError::TooLarge {
+            bytes,
+            max: COMPONENT_BYTES_MAX,
+        });
+    }
+    if bytes == 0 {
+        return invalid("the file is empty");
+    }
+    if !component.starts_with(b"\0asm") {
+        return invalid("the file is not WebAssembly (it does not start with \\0asm)");
+    }
+    match component.get(4..8) {
+        Some([1, 0, 0, 0]) => invalid(
+            "the file is a core WebAssembly module; make it a component with `wasm-tools component \
+             new` or `cargo xtask plugins`",
+        ),
+        Some([_, _, 1, 0]) => Ok(()),
+        _ => invalid("the file is not a WebAssembly component of a known format"),
+    }
+}

@@ -1,0 +1,196 @@
+//! The host: one engine, its threads, and the bindings made on them.
+
+use crate::binding::{self, Binding};
+use crate::compile::{CompileError, Compiled, Compiler};
+use crate::scheduler::Scheduler;
+use crate::ticker::Ticker;
+use crate::{BindError, Bound, HostConfig, Limits, LoadError, Plugin, engine};
+use bytes::Bytes;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use wasmtime::Engine;
+use weir_wire::id::PluginVersion;
+use weir_wire::plugin::Hook;
+
+/// Why a host cannot be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HostError {
+    /// The engine cannot be set up, for example because addresses cannot be reserved.
+    #[error(
+        "cannot set up the plugin engine: {message}; check limits on address space (ulimit -v)"
+    )]
+    Engine {
+        /// What the engine said.
+        message: String,
+    },
+    /// A thread cannot be started.
+    #[error("cannot start a plugin thread; check the limit on processes (ulimit -u)")]
+    Thread(#[from] std::io::Error),
+}
+
+/// Compiles, loads and binds plugins. Cheap to clone. When the last clone is dropped, running
+/// calls are stopped and every binding answers [`crate::CallError::Shutdown`].
+#[derive(Clone, Debug)]
+pub struct Host {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    shared: Arc<Shared>,
+    scheduler: Arc<Scheduler>,
+    compiler: Compiler,
+    engine_hash: u64,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// What bindings need of their host.
+pub(crate) struct Shared {
+    engine: Engine,
+    ticker: Arc<Ticker>,
+    stopping: Arc<AtomicBool>,
+    bindings: Mutex<Vec<Weak<Binding>>>,
+}
+
+impl Host {
+    /// Sets the engine up and starts its threads.
+    ///
+    /// # Errors
+    /// If the system does not give what that needs.
+    pub fn new(config: HostConfig) -> Result<Self, HostError> {
+        let engine = engine::running().map_err(|error| HostError::Engine {
+            message: format!("{error:#}"),
+        })?;
+        let engine_hash = engine::compatibility(&engine);
+        let ticker = Arc::new(Ticker::default());
+        let shared = Arc::new(Shared {
+            engine,
+            ticker: ticker.clone(),
+            stopping: Arc::default(),
+            bindings: Mutex::default(),
+        });
+        let (scheduler, mut threads) = Scheduler::start(config.threads)?;
+        let (weak, idle) = (Arc::downgrade(&shared), config.idle);
+        let thread = std::thread::Builder::new().name("weir-plugin-time".to_owned());
+        threads.push(thread.spawn(move || ticker.run(&weak, idle))?);
+        let compiler = Compiler::new(&config);
+        let threads = Mutex::new(threads);
+        Ok(Self {
+            inner: Arc::new(Inner {
+                shared,
+                scheduler,
+                compiler,
+                engine_hash,
+                threads,
+            }),
+        })
+    }
+
+    /// Compiles a component in a child process and checks that it keeps the contract.
+    ///
+    /// # Errors
+    /// If it is no component, lacks an export or has a wrong one, imports what no plugin gets,
+    /// takes too long or too much memory to compile; or if there is no compiler.
+    pub async fn compile(&self, component: Bytes) -> Result<Compiled, CompileError> {
+        self.inner.compiler.compile(component).await
+    }
+
+    /// Loads the precompiled form of a component.
+    ///
+    /// # Errors
+    /// [`LoadError::Stale`] after an upgrade: compile again. Else the form is damaged.
+    pub fn load(&self, version: PluginVersion, artifact: &[u8]) -> Result<Plugin, LoadError> {
+        Plugin::load(
+            &self.inner.shared.engine,
+            self.inner.engine_hash,
+            version,
+            artifact,
+        )
+    }
+
+    /// Binds a plugin to a hook: runs its `configure` and keeps the instance for the first call.
+    ///
+    /// # Errors
+    /// If it has no such hook, refuses the configuration, or cannot be started.
+    pub async fn bind(
+        &self,
+        plugin: &Plugin,
+        hook: Hook,
+        config: &[(String, String)],
+        routes: &[String],
+        limits: Limits,
+    ) -> Result<Bound, BindError> {
+        let Inner {
+            shared, scheduler, ..
+        } = &*self.inner;
+        binding::bind(shared, scheduler, plugin, hook, config, routes, limits).await
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.shared.stopping.store(true, Ordering::Relaxed);
+        self.scheduler.stop();
+        // The ticker ends last: it is what interrupts the calls that still run.
+        let mut threads =
+            std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        let ticker = threads.pop();
+        for thread in threads {
+            join(thread);
+        }
+        self.shared.ticker.stop();
+        ticker.into_iter().for_each(join);
+    }
+}
+
+fn join(thread: JoinHandle<()>) {
+    // The last handle may be dropped on one of the threads themselves.
+    if thread.thread().id() != std::thread::current().id() && thread.join().is_err() {
+        tracing::error!("a plugin thread panicked");
+    }
+}
+
+impl Shared {
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    pub(crate) fn ticker(&self) -> &Ticker {
+        &self.ticker
+    }
+
+    pub(crate) fn stopping(&self) -> &Arc<AtomicBool> {
+        &self.stopping
+    }
+
+    /// Remembers the binding, so that its idle instances can be let go.
+    pub(crate) fn register(&self, binding: &Arc<Binding>) {
+        let mut bindings = self.bindings.lock().unwrap_or_else(PoisonError::into_inner);
+        bindings.retain(|binding| binding.strong_count() > 0);
+        bindings.push(Arc::downgrade(binding));
+    }
+
+    /// Drops instances that have been idle for `idle`; how many are left.
+    pub(crate) fn sweep(&self, now: Instant, idle: Duration) -> usize {
+        let bindings: Vec<_> = {
+            let bindings = self.bindings.lock().unwrap_or_else(PoisonError::into_inner);
+            bindings.iter().filter_map(Weak::upgrade).collect()
+        };
+        bindings
+            .iter()
+            .map(|binding| binding.sweep(now, idle))
+            .sum()
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared")
+            .field("stopping", &self.stopping)
+            .finish_non_exhaustive()
+    }
+}

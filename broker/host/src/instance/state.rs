@@ -1,0 +1,136 @@
+//! What belongs to an instance besides its memory: the limits of the current call, how much of
+//! them is used, and where its log lines go.
+
+use crate::clock;
+use crate::logs::{LogLevel, Logs, cut};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+use wasmtime::{ResourceLimiter, UpdateDeadline};
+
+/// Elements of all tables; the pool has room for that many in each.
+const TABLE_ELEMENTS_MAX: usize = 20_000;
+/// Bytes kept of what a plugin logs as an error, to explain a trap.
+const SAID_MAX: usize = 512;
+
+/// Why the host stopped a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Stop {
+    #[error("it used more than its {limit:?} of processor time")]
+    Cpu { limit: Duration },
+    #[error("it took longer than {limit:?}")]
+    Wall { limit: Duration },
+    #[error("it needs more than its {limit} bytes of memory")]
+    Memory { limit: usize },
+    #[error("the broker is shutting down")]
+    Shutdown,
+}
+
+/// What a call may cost.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Budget {
+    pub(crate) cpu: Duration,
+    pub(crate) wall: Duration,
+    pub(crate) memory: usize,
+}
+
+/// The data of a store.
+#[derive(Debug)]
+pub(crate) struct State {
+    budget: Budget,
+    cpu_start: Duration,
+    wall_start: Instant,
+    memory: usize,
+    said: Option<String>,
+    logs: Arc<Logs>,
+    stopping: Arc<AtomicBool>,
+}
+
+impl State {
+    pub(crate) fn new(budget: Budget, logs: Arc<Logs>, stopping: Arc<AtomicBool>) -> Self {
+        Self {
+            budget,
+            cpu_start: clock::thread_cpu(),
+            wall_start: clock::now(),
+            memory: 0,
+            said: None,
+            logs,
+            stopping,
+        }
+    }
+
+    /// A call begins.
+    pub(crate) fn begin(&mut self) {
+        self.cpu_start = clock::thread_cpu();
+        self.wall_start = clock::now();
+        self.said = None;
+    }
+
+    /// Processor time since `begin`.
+    pub(crate) fn cpu_used(&self) -> Duration {
+        clock::thread_cpu().saturating_sub(self.cpu_start)
+    }
+
+    /// Bytes of linear memory.
+    pub(crate) fn memory(&self) -> usize {
+        self.memory
+    }
+
+    /// The last error that was logged in this call: what a panic says.
+    pub(crate) fn take_said(&mut self) -> Option<String> {
+        self.said.take()
+    }
+
+    pub(crate) fn log(&mut self, level: LogLevel, message: &str) {
+        if level == LogLevel::Error {
+            self.said = Some(cut(message, SAID_MAX).to_owned());
+        }
+        self.logs.push(level, message);
+    }
+
+    /// Every few milliseconds of a call: may it go on?
+    pub(crate) fn tick(&self) -> Result<UpdateDeadline, Stop> {
+        if self.stopping.load(Ordering::Relaxed) {
+            return Err(Stop::Shutdown);
+        }
+        if self.cpu_used() > self.budget.cpu {
+            return Err(Stop::Cpu {
+                limit: self.budget.cpu,
+            });
+        }
+        if clock::now().duration_since(self.wall_start) > self.budget.wall {
+            return Err(Stop::Wall {
+                limit: self.budget.wall,
+            });
+        }
+        Ok(UpdateDeadline::Continue(1))
+    }
+}
+
+impl ResourceLimiter for State {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let wanted = self.memory.saturating_add(desired.saturating_sub(current));
+        if wanted > self.budget.memory {
+            return Err(Stop::Memory {
+                limit: self.budget.memory,
+            }
+            .into());
+        }
+        self.memory = wanted;
+        Ok(true)
+    }
+
+    fn table_growing(
+        &mut self,
+        _current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        Ok(desired <= TABLE_ELEMENTS_MAX)
+    }
+}

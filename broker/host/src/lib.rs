@@ -1,0 +1,34 @@
+//! Runs users' WebAssembly plugins: compiles components in a child process, binds them to hooks,
+//! and calls them with batches, within limits of time, memory and output.
+//!
+//! This is the only crate that names wasmtime. What it may be trusted with, and what not, is in
+//! `README.md`. It applies no error policy: it says which records failed, and why.
+
+mod artifact;
+mod binding;
+mod clock;
+mod columns;
+mod compile;
+mod config;
+mod contract;
+mod engine;
+mod host;
+mod input;
+mod instance;
+mod logs;
+mod native;
+mod plugin;
+mod run;
+mod scheduler;
+mod ticker;
+
+pub use artifact::{ArtifactHeader, LoadError};
+pub use binding::{BindError, BindingStats, Bound};
+pub use compile::{CompileError, Compiled, compiler_main};
+pub use config::{CompilerCommand, HostConfig, Limits};
+pub use host::{Host, HostError};
+pub use input::{Input, RecordFailure, RouteSet, Verdicts};
+pub use logs::{LogLevel, LogLine};
+pub use native::tag_matches;
+pub use plugin::Plugin;
+pub use run::CallError;

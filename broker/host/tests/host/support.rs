@@ -1,0 +1,120 @@
+//! A host with the test compiler, the prebuilt components, and batches to call them with.
+
+use bytes::Bytes;
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Mutex, OnceLock};
+use weir_host::{BindError, Bound, CompilerCommand, Host, HostConfig, Input, Limits, Plugin};
+use weir_wire::batch::{BatchBuilder, Compression, HEADER_LEN, NewRecord};
+use weir_wire::id::{Offset, Timestamp};
+use weir_wire::plugin::Hook;
+
+/// Runs a future of the host, which needs no runtime of its own.
+pub fn block<F: Future>(future: F) -> F::Output {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    runtime.block_on(future)
+}
+
+pub fn config() -> HostConfig {
+    let program = PathBuf::from(env!("CARGO_BIN_EXE_weir-compile"));
+    let compiler = Some(CompilerCommand {
+        program,
+        arguments: Vec::new(),
+    });
+    HostConfig {
+        compiler,
+        ..HostConfig::default()
+    }
+}
+
+/// The host that tests share.
+pub fn host() -> &'static Host {
+    static HOST: OnceLock<Host> = OnceLock::new();
+    HOST.get_or_init(|| Host::new(config()).unwrap())
+}
+
+/// The bytes of a sample component: the committed ones, or those that WEIR_PREBUILT names.
+pub fn prebuilt(name: &str) -> Bytes {
+    let committed = concat!(env!("CARGO_MANIFEST_DIR"), "/../../plugins/prebuilt");
+    let folder = std::env::var("WEIR_PREBUILT").unwrap_or_else(|_| committed.to_owned());
+    let file = PathBuf::from(folder).join(format!("{name}.wasm"));
+    Bytes::from(std::fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display())))
+}
+
+/// Compiles and loads a component, once per test run.
+pub fn plugin(name: &str, component: impl FnOnce() -> Bytes) -> Plugin {
+    static LOADED: Mutex<Option<HashMap<String, Plugin>>> = Mutex::new(None);
+    let mut loaded = LOADED
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner());
+    let loaded = loaded.get_or_insert_default();
+    if let Some(plugin) = loaded.get(name) {
+        return plugin.clone();
+    }
+    let compiled = block(host().compile(component())).unwrap_or_else(|e| panic!("{name}: {e}"));
+    let plugin = host().load(compiled.version, &compiled.artifact).unwrap();
+    assert_eq!(plugin.hooks(), compiled.hooks);
+    loaded.insert(name.to_owned(), plugin.clone());
+    plugin
+}
+
+pub fn sample(name: &str) -> Plugin {
+    plugin(name, || prebuilt(name))
+}
+
+pub fn bind(plugin: &Plugin, hook: Hook, config: &[(&str, &str)], routes: &[&str]) -> Bound {
+    try_bind(plugin, hook, config, routes, Limits::default()).unwrap()
+}
+
+pub fn try_bind(
+    plugin: &Plugin,
+    hook: Hook,
+    config: &[(&str, &str)],
+    routes: &[&str],
+    limits: Limits,
+) -> Result<Bound, BindError> {
+    let pair = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+    let config: Vec<_> = config.iter().map(pair).collect();
+    let routes: Vec<_> = routes.iter().map(|name| (*name).to_owned()).collect();
+    block(host().bind(plugin, hook, &config, &routes, limits))
+}
+
+/// Records with only values.
+pub fn values<V: AsRef<[u8]>>(values: &[V]) -> Input {
+    let records = values.iter().map(|value| NewRecord {
+        value: Some(value.as_ref()),
+        ..NewRecord::default()
+    });
+    input(records)
+}
+
+/// Records with only a `tag` header; `None` has none.
+pub fn tagged(tags: &[Option<&str>]) -> Input {
+    let headers: Vec<_> = tags
+        .iter()
+        .map(|tag| tag.map(|tag| [("tag", tag.as_bytes())]))
+        .collect();
+    let records = headers.iter().map(|headers| NewRecord {
+        headers: headers.as_ref().map_or(&[], |headers| &headers[..]),
+        ..NewRecord::default()
+    });
+    input(records)
+}
+
+pub fn input<'a>(records: impl Iterator<Item = NewRecord<'a>>) -> Input {
+    let mut builder = BatchBuilder::default();
+    let mut count = 0;
+    for record in records {
+        builder.push(Timestamp::new(0), &record);
+        count += 1;
+    }
+    let batch = builder.finish(Compression::None).unwrap();
+    Input {
+        base_offset: Offset::ZERO,
+        base_timestamp: Timestamp::new(0),
+        count,
+        records: Bytes::from(batch).slice(HEADER_LEN..),
+    }
+}
