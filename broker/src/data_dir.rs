@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use weir_log::Vfs;
+use weir_log::{DirLock, Vfs};
 
 /// A broker's data directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,12 +11,31 @@ pub struct DataDir {
     root: PathBuf,
 }
 
-/// A directory that could not be made.
+/// Why a directory cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot create {}: {source}; choose another data directory (--data DIR) or make room for this one", path.display())]
-pub struct DataDirError {
-    path: PathBuf,
-    source: io::Error,
+#[non_exhaustive]
+pub enum DataDirError {
+    /// It cannot be made, or not be locked.
+    #[error(
+        "cannot use {}: {source}; choose another data directory (--data DIR) or correct this one",
+        path.display()
+    )]
+    File {
+        /// What it is about.
+        path: PathBuf,
+        /// What happened.
+        source: io::Error,
+    },
+    /// Another broker has it.
+    #[error(
+        "the data directory {} is in use by another broker; stop that one, or choose another \
+         directory (--data DIR)",
+        path.display()
+    )]
+    InUse {
+        /// The directory.
+        path: PathBuf,
+    },
 }
 
 impl DataDir {
@@ -29,18 +48,43 @@ impl DataDir {
     /// Creates what does not exist yet, for its owner only.
     pub fn create(&self, vfs: &dyn Vfs) -> Result<(), DataDirError> {
         for path in [self.root.clone(), self.log(), self.plugins(), self.tls()] {
-            vfs.create_dir_all(&path).map_err(|source| DataDirError {
-                path: path.clone(),
-                source,
-            })?;
+            vfs.create_dir_all(&path)
+                .map_err(|source| DataDirError::File { path, source })?;
         }
         Ok(())
+    }
+
+    /// Takes the directory for this broker, before anything in it is read or made; dropping the
+    /// lock lets go of it.
+    pub fn lock(&self, vfs: &dyn Vfs) -> Result<DirLock, DataDirError> {
+        let path = self.lock_file();
+        match vfs.lock(&path) {
+            Ok(Some(lock)) => Ok(lock),
+            Ok(None) => Err(DataDirError::InUse {
+                path: self.root.clone(),
+            }),
+            Err(source) => Err(DataDirError::File { path, source }),
+        }
+    }
+
+    /// Whether a broker has taken the directory.
+    #[must_use]
+    pub fn is_locked(&self, vfs: &dyn Vfs) -> bool {
+        let path = self.lock_file();
+        // Looking must not make a file where no broker ever was.
+        vfs.read(&path).is_ok() && matches!(vfs.lock(&path), Ok(None))
     }
 
     /// The directory itself.
     #[must_use]
     pub fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// What the broker that uses the directory has locked.
+    #[must_use]
+    pub fn lock_file(&self) -> PathBuf {
+        self.root.join("lock")
     }
 
     /// The log.
@@ -83,5 +127,42 @@ impl DataDir {
     #[must_use]
     pub fn token(&self) -> PathBuf {
         self.root.join("token")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use weir_log::RealVfs;
+
+    use super::*;
+
+    #[test]
+    fn one_broker_at_a_time() {
+        let directory = tempfile::tempdir().unwrap();
+        let vfs = RealVfs::new();
+        let data = DataDir::new(directory.path().join("data"));
+        assert!(!data.is_locked(&vfs));
+        assert!(!data.root().exists(), "looking makes nothing");
+
+        data.create(&vfs).unwrap();
+        assert!(!data.is_locked(&vfs));
+        let lock = data.lock(&vfs).unwrap();
+        assert!(data.is_locked(&vfs));
+        let error = data.lock(&vfs).unwrap_err();
+        assert!(matches!(error, DataDirError::InUse { .. }), "{error}");
+        drop(lock);
+        assert!(!data.is_locked(&vfs));
+        data.lock(&vfs).unwrap();
+    }
+
+    #[test]
+    fn a_place_that_cannot_be_is_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("file");
+        std::fs::write(&file, "in the way").unwrap();
+        let error = DataDir::new(file.join("data"))
+            .create(&RealVfs::new())
+            .unwrap_err();
+        assert!(error.to_string().contains("--data"), "{error}");
     }
 }
