@@ -178,8 +178,8 @@ impl Identity {
 
     /// What clients need to trust this broker: its authority, or the chain that was given.
     #[must_use]
-    pub fn ca_pem(&self) -> Option<&str> {
-        Some(&self.0.trust_pem)
+    pub fn ca_pem(&self) -> &str {
+        &self.0.trust_pem
     }
 
     /// The file with what clients need to trust.

@@ -79,9 +79,11 @@ impl Local<'_> {
     pub fn elsewhere(&self) -> String {
         let ip = self.listen.ip();
         if ip.is_loopback() {
-            return "this address is for this machine only; to be reached from others: weir \
-                    serve --listen 0.0.0.0:7650"
-                .to_owned();
+            let port = self.listen.port();
+            return format!(
+                "this address is for this machine only; to be reached from others: weir serve \
+                 --listen 0.0.0.0:{port}"
+            );
         }
         let host = weir_broker::tls::host_name().filter(|_| ip.is_unspecified());
         let (name, host) = match (host, ip) {

@@ -43,7 +43,7 @@ pub struct Readiness(watch::Sender<State>);
 
 /// The eyes on a broker's state. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Readies(watch::Receiver<State>);
+pub struct ReadinessView(watch::Receiver<State>);
 
 impl Readiness {
     /// A broker that starts.
@@ -63,12 +63,12 @@ impl Readiness {
 
     /// Somebody to look at it.
     #[must_use]
-    pub fn watch(&self) -> Readies {
-        Readies(self.0.subscribe())
+    pub fn watch(&self) -> ReadinessView {
+        ReadinessView(self.0.subscribe())
     }
 }
 
-impl Readies {
+impl ReadinessView {
     /// The state now.
     #[must_use]
     pub fn state(&self) -> State {
@@ -87,7 +87,7 @@ pub struct MetricsServer {
 #[derive(Clone, Debug)]
 struct View {
     metrics: Arc<Metrics>,
-    readies: Readies,
+    readiness: ReadinessView,
 }
 
 /// An endpoint that could not be opened.
@@ -103,12 +103,12 @@ impl MetricsServer {
     pub async fn bind(
         address: SocketAddr,
         metrics: Arc<Metrics>,
-        readies: Readies,
+        readiness: ReadinessView,
     ) -> Result<Self, MetricsError> {
         let fail = |source| MetricsError { address, source };
         let listener = TcpListener::bind(address).await.map_err(fail)?;
         let address = listener.local_addr().map_err(fail)?;
-        let view = View { metrics, readies };
+        let view = View { metrics, readiness };
         Ok(Self {
             listener,
             address,
@@ -144,7 +144,7 @@ async fn metrics(Shared(view): Shared<View>) -> Response {
 
 /// Whether the process ought to be started anew.
 async fn health(Shared(view): Shared<View>) -> (StatusCode, String) {
-    match view.readies.state() {
+    match view.readiness.state() {
         State::Failed(reason) => unavailable(&reason),
         State::Starting | State::Ready | State::Draining => (StatusCode::OK, "ok\n".to_owned()),
     }
@@ -152,7 +152,7 @@ async fn health(Shared(view): Shared<View>) -> (StatusCode, String) {
 
 /// Whether clients ought to be sent here.
 async fn readiness(Shared(view): Shared<View>) -> (StatusCode, String) {
-    match view.readies.state() {
+    match view.readiness.state() {
         State::Ready => (StatusCode::OK, "ready\n".to_owned()),
         State::Starting => unavailable("starting"),
         State::Draining => unavailable("shutting down"),

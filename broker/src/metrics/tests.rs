@@ -188,8 +188,8 @@ async fn more_connections_than_it_holds_do_not_lock_it() {
 #[tokio::test]
 async fn an_address_in_use_is_named() {
     let endpoint = endpoint().await;
-    let readies = endpoint.readiness.watch();
-    let error = MetricsServer::bind(endpoint.address, Metrics::new(), readies)
+    let readiness = endpoint.readiness.watch();
+    let error = MetricsServer::bind(endpoint.address, Metrics::new(), readiness)
         .await
         .unwrap_err();
     assert!(

@@ -132,7 +132,7 @@ fn a_client_that_trusts_the_authority_gets_in() {
     let place = Place::new();
     let identity = place.prepare(now()).unwrap();
     for name in ["localhost", "127.0.0.1", "::1"] {
-        let met = meet(&identity, identity.ca_pem().unwrap(), name).unwrap();
+        let met = meet(&identity, identity.ca_pem(), name).unwrap();
         assert_eq!(
             met.suite,
             CipherSuite::TLS13_AES_128_GCM_SHA256,
@@ -142,14 +142,14 @@ fn a_client_that_trusts_the_authority_gets_in() {
         assert_eq!(met.tickets, 0, "nothing to resume with");
     }
     let handed_out = place.vfs.read(identity.ca_file()).unwrap();
-    assert_eq!(handed_out, identity.ca_pem().unwrap().as_bytes());
+    assert_eq!(handed_out, identity.ca_pem().as_bytes());
 }
 
 #[test]
 fn another_brokers_authority_is_refused() {
     let (one, two) = (Place::new(), Place::new());
     let (one, two) = (one.prepare(now()).unwrap(), two.prepare(now()).unwrap());
-    let error = meet(&one, two.ca_pem().unwrap(), "localhost").unwrap_err();
+    let error = meet(&one, two.ca_pem(), "localhost").unwrap_err();
     // Both authorities bear the same name, so the client gets as far as the signature.
     let Error::InvalidCertificate(reason) = error else {
         panic!("{error}");
@@ -167,7 +167,7 @@ fn another_brokers_authority_is_refused() {
 fn an_expired_certificate_is_refused_and_the_next_start_renews_it() {
     let place = Place::new();
     let old = place.prepare(now() - 400 * DAY).unwrap();
-    let trust = old.ca_pem().unwrap().to_owned();
+    let trust = old.ca_pem().to_owned();
     let error = meet(&old, &trust, "localhost").unwrap_err();
     let expired = matches!(
         error,
@@ -176,11 +176,7 @@ fn an_expired_certificate_is_refused_and_the_next_start_renews_it() {
     assert!(expired, "{error:?}");
 
     let renewed = place.prepare(now()).unwrap();
-    assert_eq!(
-        renewed.ca_pem(),
-        Some(trust.as_str()),
-        "the authority stays"
-    );
+    assert_eq!(renewed.ca_pem(), trust, "the authority stays");
     meet(&renewed, &trust, "localhost").unwrap();
 }
 
@@ -188,7 +184,7 @@ fn an_expired_certificate_is_refused_and_the_next_start_renews_it() {
 fn a_running_broker_renews_in_time() {
     let place = Place::new();
     let identity = place.prepare(now() - 310 * DAY).unwrap();
-    let trust = identity.ca_pem().unwrap().to_owned();
+    let trust = identity.ca_pem().to_owned();
     // With 65 days left there is nothing to do yet.
     let first = identity.expires();
     assert!(!identity.renew_if_due(&place.vfs, now() - 10 * DAY).unwrap());
@@ -261,7 +257,7 @@ fn a_restart_keeps_the_certificate() {
 fn a_new_name_makes_a_new_certificate() {
     let mut place = Place::new();
     let before = place.prepare(now()).unwrap();
-    let trust = before.ca_pem().unwrap().to_owned();
+    let trust = before.ca_pem().to_owned();
     for name in ["broker.example", "192.0.2.7"] {
         let error = meet(&before, &trust, name).unwrap_err();
         assert!(matches!(error, Error::InvalidCertificate(_)), "{error:?}");
@@ -300,7 +296,7 @@ fn keys_are_for_their_owner_only() {
 fn damage_is_repaired_where_nothing_is_lost_and_named_where_it_is() {
     let place = Place::new();
     let identity = place.prepare(now()).unwrap();
-    let trust = identity.ca_pem().unwrap().to_owned();
+    let trust = identity.ca_pem().to_owned();
     let files = place.files();
 
     place.vfs.remove(&files.ca_certificate()).unwrap();
@@ -335,8 +331,8 @@ fn a_new_authority_signs_a_new_certificate() {
     place.vfs.remove(&place.files().ca_key()).unwrap();
     let second = place.prepare(now()).unwrap();
     assert_ne!(first.ca_pem(), second.ca_pem());
-    meet(&second, second.ca_pem().unwrap(), "localhost").unwrap();
-    meet(&second, first.ca_pem().unwrap(), "localhost").unwrap_err();
+    meet(&second, second.ca_pem(), "localhost").unwrap();
+    meet(&second, first.ca_pem(), "localhost").unwrap_err();
 }
 
 #[test]
@@ -360,7 +356,7 @@ fn certificates_of_ones_own() {
     let made = own.prepare(now()).unwrap();
     let text = String::from_utf8(own.vfs.read(&own.files().broker_key()).unwrap()).unwrap();
     let split = text.find("-----BEGIN CERTIFICATE").unwrap();
-    let trust = made.ca_pem().unwrap();
+    let trust = made.ca_pem();
 
     let mut place = Place::new();
     let cert = place.write("cert.pem", &text[split..]);
@@ -423,7 +419,7 @@ fn a_reload_serves_the_new_files() {
     place.config.tls.cert = Some(path.clone());
     place.config.tls.key = Some(path.clone());
     let identity = place.prepare(now()).unwrap();
-    let trust = other_identity.ca_pem().unwrap();
+    let trust = other_identity.ca_pem();
     meet(&identity, trust, "localhost").unwrap_err();
     place.vfs.write_atomic(&path, second.as_bytes()).unwrap();
     identity.reload(&place.vfs, now()).unwrap();
@@ -464,7 +460,7 @@ fn client_certificates_count_when_their_authority_does() {
     let file = place.write("clients.pem", &good.pem);
     place.config.tls.client_ca = Some(file.clone());
     let identity = place.prepare(now()).unwrap();
-    let trust = identity.ca_pem().unwrap().to_owned();
+    let trust = identity.ca_pem().to_owned();
     let meet = |presented| meet_with(&identity, &trust, "localhost", presented);
 
     assert!(
@@ -501,7 +497,7 @@ fn without_a_client_authority_none_is_asked_for() {
     let place = Place::new();
     let identity = place.prepare(now()).unwrap();
     let presented = ClientAuthority::new().issue(now() + DAY);
-    let trust = identity.ca_pem().unwrap();
+    let trust = identity.ca_pem();
     let met = meet_with(&identity, trust, "localhost", Some(presented)).unwrap();
     assert!(!met.broker_saw_certificate);
 }
