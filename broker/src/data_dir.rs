@@ -2,8 +2,14 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use weir_log::{DirLock, Vfs};
+
+/// Whoever looks whether a directory is locked holds the lock for microseconds.
+const LOCK_TRIES: u32 = 4;
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// A broker's data directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,13 +64,18 @@ impl DataDir {
     /// lock lets go of it.
     pub fn lock(&self, vfs: &dyn Vfs) -> Result<DirLock, DataDirError> {
         let path = self.lock_file();
-        match vfs.lock(&path) {
-            Ok(Some(lock)) => Ok(lock),
-            Ok(None) => Err(DataDirError::InUse {
-                path: self.root.clone(),
-            }),
-            Err(source) => Err(DataDirError::File { path, source }),
+        for tries_left in (0..LOCK_TRIES).rev() {
+            match vfs.lock(&path) {
+                Ok(Some(lock)) => return Ok(lock),
+                // Somebody may only be looking, see `is_locked`.
+                Ok(None) if tries_left > 0 => thread::sleep(LOCK_PAUSE),
+                Ok(None) => break,
+                Err(source) => return Err(DataDirError::File { path, source }),
+            }
         }
+        Err(DataDirError::InUse {
+            path: self.root.clone(),
+        })
     }
 
     /// Whether a broker has taken the directory.

@@ -101,7 +101,10 @@ async fn serve(
     let mut signals = Signals::new()?;
     let broker = tokio::select! {
         biased;
-        () = signals.end() => return Err(Failure::interrupted()),
+        () = signals.end() => {
+            output::note("weir: stopped before it was ready");
+            return Ok(());
+        }
         started = Broker::start(config.clone(), options) => {
             started.map_err(|error| Failure::of(Exit::Failed, &error))?
         }
@@ -121,6 +124,7 @@ async fn serve(
     tokio::select! {
         biased;
         () = signals.end() => Err(Failure::interrupted()),
+        fatal = broker.fatal() => Err(Failure::failed(fatal.to_string())),
         () = broker.shutdown() => {
             output::note("weir: stopped");
             Ok(())
