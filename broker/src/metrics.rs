@@ -107,10 +107,6 @@ metrics! {
     fsync_seconds: Histogram = seconds();
     /// Bytes of a block of the log.
     block_bytes: Histogram = Histogram::new(exponential_buckets(BYTES.0, BYTES.1, BYTES.2));
-    /// Connections now.
-    connections: Gauge = Gauge::default();
-    /// Subscriptions now.
-    subscriptions: Gauge = Gauge::default();
     /// When the broker's own certificate expires, in seconds since 1970.
     certificate_expiry_seconds: Gauge = Gauge::default();
 }

@@ -75,6 +75,8 @@ fn encode_status(encoder: &mut DescriptorEncoder<'_>, sample: &Sample) -> Result
     let gauges = [
         ("topics", "Topics", status.topics),
         ("partitions", "Partitions of all topics", status.partitions),
+        ("connections", "Connections now", status.connections),
+        ("subscriptions", "Subscriptions now", status.subscriptions),
         (
             "producers",
             "Producer sessions that the broker remembers",

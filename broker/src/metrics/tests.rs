@@ -90,7 +90,7 @@ async fn counters_are_served() {
     metrics.request(Kind::CreateTopic, Err(ErrorCode::TopicExists));
     metrics.request(Kind::CreateTopic, Err(ErrorCode::TopicExists));
     Metrics::observe(&metrics.fsync_seconds, Duration::from_micros(60));
-    metrics.connections.inc();
+    metrics.certificate_expiry_seconds.set(1_800_000_000);
 
     let (status, text) = fetch(endpoint.address, "/metrics").await;
     assert_eq!(status, 200);
@@ -101,7 +101,7 @@ async fn counters_are_served() {
         "weir_requests_total{kind=\"create-topic\",result=\"topic-exists\"} 2",
         "weir_fsync_seconds_bucket{le=\"0.00005\"} 0",
         "weir_fsync_seconds_bucket{le=\"0.0001\"} 1",
-        "weir_connections 1",
+        "weir_certificate_expiry_seconds 1800000000",
         "weir_auth_failures_total 0",
         "# EOF",
     ] {
@@ -119,6 +119,7 @@ async fn a_scrape_takes_a_sample() {
         status: BrokerStatus {
             version: "1.2.3".to_owned(),
             topics: 2,
+            connections: 3,
             bindings: vec![binding()],
             ..BrokerStatus::decode(&[]).unwrap()
         },
@@ -128,6 +129,7 @@ async fn a_scrape_takes_a_sample() {
     let (_, text) = fetch(endpoint.address, "/metrics").await;
     for line in [
         "weir_topics 2",
+        "weir_connections 3",
         "weir_buffered_bytes 77",
         "weir_broker_info{version=\"1.2.3\"} 1",
         "weir_high_water_mark{topic=\"orders\",partition=\"999\"} 5",
