@@ -1,4 +1,8 @@
 //! The host against real components: the prebuilt samples, and hostile ones written as text.
+#![expect(
+    clippy::unwrap_used,
+    reason = "in a test that is how to fail, helpers included"
+)]
 
 #[path = "host/compile.rs"]
 mod compile;

@@ -190,7 +190,7 @@ impl<'a> Record<'a> {
         self.bytes(usize::from(self.batch.columns.key))
     }
 
-    /// The value of the header of that name, if the record has it.
+    /// The value of the last header of that name, if the record has one.
     #[inline]
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&'a [u8]> {

@@ -163,7 +163,7 @@ impl<P> Bound<P> {
             column(sample.value.as_deref());
         }
         for wanted in &self.columns.headers {
-            let found = sample.headers.iter().find(|(name, _)| name == wanted);
+            let found = sample.headers.iter().rfind(|(name, _)| name == wanted);
             column(found.map(|(_, value)| value.as_slice()));
         }
         let timestamps = [sample.timestamp];

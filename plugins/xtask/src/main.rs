@@ -5,6 +5,7 @@
 //! does not belong to the sources or to the committed files, then builds into
 //! `plugins/target/fresh`; tests take that directory from `WEIR_PREBUILT`.
 
+mod hostile;
 mod manifest;
 mod toolchain;
 
@@ -75,6 +76,11 @@ fn build(root: &Path, out: &Path) -> Result<String> {
         let component = componentise(&core).map_err(|error| format!("{plugin}: {error:#}"))?;
         fs::write(out.join(format!("{plugin}.wasm")), &component)?;
         components.push((plugin, component));
+    }
+    let hostile = out.join("hostile");
+    fs::create_dir_all(&hostile)?;
+    for (name, component) in hostile::components(root)? {
+        fs::write(hostile.join(format!("{name}.wasm")), component)?;
     }
     let manifest = Manifest::of(root, &toolchain.version()?, &components)?;
     manifest.write(out)?;

@@ -86,6 +86,8 @@ impl Manifest {
 fn source_hash(root: &Path) -> Result<String> {
     let mut files = vec![root.join("Cargo.toml")];
     collect(&root.join("../wit"), "wit", &mut files)?;
+    collect(&root.join("hostile"), "wat", &mut files)?;
+    collect(&root.join("hostile"), "wit", &mut files)?;
     for folder in PLUGINS.iter().chain(&["kit"]) {
         files.push(root.join(folder).join("Cargo.toml"));
         collect(&root.join(folder).join("src"), "rs", &mut files)?;

@@ -28,13 +28,18 @@ impl Binding {
         let idle = self.instances.lock().pop();
         match idle {
             Some((instance, _)) => Ok(instance),
-            None => self.new_instance().map_err(|failure| match failure {
-                Failure::Shutdown => CallError::Shutdown,
-                failure => CallError::Instance {
-                    message: failure.to_string(),
-                },
-            }),
+            None => self.fresh_instance(),
         }
+    }
+
+    /// An instance that has served no call.
+    pub(crate) fn fresh_instance(&self) -> Result<Instance, CallError> {
+        self.new_instance().map_err(|failure| match failure {
+            Failure::Shutdown => CallError::Shutdown,
+            failure => CallError::Instance {
+                message: failure.to_string(),
+            },
+        })
     }
 
     /// Takes an instance back, if there is one and it may serve again.

@@ -15,9 +15,9 @@ const VERSION: &str = "@0.1.";
 
 /// The hooks that the component exports, or a sentence about what is missing or wrong.
 pub(super) fn inspect(engine: &Engine, component: &Component) -> Result<Vec<Hook>, String> {
+    check_versions(engine, component)?;
     check_imports(engine, component)?;
     let exported = |name: &str| export(engine, component, name);
-    check_versions(engine, component)?;
     let lifecycle = exported(LIFECYCLE).ok_or_else(|| {
         format!("it does not export `{LIFECYCLE}`; build it with the weir-plugin kit")
     })?;
@@ -62,12 +62,15 @@ fn check_imports(engine: &Engine, component: &Component) -> Result<(), String> {
     Ok(())
 }
 
-/// An export of another version of the contract would otherwise look like a missing one.
+/// An interface of another version of the contract would otherwise look like a missing one.
 fn check_versions(engine: &Engine, component: &Component) -> Result<(), String> {
-    for (name, _) in component.component_type().exports(engine) {
+    let ty = component.component_type();
+    let imports = ty.imports(engine).map(|(name, _)| ("imports", name));
+    let exports = ty.exports(engine).map(|(name, _)| ("exports", name));
+    for (does, name) in imports.chain(exports) {
         if name.starts_with(PACKAGE) && !name.contains(VERSION) {
             return Err(format!(
-                "it exports `{name}`, but this broker keeps version 0.1 of weir:plugin; build it \
+                "it {does} `{name}`, but this broker keeps version 0.1 of weir:plugin; build it \
                  with a kit of that version"
             ));
         }

@@ -24,7 +24,6 @@ impl Run<'_> {
         let middle = range.start + (range.end - range.start) / 2;
         let (guilty_before, mut values) = (self.failures.len(), Vec::new());
         for half in [range.start..middle, middle..range.end] {
-            // What broke one instance must not be blamed on the next records.
             match self.attempt_part(chunk, &half)? {
                 Ok(found) => values.extend(found),
                 Err(failure) => values.extend(self.search(chunk, &half, failure)?),

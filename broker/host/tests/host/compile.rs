@@ -1,1 +1,233 @@
-//! x
+//! Uploads that are no plugins, compilers that misbehave, and precompiled forms that do not fit.
+
+use crate::support::{block, config, host, prebuilt};
+use bytes::Bytes;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+use weir_host::{CompileError, CompilerCommand, Host, HostConfig, LoadError};
+use weir_wire::id::PluginVersion;
+use weir_wire::limits::COMPONENT_BYTES_MAX;
+
+fn invalid(component: impl Into<Bytes>) -> String {
+    match block(host().compile(component.into())) {
+        Err(CompileError::Invalid { message }) => message,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn with_compiler(program: &str, arguments: &[&str], wall: Duration) -> CompileError {
+    let arguments = arguments.iter().map(Into::into).collect();
+    let compiler = Some(CompilerCommand {
+        program: PathBuf::from(program),
+        arguments,
+    });
+    let host = Host::new(HostConfig {
+        compiler,
+        compile_wall: wall,
+        ..config()
+    })
+    .unwrap();
+    block(host.compile(prebuilt("tag-filter"))).unwrap_err()
+}
+
+/// A core module in a component, with a function so long that compiling it takes very long.
+fn bomb() -> Bytes {
+    let mut body = Vec::new();
+    for n in 0..150_000u32 {
+        // local.get 0, i32.load8_u, br_if 0 out of a block: a new basic block every time.
+        let from = (n % 100) as u8;
+        body.extend_from_slice(&[0x02, 0x40, 0x20, from, 0x2d, 0, 0, 0x0d, 0, 0x20, from]);
+        body.extend_from_slice(&[0x41, 1, 0x6a, 0x21, ((n * 7) % 100) as u8, 0x0b]);
+    }
+    let mut function = vec![1, 100, 0x7f];
+    function.extend_from_slice(&body);
+    function.push(0x0b);
+    let mut code = vec![1];
+    code.extend(leb(function.len()));
+    code.extend(function);
+    let mut module = b"\0asm\x01\0\0\0".to_vec();
+    let sections: [(u8, &[u8]); 4] = [
+        (1, &[1, 0x60, 0, 0]),
+        (3, &[1, 0]),
+        (5, &[1, 0, 1]),
+        (10, &code),
+    ];
+    for (id, content) in sections {
+        module.push(id);
+        module.extend(leb(content.len()));
+        module.extend_from_slice(content);
+    }
+    let mut component = b"\0asm\x0d\0\x01\0".to_vec();
+    component.push(1);
+    component.extend(leb(module.len()));
+    component.extend(module);
+    Bytes::from(component)
+}
+
+fn leb(mut number: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while number >= 0x80 {
+        bytes.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    bytes.push(number as u8);
+    bytes
+}
+
+#[test]
+fn what_is_no_component_is_refused() {
+    assert_eq!(invalid(&b""[..]), "the file is empty");
+    assert!(invalid(&b"not wasm at all"[..]).contains("is not WebAssembly"));
+    assert!(invalid(&b"\0asm"[..]).contains("not a WebAssembly component of a known format"));
+    assert!(invalid(&b"\0asm\x01\0\0\0"[..]).contains("is a core WebAssembly module"));
+    let component = prebuilt("tag-filter");
+    for end in [8, 9, 100, component.len() / 2, component.len() - 1] {
+        assert!(!invalid(component.slice(..end)).is_empty());
+    }
+    let mut noise = component.to_vec();
+    noise[1_000..2_000].reverse();
+    assert!(!invalid(noise).is_empty());
+    let mut large = component.to_vec();
+    large.resize(COMPONENT_BYTES_MAX + 1, 0);
+    assert_eq!(
+        block(host().compile(large.into())),
+        Err(CompileError::TooLarge {
+            bytes: COMPONENT_BYTES_MAX + 1,
+            max: COMPONENT_BYTES_MAX
+        })
+    );
+}
+
+#[test]
+fn components_that_break_the_contract_are_told_what_is_wrong() {
+    let hostile = |name: &str| invalid(prebuilt(&format!("hostile/{name}")));
+    assert_eq!(
+        hostile("no-lifecycle"),
+        "it does not export `weir:plugin/lifecycle@0.1.0`; build it with the weir-plugin kit"
+    );
+    assert_eq!(
+        hostile("no-hook"),
+        "it exports no hook; one of weir:plugin/filter@0.1.0, weir:plugin/ordering-key@0.1.0, \
+         weir:plugin/router@0.1.0 is needed"
+    );
+    assert_eq!(
+        hostile("wrong-name"),
+        "its export `weir:plugin/filter@0.1.0` has no function `filter`"
+    );
+    let message = hostile("wrong-type");
+    let start = "its function `filter` of `weir:plugin/filter@0.1.0` has the wrong type: ";
+    assert!(
+        message.starts_with(start) && message.contains("expected `u8`"),
+        "{message}"
+    );
+    assert!(hostile("wrong-batch").starts_with(start));
+    let message = hostile("foreign-import");
+    assert!(
+        message.starts_with("it imports `test:hostile/secrets`; a plugin may"),
+        "{message}"
+    );
+    let message = hostile("other-version");
+    assert!(
+        message.contains("@0.2.0") && message.contains("version 0.1 of weir:plugin"),
+        "{message}"
+    );
+}
+
+#[test]
+fn a_component_that_takes_long_to_compile_is_killed() {
+    let limited = |config: HostConfig| {
+        let start = Instant::now();
+        let error = block(Host::new(config).unwrap().compile(bomb())).unwrap_err();
+        assert!(start.elapsed() < Duration::from_secs(30));
+        assert!(matches!(error, CompileError::Limit { .. }), "{error}");
+        error.to_string()
+    };
+    let cpu = limited(HostConfig {
+        compile_cpu: Duration::from_secs(1),
+        ..config()
+    });
+    assert!(cpu.contains("more than 1s of processor time"), "{cpu}");
+    let wall = limited(HostConfig {
+        compile_wall: Duration::from_millis(300),
+        ..config()
+    });
+    assert!(wall.contains("more than 300ms"), "{wall}");
+    let memory = limited(HostConfig {
+        compile_memory: 48 << 20,
+        ..config()
+    });
+    assert!(
+        memory.contains("more than 50331648 bytes of memory"),
+        "{memory}"
+    );
+    // The host lives and compiles on.
+    assert!(block(host().compile(prebuilt("json-key"))).is_ok());
+}
+
+#[test]
+fn compilers_that_misbehave_are_named() {
+    let minute = Duration::from_secs(60);
+    let missing = with_compiler("/nonexistent/weir", &[], minute).to_string();
+    assert!(
+        missing.starts_with("the compiler /nonexistent/weir failed: "),
+        "{missing}"
+    );
+    let failing = with_compiler("/bin/false", &[], minute).to_string();
+    assert!(
+        failing.contains("/bin/false failed: exit status: 1"),
+        "{failing}"
+    );
+    // It ends well and says nothing.
+    let silent = with_compiler("/bin/true", &[], minute).to_string();
+    assert!(
+        silent.contains("the precompiled form is damaged"),
+        "{silent}"
+    );
+    // It says something else than a precompiled form.
+    let chatty = with_compiler("/bin/echo", &["WEIRCW01"], minute).to_string();
+    assert!(
+        chatty.contains("the precompiled form is damaged"),
+        "{chatty}"
+    );
+    let hanging = with_compiler("/bin/sleep", &["1000"], Duration::from_millis(200));
+    assert_eq!(
+        hanging,
+        CompileError::Limit {
+            limit: "200ms".to_owned()
+        }
+    );
+    // It answers no more but goes on.
+    let script = "exec >&- 2>&-; exec /bin/sleep 1000";
+    let mute = with_compiler("/bin/sh", &["-c", script], Duration::from_millis(200));
+    assert_eq!(
+        mute,
+        CompileError::Limit {
+            limit: "200ms".to_owned()
+        }
+    );
+}
+
+#[test]
+fn precompiled_forms_load_only_where_they_fit() {
+    let compiled = block(host().compile(prebuilt("hash-route"))).unwrap();
+    let load = |artifact: &[u8]| host().load(compiled.version, artifact);
+    assert_eq!(
+        load(&compiled.artifact).unwrap().version(),
+        compiled.version
+    );
+
+    let other = PluginVersion::new([1; 32]);
+    let result = host().load(other, &compiled.artifact);
+    assert!(matches!(result, Err(LoadError::OtherVersion { .. })));
+    let mut stale = compiled.artifact.clone();
+    stale[8] ^= 1;
+    assert!(matches!(load(&stale), Err(LoadError::Stale)));
+    let mut damaged = compiled.artifact.clone();
+    *damaged.last_mut().unwrap() ^= 1;
+    assert!(matches!(load(&damaged), Err(LoadError::Damaged { .. })));
+    assert!(matches!(
+        load(&compiled.artifact[..100]),
+        Err(LoadError::Damaged { .. })
+    ));
+    assert!(matches!(load(b""), Err(LoadError::Damaged { .. })));
+}

@@ -64,6 +64,23 @@ pub fn sample(name: &str) -> Plugin {
     plugin(name, || prebuilt(name))
 }
 
+/// A component that breaks the rules.
+pub fn hostile(name: &str) -> Plugin {
+    sample(&format!("hostile/{name}"))
+}
+
+/// A batch of `count` records of which those at `guilty` have the value "evil".
+pub fn poisoned(count: usize, guilty: &[usize]) -> Input {
+    let value = |n| {
+        if guilty.contains(&n) {
+            "evil".to_owned()
+        } else {
+            format!("good {n}")
+        }
+    };
+    values(&(0..count).map(value).collect::<Vec<_>>())
+}
+
 pub fn bind(plugin: &Plugin, hook: Hook, config: &[(&str, &str)], routes: &[&str]) -> Bound {
     try_bind(plugin, hook, config, routes, Limits::default()).unwrap()
 }

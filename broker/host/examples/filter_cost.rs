@@ -1,0 +1,93 @@
+//! What the tag filter costs as a plugin and as native code, over the same stored bytes: a line
+//! per batch size, in nanoseconds per record. `weir bench plugin` does the same with more comfort.
+//!
+//! `cargo run --release -p weir-host --example filter_cost -- plugins/prebuilt/tag-filter.wasm`,
+//! with `WEIR_COMPILER` set to `target/release/weir-compile`.
+
+use bytes::Bytes;
+use std::error::Error;
+use std::hint::black_box;
+use std::time::Instant;
+use weir_host::{Host, HostConfig, Input, Limits, tag_matches};
+use weir_wire::batch::{BatchBuilder, Compression, HEADER_LEN, NewRecord};
+use weir_wire::id::{Offset, Timestamp};
+use weir_wire::plugin::Hook;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let component = std::env::args().nth(1).ok_or("name a component")?;
+    let component = Bytes::from(std::fs::read(component)?);
+    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    let host = Host::new(HostConfig::default())?;
+    let compiled = runtime.block_on(host.compile(component))?;
+    let plugin = host.load(compiled.version, &compiled.artifact)?;
+    let config = [("tags".to_owned(), "AAAAAAAA".to_owned())];
+    let limits = Limits::default();
+    let bound = runtime.block_on(host.bind(&plugin, Hook::Filter, &config, &[], limits))?;
+    for value_len in [100, 1000] {
+        for count in [1, 10, 100, 1000, 10_000] {
+            let input = input(count, value_len)?;
+            let tags = ["AAAAAAAA"];
+            let native = measure(count, || tag_matches(&input, &tags).is_some());
+            let plugin = measure(count, || bound.filter_now(&input).is_ok());
+            let queued = measure(count, || {
+                runtime.block_on(bound.filter(input.clone())).is_ok()
+            });
+            report(value_len, count, native, plugin, queued);
+        }
+    }
+    Ok(())
+}
+
+#[expect(clippy::print_stdout, reason = "an example's report")]
+fn report(value_len: usize, count: u32, native: f64, plugin: f64, queued: f64) {
+    println!(
+        "value {value_len:>4} batch {count:>5}: native {native:>6.1}  plugin {plugin:>7.1}  \
+         ({:.2}×)  through the queue {queued:>8.1} ns per record",
+        plugin / native
+    );
+}
+
+/// The median of nine runs of about 20 ms.
+fn measure(count: u32, mut run: impl FnMut() -> bool) -> f64 {
+    let mut batch = |times: u32| {
+        let start = Instant::now();
+        for _ in 0..times {
+            assert!(black_box(run()), "the call failed");
+        }
+        start.elapsed().as_nanos() as f64 / f64::from(times)
+    };
+    let times = (20e6 / batch(20)).clamp(2.0, 1e6) as u32;
+    let mut runs: Vec<f64> = (0..9).map(|_| batch(times)).collect();
+    runs.sort_by(f64::total_cmp);
+    runs.get(4).copied().unwrap_or(f64::NAN) / f64::from(count)
+}
+
+fn input(count: u32, value_len: usize) -> Result<Input, Box<dyn Error>> {
+    let mut builder = BatchBuilder::default();
+    let mut state = 0x0123_4567_u64;
+    for _ in 0..count {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        let tag: &[u8] = if state >> 40 & 1 == 0 {
+            b"AAAAAAAA"
+        } else {
+            b"BBBBBBBB"
+        };
+        let key = format!("{state:016x}");
+        let record = NewRecord {
+            key: Some(key.as_bytes()),
+            value: Some(&vec![b'x'; value_len]),
+            headers: &[("tag", tag)],
+        };
+        builder.push(Timestamp::new(0), &record);
+    }
+    let records = Bytes::from(builder.finish(Compression::None)?).slice(HEADER_LEN..);
+    let (base_offset, base_timestamp) = (Offset::ZERO, Timestamp::new(0));
+    Ok(Input {
+        base_offset,
+        base_timestamp,
+        count,
+        records,
+    })
+}

@@ -1,0 +1,8 @@
+;; world: filter-plugin
+;; Answers an error whose text lies outside its memory.
+  (func (export "weir:plugin/filter@0.1.0#filter") (param $count i32) (param i64)
+      (param $arena i32) (param $arena_len i32) (param $spans i32) (param $spans_len i32)
+      (param i32 i32 i32) (result i32)
+    (drop (call $answer (i32.const -65536) (i32.const 60000)))
+    (i32.store8 (i32.const 64) (i32.const 1))
+    (i32.const 64))
