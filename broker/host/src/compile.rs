@@ -113,7 +113,13 @@ impl Compiler {
     pub(crate) async fn compile(&self, component: Bytes) -> Result<Compiled, CompileError> {
         check_shape(&component)?;
         let command = match &self.command {
-            Some(command) => command.clone(),
+            Some(CompilerCommand { program, arguments }) => {
+                let program = locate::resolve(program).ok_or(CompileError::NoCompiler)?;
+                CompilerCommand {
+                    program,
+                    arguments: arguments.clone(),
+                }
+            }
             None => locate::compiler().ok_or(CompileError::NoCompiler)?,
         };
         let Ok(_waiting) = self.waiting.try_acquire() else {

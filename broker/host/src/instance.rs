@@ -1,5 +1,6 @@
 //! One instance of a component: its store, its limits, and single calls into it.
 
+mod answer;
 mod call;
 mod state;
 

@@ -88,20 +88,19 @@ fn converse(
     });
     let deadline = clock::now() + wall;
     let in_time = ended.recv_timeout(wall) != Err(RecvTimeoutError::Timeout);
-    if !in_time {
+    // A child may also close its pipes and go on.
+    if !in_time || !wait_until(&mut child, deadline)? {
         child.kill()?;
-    }
-    // Without this a child that closed its stderr early could go on for ever.
-    let exited = in_time && wait_until(&mut child, deadline)?;
-    if in_time && !exited {
-        child.kill()?;
+        child.wait()?;
+        // Its own children, should it have some, may hold the pipes open: nobody waits for those.
+        return Ok(None);
     }
     let status = child.wait()?;
     drop(writer.join());
     let panicked = |_| io::Error::other("a reading thread panicked");
     let artifact = reader.join().map_err(panicked)?;
     let diagnostics = diagnostics.join().map_err(panicked)?;
-    Ok(exited.then_some(Ended {
+    Ok(Some(Ended {
         status,
         artifact,
         diagnostics,

@@ -172,6 +172,8 @@ fn compilers_that_misbehave_are_named() {
         missing.starts_with("the compiler /nonexistent/weir failed: "),
         "{missing}"
     );
+    let nameless = with_compiler("no-such-program-anywhere", &[], minute);
+    assert_eq!(nameless, CompileError::NoCompiler);
     let failing = with_compiler("/bin/false", &[], minute).to_string();
     assert!(
         failing.contains("/bin/false failed: exit status: 1"),
@@ -192,6 +194,14 @@ fn compilers_that_misbehave_are_named() {
     let hanging = with_compiler("/bin/sleep", &["1000"], Duration::from_millis(200));
     assert_eq!(
         hanging,
+        CompileError::Limit {
+            limit: "200ms".to_owned()
+        }
+    );
+    // Killed itself, it leaves a child that holds its pipes.
+    let forking = with_compiler("sh", &["-c", "sleep 10; true"], Duration::from_millis(200));
+    assert_eq!(
+        forking,
         CompileError::Limit {
             limit: "200ms".to_owned()
         }

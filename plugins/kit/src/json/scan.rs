@@ -248,7 +248,7 @@ fn plain_bytes(bytes: &[u8]) -> usize {
     for word in words {
         let word = u64::from_le_bytes(*word);
         let control = word.wrapping_sub(LOW * 0x20) & !word & HIGH;
-        let special = zero_bytes(word ^ LOW * 0x22) | zero_bytes(word ^ LOW * 0x5c) | control;
+        let special = zero_bytes(word ^ (LOW * 0x22)) | zero_bytes(word ^ (LOW * 0x5c)) | control;
         // A borrow can only mark a byte above one that is rightly marked, so the lowest is exact.
         if special != 0 {
             return at + special.trailing_zeros() as usize / 8;
