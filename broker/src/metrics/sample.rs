@@ -17,8 +17,9 @@ use crate::config::ByteSize;
 /// Series of one name at most: a broker with 100,000 partitions must not drown who watches it.
 const SERIES_MAX: usize = 1000;
 
-/// Takes a sample; called at every scrape, so it neither blocks for long nor panics.
-pub type Sampler = Box<dyn Fn() -> Sample + Send + Sync>;
+/// Takes a sample; called at every scrape, so it neither blocks for long nor panics. `None` once
+/// the broker is gone.
+pub type Sampler = Box<dyn Fn() -> Option<Sample> + Send + Sync>;
 
 /// A broker's state at one moment.
 #[derive(Clone, Debug)]
@@ -60,10 +61,9 @@ impl fmt::Debug for Collector {
 
 impl collector::Collector for Collector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let Some(sampler) = self.0.get() else {
+        let Some(sample) = self.0.get().and_then(|sampler| sampler()) else {
             return Ok(());
         };
-        let sample = sampler();
         encode_status(&mut encoder, &sample)?;
         encode_high_water_marks(&mut encoder, &sample.high_water_marks)?;
         encode_bindings(&mut encoder, &sample.status.bindings)

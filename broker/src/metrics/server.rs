@@ -4,6 +4,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State as Shared;
@@ -12,6 +13,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::Metrics;
@@ -20,6 +22,8 @@ mod bounded;
 
 use bounded::BoundedListener;
 
+/// The broker's end must not wait for a scraper.
+const GRACE: Duration = Duration::from_secs(1);
 /// What Prometheus asks for; see the OpenMetrics text format, version 1.0.0.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -122,7 +126,7 @@ impl MetricsServer {
         self.address
     }
 
-    /// Answers until `shutdown`.
+    /// Answers until `shutdown`; a request under way then has a second to finish.
     pub async fn run(self, shutdown: CancellationToken) {
         let router = Router::new()
             .route("/metrics", get(metrics))
@@ -132,8 +136,18 @@ impl MetricsServer {
         let end = shutdown.clone();
         let serving = axum::serve(BoundedListener::new(self.listener), router)
             .with_graceful_shutdown(async move { end.cancelled().await });
-        if let Err(error) = serving.await {
-            tracing::error!(%error, "the metrics endpoint ended");
+        let over = async {
+            shutdown.cancelled().await;
+            sleep(GRACE).await;
+        };
+        tokio::select! {
+            biased;
+            served = serving.into_future() => {
+                if let Err(error) = served {
+                    tracing::error!(%error, "the metrics endpoint ended");
+                }
+            }
+            () = over => tracing::debug!("a scraper did not finish in time"),
         }
     }
 }

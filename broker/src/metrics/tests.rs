@@ -115,16 +115,18 @@ async fn counters_are_served() {
 #[tokio::test]
 async fn a_scrape_takes_a_sample() {
     let endpoint = endpoint().await;
-    endpoint.metrics.sample_with(Box::new(|| Sample {
-        status: BrokerStatus {
-            version: "1.2.3".to_owned(),
-            topics: 2,
-            connections: 3,
-            bindings: vec![binding()],
-            ..BrokerStatus::decode(&[]).unwrap()
-        },
-        buffered: ByteSize::bytes(77),
-        high_water_marks: (0..2000).map(mark).collect(),
+    endpoint.metrics.sample_with(Box::new(|| {
+        Some(Sample {
+            status: BrokerStatus {
+                version: "1.2.3".to_owned(),
+                topics: 2,
+                connections: 3,
+                bindings: vec![binding()],
+                ..BrokerStatus::decode(&[]).unwrap()
+            },
+            buffered: ByteSize::bytes(77),
+            high_water_marks: (0..2000).map(mark).collect(),
+        })
     }));
     let (_, text) = fetch(endpoint.address, "/metrics").await;
     for line in [
@@ -208,9 +210,15 @@ async fn an_address_in_use_is_named() {
     assert!(error.to_string().contains("--metrics"), "{error}");
 }
 
-#[tokio::test]
-async fn it_ends_when_told() {
+/// The clock jumps, so a second of grace is no wait; an hour would be noticed.
+#[tokio::test(start_paused = true)]
+async fn it_ends_when_told_whatever_connections_do() {
     let endpoint = endpoint().await;
+    let mut halfway = TcpStream::connect(endpoint.address).await.unwrap();
+    halfway.write_all(b"GET /metrics HTT").await.unwrap();
+    let _silent = TcpStream::connect(endpoint.address).await.unwrap();
+    assert_eq!(fetch(endpoint.address, "/healthz").await.0, 200);
     endpoint.shutdown.cancel();
-    endpoint.task.await.unwrap();
+    let ended = tokio::time::timeout(Duration::from_secs(2), endpoint.task);
+    ended.await.expect("it ends within two seconds").unwrap();
 }
