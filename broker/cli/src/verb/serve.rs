@@ -71,7 +71,8 @@ pub fn run(args: ServeArgs, verbose: bool) -> Result<(), Failure> {
     }
     let log_lines = LogLines::start(&config, args.config.clone(), verbose)?;
     let options = switches::start_options()?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+    // The broker has a thread of its own; this one waits for signals.
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::failed(format!("cannot start: {error}")))?;
