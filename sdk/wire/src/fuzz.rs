@@ -20,8 +20,11 @@ use crate::subscribe::{Credit, LaneOpened, Progress, Subscribe, Subscribed};
 use crate::varint::{Reader, put_unsigned, unsigned_len};
 use crate::{request, subscribe};
 
-/// Every function, by the name of its corpus directory.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+/// A function and the name of its corpus directory.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// Every function.
+pub const TARGETS: &[Target] = &[
     ("varint", varint),
     ("frames", frames),
     ("message", message),

@@ -78,7 +78,15 @@ impl<'a> Reader<'a> {
         if first < 0x80 {
             return Ok(u64::from(first));
         }
-        self.unsigned_rest(u64::from(first & 0x7f))
+        let low = u64::from(first & 0x7f);
+        // Two bytes hold the lengths and deltas of most records; the loop is for the rest.
+        if let Some((&second, rest)) = self.rest.split_first()
+            && second < 0x80
+        {
+            self.rest = rest;
+            return Ok(low | u64::from(second) << 7);
+        }
+        self.unsigned_rest(low)
     }
 
     fn unsigned_rest(&mut self, low: u64) -> Result<u64, ReadError> {
