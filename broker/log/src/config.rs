@@ -1,0 +1,99 @@
+//! What a log is told when it is opened.
+
+use std::path::PathBuf;
+
+use weir_wire::id::{ShardId, Term};
+
+/// Settings of a log.
+#[derive(Clone, Debug)]
+pub struct LogConfig {
+    /// The directory of the log. Whoever opens it holds the lock of the data directory.
+    pub dir: PathBuf,
+    /// The shard whose entries these are.
+    pub shard: ShardId,
+    /// The term of entries from now on.
+    pub term: Term,
+    /// Bytes of a WAL file, a whole number of 4 KiB pages.
+    pub wal_file_bytes: u64,
+    /// Bytes of the newest batches that are kept in memory.
+    pub cache_bytes: usize,
+    /// Bytes of entries that may wait for the WAL thread; the broker's own budget is smaller.
+    pub queue_bytes: usize,
+    /// The largest block, unless a single entry is larger.
+    pub block_bytes: usize,
+    /// Whether files are prepared by a thread of their own, ahead of need. Without, they are made
+    /// when they are needed: for simulations.
+    pub prepare_ahead: bool,
+    /// A bug planted on purpose.
+    #[cfg(debug_assertions)]
+    pub planted: Option<Bug>,
+}
+
+impl LogConfig {
+    /// The defaults for a log in that directory.
+    #[must_use]
+    pub fn new(dir: impl Into<PathBuf>, shard: ShardId) -> Self {
+        Self {
+            dir: dir.into(),
+            shard,
+            term: Term::new(1),
+            wal_file_bytes: 64 << 20,
+            cache_bytes: 64 << 20,
+            queue_bytes: 512 << 20,
+            block_bytes: 8 << 20,
+            prepare_ahead: true,
+            #[cfg(debug_assertions)]
+            planted: None,
+        }
+    }
+
+    /// The largest entry: it must fit a file beside the file's header and its own block's.
+    #[must_use]
+    pub fn entry_bytes_max(&self) -> usize {
+        usize::try_from(self.wal_file_bytes / 2).unwrap_or(usize::MAX)
+    }
+
+    pub(crate) fn plants(&self, bug: Bug) -> bool {
+        #[cfg(debug_assertions)]
+        return self.planted == Some(bug);
+        #[cfg(not(debug_assertions))]
+        {
+            let _ = bug;
+            false
+        }
+    }
+}
+
+#[expect(
+    clippy::enum_variant_names,
+    reason = "each says what is wrong about the fsync"
+)]
+/// Bugs that can be planted in debug builds, to see that a harness finds them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Bug {
+    /// Blocks are never synced.
+    SkipFsync,
+    /// Whoever waits is answered before the sync.
+    AckBeforeFsync,
+    /// Readers see records before the sync.
+    PublishBeforeFsync,
+}
+
+/// A word that names no bug.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not one of skip-fsync, ack-before-fsync, publish-before-fsync")]
+pub struct UnknownBug(String);
+
+impl std::str::FromStr for Bug {
+    type Err = UnknownBug;
+
+    fn from_str(word: &str) -> Result<Self, UnknownBug> {
+        match word {
+            "skip-fsync" => Ok(Self::SkipFsync),
+            "ack-before-fsync" => Ok(Self::AckBeforeFsync),
+            "publish-before-fsync" => Ok(Self::PublishBeforeFsync),
+            _ => Err(UnknownBug(word.to_owned())),
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! Weir's log: what reaches the disk, and how.
+//!
+//! One write-ahead log takes every change in group commits; a record is seen only once the sync
+//! of its block is done. `FORMAT.md` beside this crate describes every byte. Batches are opaque
+//! here, and everything that touches a disk goes through [`Vfs`].
+
+mod config;
+mod entry;
+mod error;
+mod format;
+mod ids;
+mod index;
+mod log;
+mod page_buf;
+mod reader;
+pub mod vfs;
+mod wal;
+
+pub use config::{Bug, LogConfig, UnknownBug};
+pub use entry::{Append, BatchBytes, Columns, EXTENT_BYTES_MIN, Entry, Op};
+pub use error::{LogError, OpenError, ReadError, SubmitError};
+pub use format::FORMAT_VERSION;
+pub use ids::{FileSequence, Lsn, NodeId, Nonce};
+pub use index::{Bounds, StoredBatch};
+pub use log::{CommitSink, CommittedBlock, Log, Submission};
+pub use page_buf::{PAGE_BYTES, PageBuf};
+pub use reader::LogReader;
+pub use vfs::{
+    CrashPolicy, DirLock, FreeSpace, LazyVfs, OpenMode, RealVfs, SimVfs, Snapshot, Vfs, VfsFile,
+};
+pub use wal::{RecoveredEntry, RecoveredOp, RecoveryReport};

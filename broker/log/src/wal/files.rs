@@ -1,0 +1,279 @@
+//! WAL files: fixed in size, allocated before they are used, zeroed as far as time permits.
+//!
+//! Writing into zeroed blocks of a file takes the disk one step, into allocated ones two, and
+//! into new ones three; so the next file is prepared while the current one fills.
+
+use std::io::{self, IoSlice};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use weir_wire::id::ShardId;
+
+use crate::format::file_header::FileHeader;
+use crate::ids::{FileSequence, NodeId, Nonce};
+use crate::page_buf::{PAGE_BYTES, PageBuf};
+use crate::vfs::{OpenMode, Vfs, VfsFile};
+
+/// Zeroing in pieces of that size with pauses leaves the disk to the log.
+const ZERO_BYTES: usize = 256 << 10;
+const ZERO_PAUSE: Duration = Duration::from_millis(2);
+/// How soon a full disk is tried again.
+const RETRY: Duration = Duration::from_millis(200);
+
+/// Where a WAL file is.
+pub(crate) fn file_path(dir: &Path, sequence: FileSequence) -> PathBuf {
+    wal_dir(dir).join(format!("{:016}.wal", sequence.value()))
+}
+
+/// The directory of the WAL files.
+pub(crate) fn wal_dir(dir: &Path) -> PathBuf {
+    dir.join("wal")
+}
+
+/// A file to write to.
+#[derive(Debug)]
+pub(crate) struct WalFile {
+    pub(crate) file: Arc<dyn VfsFile>,
+    pub(crate) path: PathBuf,
+    pub(crate) sequence: FileSequence,
+    pub(crate) nonce: Nonce,
+    /// Where the next block goes.
+    pub(crate) position: u64,
+}
+
+/// How files are made.
+#[derive(Debug)]
+pub(crate) struct Maker {
+    pub(crate) vfs: Arc<dyn Vfs>,
+    pub(crate) dir: PathBuf,
+    pub(crate) shard: ShardId,
+    pub(crate) node: NodeId,
+    pub(crate) bytes: u64,
+    pub(crate) files: Arc<Files>,
+}
+
+/// What is known about the files, for whoever asks.
+#[derive(Debug, Default)]
+pub(crate) struct Files {
+    disk_bytes: AtomicU64,
+    full: AtomicBool,
+}
+
+impl Files {
+    pub(crate) fn disk_bytes(&self) -> u64 {
+        self.disk_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Whether there is no room for the next file.
+    pub(crate) fn is_full(&self) -> bool {
+        self.full.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn add(&self, bytes: u64) {
+        self.disk_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+impl Maker {
+    /// A new file, allocated and durable.
+    pub(crate) fn make(&self, sequence: FileSequence) -> io::Result<WalFile> {
+        let path = file_path(&self.dir, sequence);
+        let made = self.try_make(sequence, &path);
+        if made.is_err() {
+            // Half a file is worth nothing, and its room may be what is missing.
+            let _ = self.vfs.remove(&path);
+        }
+        made
+    }
+
+    fn try_make(&self, sequence: FileSequence, path: &Path) -> io::Result<WalFile> {
+        let file = self.vfs.open(path, OpenMode::Create { direct: true })?;
+        file.allocate(self.bytes)?;
+        let nonce = Nonce::new(self.vfs.nonce());
+        let pages = u32::try_from(self.bytes / PAGE_BYTES as u64).map_err(io::Error::other)?;
+        let header = FileHeader {
+            sequence,
+            nonce,
+            node: self.node,
+            shard: self.shard,
+            pages,
+        }
+        .encode();
+        let mut page = PageBuf::from_slice(&header);
+        page.pad();
+        file.write_vectored_at(&[IoSlice::new(page.padded())], 0)?;
+        file.sync_all()?;
+        self.vfs.sync_dir(&wal_dir(&self.dir))?;
+        self.files.add(self.bytes);
+        let position = PAGE_BYTES as u64;
+        Ok(WalFile {
+            file,
+            path: path.to_owned(),
+            sequence,
+            nonce,
+            position,
+        })
+    }
+
+    /// Writes zeros until the end, or until the file is wanted.
+    fn zero(&self, file: &WalFile, signal: &Signal) -> io::Result<()> {
+        let mut zeros = PageBuf::with_len(ZERO_BYTES);
+        zeros.pad();
+        let mut position = file.position;
+        while position < self.bytes && !signal.wait(ZERO_PAUSE) {
+            let length = ZERO_BYTES.min(usize::try_from(self.bytes - position).unwrap_or(0));
+            let zeros = zeros.padded().get(..length).unwrap_or_default();
+            file.file
+                .write_vectored_at(&[IoSlice::new(zeros)], position)?;
+            position += length as u64;
+        }
+        file.file.sync_data()
+    }
+}
+
+/// Where the next file comes from.
+#[derive(Debug)]
+pub(crate) enum Supply {
+    /// Made when it is asked for.
+    OnDemand(Maker),
+    /// Made ahead by a thread.
+    Ahead(Ahead),
+}
+
+impl Supply {
+    pub(crate) fn new(maker: Maker, next: FileSequence, ahead: bool) -> io::Result<Self> {
+        if ahead {
+            Ahead::start(maker, next).map(Self::Ahead)
+        } else {
+            Ok(Self::OnDemand(maker))
+        }
+    }
+
+    /// The file of that number. Waits for it; with a full disk, until there is room again.
+    pub(crate) fn take(&mut self, sequence: FileSequence) -> io::Result<WalFile> {
+        match self {
+            Self::OnDemand(maker) => maker.make(sequence),
+            Self::Ahead(ahead) => ahead.take(),
+        }
+    }
+}
+
+/// A thread that has the next file ready.
+#[derive(Debug)]
+pub(crate) struct Ahead {
+    signal: Arc<Signal>,
+    ready: Receiver<io::Result<WalFile>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Tells the thread that its file is wanted, or that it is to end.
+#[derive(Debug, Default)]
+struct Signal {
+    state: Mutex<SignalState>,
+    changed: Condvar,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct SignalState {
+    wanted: bool,
+    ended: bool,
+}
+
+impl Signal {
+    fn set(&self, change: impl FnOnce(&mut SignalState)) {
+        change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner));
+        self.changed.notify_all();
+    }
+
+    fn get(&self) -> SignalState {
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits; answers whether the file is wanted or the thread is to end.
+    fn wait(&self, time: Duration) -> bool {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self
+            .changed
+            .wait_timeout_while(state, time, |s| !s.wanted && !s.ended);
+        let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        state.wanted || state.ended
+    }
+
+    /// Waits in any case, but for the end; answers whether it has come.
+    fn pause(&self, time: Duration) -> bool {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.changed.wait_timeout_while(state, time, |s| !s.ended);
+        waited.unwrap_or_else(PoisonError::into_inner).0.ended
+    }
+}
+
+impl Ahead {
+    fn start(maker: Maker, next: FileSequence) -> io::Result<Self> {
+        let signal = Arc::new(Signal::default());
+        let (give, ready) = sync_channel(0);
+        let own = signal.clone();
+        let thread = std::thread::Builder::new()
+            .name("weir-wal-files".to_owned())
+            .spawn(move || prepare(&maker, next, &own, &give))?;
+        Ok(Self {
+            signal,
+            ready,
+            thread: Some(thread),
+        })
+    }
+
+    fn take(&self) -> io::Result<WalFile> {
+        self.signal.set(|state| state.wanted = true);
+        let file = self.ready.recv();
+        file.unwrap_or_else(|_| Err(io::Error::other("the thread that prepares files ended")))
+    }
+}
+
+impl Drop for Ahead {
+    fn drop(&mut self) {
+        self.signal.set(|state| state.ended = true);
+        // The thread may be handing a file over at this moment.
+        let (_, nobody) = sync_channel(0);
+        drop(std::mem::replace(&mut self.ready, nobody));
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn prepare(
+    maker: &Maker,
+    mut next: FileSequence,
+    signal: &Signal,
+    give: &SyncSender<io::Result<WalFile>>,
+) {
+    while !signal.get().ended {
+        match maker.make(next) {
+            Ok(file) => {
+                maker.files.full.store(false, Ordering::Relaxed);
+                let result = maker.zero(&file, signal).map(|()| file);
+                signal.set(|state| state.wanted = false);
+                if give.send(result).is_err() {
+                    return;
+                }
+                next = next.next();
+            }
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+                if !maker.files.full.swap(true, Ordering::Relaxed) {
+                    tracing::error!("no room for the next log file: producing is refused");
+                }
+                if signal.pause(RETRY) {
+                    return;
+                }
+            }
+            Err(error) => {
+                let _ = give.send(Err(error));
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,301 @@
+//! From files back to a log: every block is read and checked, the torn end is told from damage.
+//!
+//! The rule: D is the highest durable LSN that any valid block states. A bad block above D with
+//! nothing valid behind it is a write that was under way: it is cut. Any other bad block is
+//! damage to acknowledged data: the log is not opened, and nothing is changed.
+
+mod scan;
+
+use std::io::IoSlice;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use weir_wire::id::{
+    EntryIndex, Offset, ProducerEpoch, ProducerId, Sequence, Term, Timestamp, TopicPartition,
+};
+
+use super::files::{Files, Maker, Supply, WalFile, file_path, wal_dir};
+use super::writer::Wal;
+use crate::config::LogConfig;
+use crate::error::OpenError;
+use crate::format::FORMAT_VERSION;
+use crate::ids::{FileSequence, Lsn, NodeId};
+use crate::index::Index;
+use crate::page_buf::PageBuf;
+use crate::vfs::{OpenMode, Vfs};
+use scan::Scan;
+
+const NODE_FILE: &str = "NODE";
+const NODE_MAGIC: &str = "weir-log";
+
+/// An entry of the log, as it was found.
+#[derive(Debug)]
+pub struct RecoveredEntry {
+    /// Its position in the shard.
+    pub index: EntryIndex,
+    /// The term it was written in.
+    pub term: Term,
+    /// What it changed.
+    pub ops: Vec<RecoveredOp>,
+}
+
+/// A part of a recovered entry. Batches stay on disk.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum RecoveredOp {
+    /// A batch of a partition.
+    Append {
+        /// The partition.
+        partition: TopicPartition,
+        /// The offset of its first record.
+        base_offset: Offset,
+        /// How many offsets it covers.
+        count: u32,
+        /// When it was appended.
+        append_time: Timestamp,
+    },
+    /// A request's outcome.
+    ProducerSequence {
+        /// The producer.
+        producer: ProducerId,
+        /// Its session.
+        epoch: ProducerEpoch,
+        /// The request.
+        sequence: Sequence,
+        /// The answer.
+        outcome: Bytes,
+    },
+    /// A change of the catalog.
+    Metadata(Bytes),
+}
+
+/// What opening found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecoveryReport {
+    /// The node the log belongs to.
+    pub node: NodeId,
+    /// Blocks read.
+    pub blocks: u64,
+    /// The last block.
+    pub last: Lsn,
+    /// The highest LSN that was stated to be durable.
+    pub durable: Lsn,
+    /// Where a write that was under way was cut off, if one was.
+    pub cut: Option<Cut>,
+}
+
+/// A write that was under way when the log ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cut {
+    /// The file.
+    pub path: PathBuf,
+    /// Where in it.
+    pub offset: u64,
+    /// What was wrong there.
+    pub what: &'static str,
+}
+
+/// A log that was read.
+#[derive(Debug)]
+pub(crate) struct Recovered {
+    pub(crate) wal: Wal,
+    pub(crate) index: Index,
+    pub(crate) files: Arc<Files>,
+    pub(crate) report: RecoveryReport,
+}
+
+/// Reads a log, or makes an empty one.
+pub(crate) fn recover<E>(
+    vfs: &Arc<dyn Vfs>,
+    config: LogConfig,
+    replay: &mut dyn FnMut(RecoveredEntry) -> Result<(), E>,
+) -> Result<Recovered, OpenError<E>> {
+    let dir = wal_dir(&config.dir);
+    vfs.create_dir_all(&dir)
+        .map_err(|source| io_error(&dir, source))?;
+    let names = vfs.list(&dir).map_err(|source| io_error(&dir, source))?;
+    let sequences = file_sequences(&dir, &names)?;
+    let node = node(&**vfs, &config, sequences.is_empty())?;
+    let files = Arc::new(Files::default());
+    let maker = Maker {
+        vfs: vfs.clone(),
+        dir: config.dir.clone(),
+        shard: config.shard,
+        node,
+        bytes: config.wal_file_bytes,
+        files: files.clone(),
+    };
+    let mut scan = Scan::new(vfs, &config, node, replay);
+    for sequence in &sequences {
+        scan.file(*sequence)?;
+    }
+    let end = scan.finish()?;
+    let mut report = RecoveryReport {
+        node,
+        blocks: end.blocks,
+        last: end.last,
+        durable: end.durable,
+        cut: end.cut,
+    };
+    // A file without a block holds nothing: it was prepared, or its making was cut short.
+    let used = end.tail.as_ref().map(|tail| tail.sequence);
+    for sequence in sequences
+        .iter()
+        .filter(|sequence| used.is_none_or(|used| **sequence > used))
+    {
+        let path = file_path(&config.dir, *sequence);
+        vfs.remove(&path)
+            .map_err(|source| io_error(&path, source))?;
+    }
+    vfs.sync_dir(&dir)
+        .map_err(|source| io_error(&dir, source))?;
+    for _ in sequences
+        .iter()
+        .filter(|sequence| used.is_some_and(|used| **sequence <= used))
+    {
+        files.add(config.wal_file_bytes);
+    }
+    let first = FileSequence::new(1);
+    let next = used.map_or(first, FileSequence::next);
+    let (file, supply) = match end.tail {
+        Some(tail) => {
+            let file = reopen(&**vfs, &config, &tail)?;
+            let supply = Supply::new(maker, next, config.prepare_ahead);
+            (file, supply.map_err(|source| io_error(&dir, source))?)
+        }
+        None => {
+            let file = maker.make(first).map_err(|source| io_error(&dir, source))?;
+            let supply = Supply::new(maker, first.next(), config.prepare_ahead);
+            (file, supply.map_err(|source| io_error(&dir, source))?)
+        }
+    };
+    report.durable = report.last;
+    let wal = Wal {
+        config,
+        file,
+        supply,
+        next_lsn: end.last.next(),
+        durable: end.last,
+        previous: end.previous,
+        next_index: end.next_index,
+        stated: end.durable,
+    };
+    Ok(Recovered {
+        wal,
+        index: end.index,
+        files,
+        report,
+    })
+}
+
+/// Where the log goes on.
+#[derive(Debug)]
+struct Tail {
+    sequence: FileSequence,
+    nonce: crate::ids::Nonce,
+    position: u64,
+    /// The blocks above what was stated to be durable, where they begin, and their bytes.
+    unstated: Vec<(u64, PageBuf)>,
+}
+
+/// Opens the last file for writing. What nobody stated to be durable is written again: after a
+/// failed sync the system's memory may show what the disk does not hold.
+fn reopen<E>(vfs: &dyn Vfs, config: &LogConfig, tail: &Tail) -> Result<WalFile, OpenError<E>> {
+    let path = file_path(&config.dir, tail.sequence);
+    let rewrite = || {
+        let file = vfs.open(&path, OpenMode::Write { direct: true })?;
+        for (position, bytes) in &tail.unstated {
+            file.write_vectored_at(&[IoSlice::new(bytes.padded())], *position)?;
+        }
+        file.sync_all()?;
+        Ok(file)
+    };
+    let file = rewrite().map_err(|source| io_error(&path, source))?;
+    let Tail {
+        sequence,
+        nonce,
+        position,
+        ..
+    } = *tail;
+    Ok(WalFile {
+        file,
+        path,
+        sequence,
+        nonce,
+        position,
+    })
+}
+
+fn file_sequences<E>(dir: &Path, names: &[String]) -> Result<Vec<FileSequence>, OpenError<E>> {
+    let mut sequences = Vec::new();
+    for name in names {
+        let number = name
+            .strip_suffix(".wal")
+            .and_then(|stem| stem.parse::<u64>().ok());
+        let Some(number) = number else {
+            let what = "is no file of a log; is this another program's directory?".to_owned();
+            return Err(OpenError::Foreign {
+                path: dir.join(name),
+                what,
+            });
+        };
+        sequences.push(FileSequence::new(number));
+    }
+    sequences.sort_unstable();
+    for (expected, found) in (1..).map(FileSequence::new).zip(&sequences) {
+        if *found != expected {
+            let path = dir.join(format!("{:016}.wal", expected.value()));
+            let what = format!("is missing, while file {found} is there; restore it from a copy");
+            return Err(OpenError::Foreign { path, what });
+        }
+    }
+    Ok(sequences)
+}
+
+/// Which node the directory belongs to: read, or chosen when the directory is new.
+fn node<E>(vfs: &dyn Vfs, config: &LogConfig, is_new: bool) -> Result<NodeId, OpenError<E>> {
+    let path = config.dir.join(NODE_FILE);
+    let foreign = |what: &str| OpenError::Foreign {
+        path: path.clone(),
+        what: what.to_owned(),
+    };
+    match vfs.read(&path) {
+        Ok(bytes) => {
+            let text = String::from_utf8(bytes).map_err(|_| foreign("is no text"))?;
+            let mut words = text.split_whitespace();
+            if words.next() != Some(NODE_MAGIC) {
+                return Err(foreign("is not the node file of a Weir log"));
+            }
+            let version = words.next().and_then(|word| word.parse::<u16>().ok());
+            if version != Some(FORMAT_VERSION) {
+                let what = format!(
+                    "states a log format that this weir does not read (it reads \
+                     {FORMAT_VERSION}); use the weir that wrote it, or a newer one"
+                );
+                return Err(foreign(&what));
+            }
+            let node = words.next().and_then(|word| word.parse().ok());
+            node.map(NodeId::new)
+                .ok_or_else(|| foreign("names no node"))
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && is_new => {
+            let node = NodeId::new(vfs.nonce());
+            let text = format!("{NODE_MAGIC} {FORMAT_VERSION} {node}\n");
+            vfs.write_atomic(&path, text.as_bytes())
+                .map_err(|source| io_error(&path, source))?;
+            Ok(node)
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(foreign(
+            "is missing, while there are log files; restore it from a copy",
+        )),
+        Err(source) => Err(io_error(&path, source)),
+    }
+}
+
+fn io_error<E>(path: &Path, source: std::io::Error) -> OpenError<E> {
+    OpenError::Io {
+        path: path.to_owned(),
+        source,
+    }
+}

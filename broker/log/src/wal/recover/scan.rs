@@ -1,0 +1,483 @@
+//! Reading the files block by block.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use weir_wire::id::EntryIndex;
+
+use super::{Cut, RecoveredEntry, RecoveredOp, Tail, io_error};
+use crate::config::LogConfig;
+use crate::error::OpenError;
+use crate::format::block::BlockHeader;
+use crate::format::entry::{DecodedEntry, DecodedOp, decode_entry, extent_bytes};
+use crate::format::fields::Fields;
+use crate::format::file_header::{self, FileHeader};
+use crate::ids::{FileSequence, Lsn, NodeId, Nonce};
+use crate::index::{Added, Index, Place};
+use crate::page_buf::{PAGE_BYTES, PageBuf};
+use crate::vfs::{OpenMode, Vfs, VfsFile};
+use crate::wal::files::file_path;
+
+/// Bytes read at once while looking for a block behind a bad one.
+const SEARCH_BYTES: usize = 1 << 20;
+
+pub(super) struct Scan<'a, E> {
+    vfs: &'a Arc<dyn Vfs>,
+    config: &'a LogConfig,
+    node: NodeId,
+    replay: &'a mut dyn FnMut(RecoveredEntry) -> Result<(), E>,
+    end: End,
+    /// Where the blocks stopped making sense, and why.
+    bad: Option<Bad>,
+}
+
+/// What a scan found.
+pub(super) struct End {
+    pub(super) blocks: u64,
+    pub(super) last: Lsn,
+    pub(super) durable: Lsn,
+    pub(super) previous: u32,
+    pub(super) next_index: EntryIndex,
+    pub(super) tail: Option<Tail>,
+    pub(super) cut: Option<Cut>,
+    pub(super) index: Index,
+}
+
+struct Bad {
+    path: PathBuf,
+    offset: u64,
+    what: &'static str,
+    partitions: String,
+    /// There are only zeros: nothing was ever written here.
+    blank: bool,
+}
+
+/// A file that is being read.
+struct Source {
+    file: Arc<dyn VfsFile>,
+    path: PathBuf,
+    header: FileHeader,
+    bytes: u64,
+}
+
+/// A block that makes sense.
+struct Good {
+    header: BlockHeader,
+    crc: u32,
+    bytes: PageBuf,
+    entries: Vec<DecodedEntry>,
+}
+
+impl<'a, E> Scan<'a, E> {
+    pub(super) fn new(
+        vfs: &'a Arc<dyn Vfs>,
+        config: &'a LogConfig,
+        node: NodeId,
+        replay: &'a mut dyn FnMut(RecoveredEntry) -> Result<(), E>,
+    ) -> Self {
+        let end = End {
+            blocks: 0,
+            last: Lsn::new(0),
+            durable: Lsn::new(0),
+            previous: 0,
+            next_index: EntryIndex::new(1),
+            tail: None,
+            cut: None,
+            index: Index::new(config.cache_bytes),
+        };
+        Self {
+            vfs,
+            config,
+            node,
+            replay,
+            end,
+            bad: None,
+        }
+    }
+
+    /// Reads the next file.
+    pub(super) fn file(&mut self, sequence: FileSequence) -> Result<(), OpenError<E>> {
+        let path = file_path(&self.config.dir, sequence);
+        let source = match self.open(sequence, path)? {
+            Ok(source) => source,
+            Err((bad, file)) => {
+                // Either it was being made when the log ended, or it is damaged. Blocks tell.
+                self.bad.get_or_insert(bad);
+                return self.search(&*file, sequence, None, 0);
+            }
+        };
+        let mut position = PAGE_BYTES as u64;
+        if self.bad.is_some() {
+            // The blocks before made no sense up to the end of their file. If the one that comes
+            // next begins here, the rest of that file was not used, or held a write that was cut.
+            if self.block(&source, position)?.is_err() {
+                let nonce = Some(source.header.nonce);
+                return self.search(&*source.file, sequence, nonce, position);
+            }
+            self.bad = None;
+        }
+        while position < source.bytes {
+            match self.block(&source, position)? {
+                Ok(good) => {
+                    let bytes = good.header.bytes() as u64;
+                    self.take(&source, position, good)?;
+                    position += bytes;
+                }
+                Err(bad) => {
+                    self.bad = Some(bad);
+                    let (nonce, next) = (source.header.nonce, position + PAGE_BYTES as u64);
+                    return self.search(&*source.file, sequence, Some(nonce), next);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Decides about what made no sense.
+    pub(super) fn finish(mut self) -> Result<End, OpenError<E>> {
+        if let Some(bad) = self.bad.take() {
+            if self.end.last < self.end.durable {
+                return Err(bad.corrupt());
+            }
+            if !bad.blank {
+                tracing::warn!(
+                    path = %bad.path.display(), offset = bad.offset, what = bad.what,
+                    "a write that was under way when the log ended is cut off"
+                );
+                let Bad {
+                    path, offset, what, ..
+                } = bad;
+                self.end.cut = Some(Cut { path, offset, what });
+            }
+        }
+        Ok(self.end)
+    }
+
+    #[expect(
+        clippy::type_complexity,
+        reason = "an error of the disk, or of what stands there"
+    )]
+    fn open(
+        &self,
+        sequence: FileSequence,
+        path: PathBuf,
+    ) -> Result<Result<Source, (Bad, Arc<dyn VfsFile>)>, OpenError<E>> {
+        let file = self
+            .vfs
+            .open(&path, OpenMode::Read)
+            .map_err(|e| io_error(&path, e))?;
+        let bytes = file.size().map_err(|e| io_error(&path, e))?;
+        let partitions = || "unknown".to_owned();
+        let bad = |what| {
+            let path = path.clone();
+            let bad = Bad {
+                path,
+                offset: 0,
+                what,
+                partitions: partitions(),
+                blank: false,
+            };
+            Ok(Err((bad, file.clone())))
+        };
+        if bytes < PAGE_BYTES as u64 {
+            return bad("the file is shorter than its header");
+        }
+        let mut page = vec![0; PAGE_BYTES];
+        file.read_exact_at(&mut page, 0)
+            .map_err(|e| io_error(&path, e))?;
+        let header = match FileHeader::decode(&page) {
+            Ok(header) => header,
+            Err(error) if error.what == file_header::OTHER_FORMAT => {
+                let what = format!("{}; use the weir that wrote it, or a newer one", error.what);
+                return Err(OpenError::Foreign { path, what });
+            }
+            Err(error) => return bad(error.what),
+        };
+        if header.node != self.node || header.shard != self.config.shard {
+            let what = format!("belongs to node {}, not {}", header.node, self.node);
+            return Err(OpenError::Foreign { path, what });
+        }
+        if header.sequence != sequence {
+            let what = format!("says it is file {}; was it renamed?", header.sequence);
+            return Err(OpenError::Foreign { path, what });
+        }
+        if bytes != u64::from(header.pages) * PAGE_BYTES as u64 {
+            return bad("the file is not as long as its header says");
+        }
+        Ok(Ok(Source {
+            file,
+            path,
+            header,
+            bytes,
+        }))
+    }
+
+    /// The block at a position, if it is the one that comes next.
+    fn block(&self, source: &Source, at: u64) -> Result<Result<Good, Bad>, OpenError<E>> {
+        let mut page = PageBuf::with_len(PAGE_BYTES);
+        let read = |buffer: &mut [u8], from| {
+            source
+                .file
+                .read_exact_at(buffer, from)
+                .map_err(|e| io_error(&source.path, e))
+        };
+        read(page.as_mut_slice(), at)?;
+        let blank = page.as_slice().iter().all(|byte| *byte == 0);
+        let bad = |offset, what, header: Option<&BlockHeader>| Bad {
+            path: source.path.clone(),
+            offset,
+            what,
+            partitions: header.map_or_else(|| "unknown".to_owned(), names),
+            blank,
+        };
+        let (header, crc) = match BlockHeader::decode(page.as_slice()) {
+            Ok(decoded) => decoded,
+            Err(error) => return Ok(Err(bad(at + error.at as u64, error.what, None))),
+        };
+        if header.nonce != source.header.nonce
+            || header.lsn != self.end.last.next()
+            || header.previous != self.end.previous
+        {
+            return Ok(Err(bad(
+                at,
+                "the block that follows the one before is not here",
+                None,
+            )));
+        }
+        if at + header.bytes() as u64 > source.bytes {
+            return Ok(Err(bad(
+                at,
+                "the block reaches beyond its file",
+                Some(&header),
+            )));
+        }
+        let mut bytes = PageBuf::with_len(header.bytes());
+        read(bytes.as_mut_slice(), at)?;
+        match check_body(&header, bytes.as_slice(), self.end.next_index) {
+            Ok(entries) => Ok(Ok(Good {
+                header,
+                crc,
+                bytes,
+                entries,
+            })),
+            Err((offset, what)) => Ok(Err(bad(at + offset as u64, what, Some(&header)))),
+        }
+    }
+
+    fn take(&mut self, source: &Source, at: u64, good: Good) -> Result<(), OpenError<E>> {
+        let Good {
+            header,
+            crc,
+            bytes,
+            entries,
+        } = good;
+        let end = &mut self.end;
+        end.blocks += 1;
+        end.last = header.lsn;
+        end.previous = crc;
+        end.durable = end.durable.max(header.durable);
+        let stated = end.durable;
+        let mut unstated = match end.tail.take() {
+            Some(tail) if tail.sequence == source.header.sequence => tail.unstated,
+            _ => Vec::new(),
+        };
+        if header.lsn > stated {
+            // Only the last block can be above; those before it are stated by this one.
+            unstated.clear();
+            unstated.push((at, bytes));
+        }
+        end.tail = Some(Tail {
+            sequence: source.header.sequence,
+            nonce: source.header.nonce,
+            position: at + header.bytes() as u64,
+            unstated,
+        });
+        let mut extent = at + header.head_region() as u64;
+        for entry in entries {
+            end.next_index = entry.index.next();
+            let mut ops = Vec::with_capacity(entry.ops.len());
+            for op in entry.ops {
+                ops.push(recovered(op, source, at, &mut extent, &mut end.index));
+            }
+            let entry = RecoveredEntry {
+                index: entry.index,
+                term: entry.term,
+                ops,
+            };
+            (self.replay)(entry).map_err(OpenError::Replay)?;
+        }
+        Ok(())
+    }
+
+    /// Looks for a valid block behind a bad one. If there is one, what is bad is not the end.
+    /// Without a `nonce` (the file's header is bad) every block counts that comes later.
+    fn search(
+        &mut self,
+        file: &dyn VfsFile,
+        sequence: FileSequence,
+        nonce: Option<Nonce>,
+        from: u64,
+    ) -> Result<(), OpenError<E>> {
+        let path = file_path(&self.config.dir, sequence);
+        let size = file.size().map_err(|e| io_error(&path, e))?;
+        let earliest = if nonce.is_some() {
+            self.end.last.next()
+        } else {
+            self.end.last
+        };
+        let mut buffer = vec![0; SEARCH_BYTES];
+        let mut position = from;
+        while position < size {
+            let length = SEARCH_BYTES.min(usize::try_from(size - position).unwrap_or(0));
+            let chunk = buffer
+                .get_mut(..length)
+                .expect("it is at most SEARCH_BYTES");
+            file.read_exact_at(chunk, position)
+                .map_err(|e| io_error(&path, e))?;
+            let headers = chunk
+                .chunks(PAGE_BYTES)
+                .filter_map(|page| BlockHeader::decode(page).ok());
+            let mut later = headers.filter(|(header, _)| {
+                nonce.is_none_or(|nonce| nonce == header.nonce) && header.lsn > earliest
+            });
+            if later.next().is_some() {
+                return Err(self
+                    .bad
+                    .take()
+                    .expect("a search follows something bad")
+                    .corrupt());
+            }
+            position += length as u64;
+        }
+        Ok(())
+    }
+}
+
+impl Bad {
+    fn corrupt<E>(self) -> OpenError<E> {
+        let Self {
+            path,
+            offset,
+            what,
+            partitions,
+            blank,
+        } = self;
+        let what = if blank {
+            "there are only zeros where a block was"
+        } else {
+            what
+        };
+        OpenError::Corrupt {
+            path,
+            offset,
+            what: what.to_owned(),
+            partitions,
+        }
+    }
+}
+
+fn names(header: &BlockHeader) -> String {
+    let mut names: Vec<String> = header.partitions.iter().map(ToString::to_string).collect();
+    if header.more_partitions {
+        names.push("and others".to_owned());
+    }
+    if names.is_empty() {
+        "none".to_owned()
+    } else {
+        names.join(", ")
+    }
+}
+
+/// Checks what a block's header promises about the rest of it.
+fn check_body(
+    header: &BlockHeader,
+    block: &[u8],
+    first: EntryIndex,
+) -> Result<Vec<DecodedEntry>, (usize, &'static str)> {
+    let head_end = header.length() + header.head_length as usize;
+    let wrong = (header.length(), "the block's checksum is wrong");
+    let head = block.get(header.length()..head_end).ok_or(wrong)?;
+    let mut crc = crc32c::crc32c(head);
+    let mut fields = Fields::new(block.get(..head_end).ok_or(wrong)?);
+    fields
+        .take(header.length())
+        .map_err(|error| (error.at, error.what))?;
+    let mut entries = Vec::new();
+    let mut extent = header.head_region();
+    let mut index = first;
+    for _ in 0..header.entries {
+        let entry = decode_entry(&mut fields).map_err(|error| (error.at, error.what))?;
+        if entry.index != index || entry.shard != header.shard {
+            return Err((fields.at(), "an entry is not the one that comes next"));
+        }
+        index = index.next();
+        for op in &entry.ops {
+            if let DecodedOp::Append { envelope, .. } = op
+                && envelope.extent
+            {
+                let end = extent + envelope.batch_length as usize;
+                let batch = block.get(extent..end).ok_or(wrong)?;
+                crc = crc32c::crc32c_append(crc, batch);
+                extent += extent_bytes(envelope.batch_length);
+            }
+        }
+        entries.push(entry);
+    }
+    if crc != header.body_crc || fields.left() > 0 || extent != header.bytes() {
+        return Err(wrong);
+    }
+    Ok(entries)
+}
+
+/// What an operation means to whoever replays; batches get their place in the index.
+fn recovered(
+    op: DecodedOp,
+    source: &Source,
+    block: u64,
+    extent: &mut u64,
+    index: &mut Index,
+) -> RecoveredOp {
+    match op {
+        DecodedOp::Append { envelope, at } => {
+            let narrow = |number: u64| u32::try_from(number).expect("a WAL file is below 4 GiB");
+            let mut place = Place {
+                base_offset: envelope.base_offset,
+                append_time: envelope.append_time,
+                file: narrow(source.header.sequence.value()),
+                envelope: narrow(block + at as u64),
+                extent_page: 0,
+                columns: envelope.columns_length,
+                length: envelope.batch_length,
+                count: envelope.count,
+            };
+            if envelope.extent {
+                place.extent_page = narrow(*extent / PAGE_BYTES as u64);
+                *extent += extent_bytes(envelope.batch_length) as u64;
+            }
+            let partition = envelope.partition;
+            index.add(Added {
+                partition,
+                place,
+                batch: None,
+            });
+            RecoveredOp::Append {
+                partition,
+                base_offset: envelope.base_offset,
+                count: envelope.count,
+                append_time: envelope.append_time,
+            }
+        }
+        DecodedOp::ProducerSequence {
+            producer,
+            epoch,
+            sequence,
+            outcome,
+        } => RecoveredOp::ProducerSequence {
+            producer,
+            epoch,
+            sequence,
+            outcome,
+        },
+        DecodedOp::Metadata(bytes) => RecoveredOp::Metadata(bytes),
+    }
+}
