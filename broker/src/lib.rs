@@ -1,8 +1,34 @@
-//! The Weir broker.
+//! The Weir broker: connections in, the log in the middle, subscriptions out.
+//!
+//! A request passes four rooms: `publish` (admit, hooks), `sequence` (its place), the log (its
+//! safety), `subscribe` (its readers). `docs/ARCHITECTURE.md` tells the whole story.
 
 pub mod auth;
+mod broker;
+mod budget;
 mod clock;
+mod commit;
 pub mod config;
+mod connection;
 pub mod data_dir;
+mod fault;
+mod frames;
+mod memory;
 pub mod metrics;
+mod plugins;
+mod producers;
+mod publish;
+mod requests;
+mod sampler;
+mod sequence;
+mod state;
+mod subscribe;
+mod tails;
+pub mod testing;
 pub mod tls;
+mod topics;
+mod transport;
+
+pub use broker::{Broker, Fatal, StartError, StartOptions};
+pub use state::TestHooks;
+pub use transport::ListenError;

@@ -19,7 +19,7 @@ mod sample;
 mod server;
 
 pub use sample::{HighWaterMark, Sample, Sampler};
-pub use server::{MetricsServer, Readiness, ReadinessView, State};
+pub use server::{MetricsError, MetricsServer, Readiness, ReadinessView, State};
 
 /// 50 µs to 26 s, doubling: from the fastest fsync to the deadline of a request and beyond.
 const SECONDS: (f64, f64, u16) = (50e-6, 2.0, 20);

@@ -45,14 +45,22 @@ struct PartitionState {
 pub struct ProduceRequest<'a> {
     /// The addressed topic.
     pub topic: TopicId,
-    /// The epoch of the bindings that its hooks ran under.
-    pub binding_epoch: BindingEpoch,
-    /// Who sent it.
-    pub session: Session,
-    /// Its place in the session.
-    pub sequence: Sequence,
+    /// The epoch of the bindings that its hooks ran under; `None` if it was refused before any.
+    pub binding_epoch: Option<BindingEpoch>,
+    /// Whose request it is, and its place in the session; `None` for one-way requests, which are
+    /// not deduplicated.
+    pub turn: Option<Turn>,
     /// What is to be appended; nothing for a request that was refused.
     pub parts: &'a [Part],
+}
+
+/// A request's place in its producer's session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Turn {
+    /// The session.
+    pub session: Session,
+    /// The place.
+    pub sequence: Sequence,
 }
 
 /// Where a request goes.
@@ -111,11 +119,13 @@ impl Shard {
         now: Timestamp,
         request: &ProduceRequest<'_>,
     ) -> Result<Plan, SequenceError> {
-        self.producers.check(request.session, request.sequence)?;
-        if !request.parts.is_empty() {
+        if let Some(turn) = request.turn {
+            self.producers.check(turn)?;
+        }
+        if let Some(epoch) = request.binding_epoch {
             let topic = self.catalog.topic(request.topic);
             let topic = topic.ok_or(SequenceError::UnknownTopic(request.topic))?;
-            if topic.binding_epoch != request.binding_epoch {
+            if topic.binding_epoch != epoch {
                 return Err(SequenceError::Stale);
             }
         }
@@ -142,7 +152,9 @@ impl Shard {
         for (part, (&base, &time)) in request.parts.iter().zip(places) {
             self.append(part.partition, base, part.count, time);
         }
-        self.producers.advance(request.session, request.sequence);
+        if let Some(turn) = request.turn {
+            self.producers.advance(turn);
+        }
     }
 
     /// Recovery: the log holds this batch.
@@ -163,8 +175,7 @@ impl Shard {
         epoch: ProducerEpoch,
         sequence: Sequence,
     ) {
-        self.producers
-            .advance(Session { producer, epoch }, sequence);
+        self.producers.advance(Turn { session: Session { producer, epoch }, sequence });
     }
 
     /// The log took this change, or holds it (recovery).

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use weir_wire::id::{ProducerEpoch, ProducerId, Sequence, TopicId};
 use weir_wire::limits::PRODUCERS_MAX;
 
-use super::SequenceError;
+use super::{SequenceError, Turn};
 
 /// A producer's identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -51,7 +51,8 @@ impl Producers {
         (row.epoch == session.epoch).then_some((row.topic, row.next))
     }
 
-    pub(super) fn check(&self, session: Session, sequence: Sequence) -> Result<(), SequenceError> {
+    pub(super) fn check(&self, turn: Turn) -> Result<(), SequenceError> {
+        let Turn { session, sequence } = turn;
         let row = self
             .rows
             .get(&session.producer)
@@ -65,7 +66,8 @@ impl Producers {
         Ok(())
     }
 
-    pub(super) fn advance(&mut self, session: Session, sequence: Sequence) {
+    pub(super) fn advance(&mut self, turn: Turn) {
+        let Turn { session, sequence } = turn;
         self.last_use.0 += 1;
         let used = self.last_use;
         if let Some(row) = self.rows.get_mut(&session.producer) {

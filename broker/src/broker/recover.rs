@@ -1,0 +1,97 @@
+//! From the log's entries back to the broker's state.
+
+use std::sync::Arc;
+
+use weir_core::change::Change;
+use weir_core::shard::{Session, Shard};
+use weir_log::{RecoveredEntry, RecoveredOp};
+use weir_wire::message::Message;
+use weir_wire::plugin::Hook;
+
+use crate::plugins::PluginStore;
+use crate::producers::{Producer, Producers};
+use crate::topics::Topics;
+
+/// Takes in the entries of the log, in their order.
+#[derive(Debug, Default)]
+pub(super) struct Replay {
+    pub(super) shard: Shard,
+    pub(super) producers: Producers,
+    pub(super) entries: u64,
+}
+
+/// An entry that this broker cannot read.
+#[derive(Debug, thiserror::Error)]
+#[error("entry {index} of the log cannot be read: {reason}; was it written by a newer weir?")]
+pub struct ReplayError {
+    index: u64,
+    reason: String,
+}
+
+impl Replay {
+    /// Takes in one entry.
+    pub(super) fn entry(&mut self, entry: RecoveredEntry) -> Result<(), ReplayError> {
+        self.entries += 1;
+        let index = entry.index.value();
+        for op in entry.ops {
+            match op {
+                RecoveredOp::Append { partition, base_offset, count, append_time } => {
+                    // A topic deleted since then has no state.
+                    if self.shard.catalog().topic(partition.topic).is_some() {
+                        self.shard.replay_append(partition, base_offset, count, append_time);
+                    }
+                }
+                RecoveredOp::ProducerSequence { producer, epoch, sequence, outcome } => {
+                    self.shard.replay_sequence(producer, epoch, sequence);
+                    if let Some(known) = self.producers.find(Session { producer, epoch }) {
+                        known.state.lock().replay(sequence, outcome);
+                    }
+                }
+                RecoveredOp::Metadata(bytes) => {
+                    let change = Change::decode(&bytes);
+                    let change = change
+                        .map_err(|error| ReplayError { index, reason: error.to_string() })?;
+                    self.change(&change);
+                }
+                _ => {
+                    let reason = "it holds an operation that this version does not know".to_owned();
+                    return Err(ReplayError { index, reason });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn change(&mut self, change: &Change) {
+        self.shard.commit_change(change);
+        if let Some(opened) = &change.producer_opened {
+            let session = Session { producer: opened.id, epoch: opened.epoch };
+            let shard = &self.shard;
+            self.producers.insert(Arc::new(Producer::new(session, opened.topic)), |session| {
+                shard.session(session).is_some()
+            });
+        }
+    }
+}
+
+/// Makes every binding ready again. One that cannot run stays bound and says why: its topic's
+/// records are refused, not stored unrouted.
+pub(super) async fn bind_all(
+    shard: &Shard,
+    topics: &Topics,
+    plugins: &PluginStore,
+    host: &weir_host::Host,
+) {
+    for (topic, bound) in shard.catalog().bindings() {
+        let hook: Hook = bound.hook;
+        let routes: Vec<String> = bound.routes.iter().map(|route| route.value.clone()).collect();
+        let ready = plugins.bind(host, bound.version, hook, &bound.config, &routes).await;
+        if let Err(fault) = &ready {
+            tracing::error!(binding = %bound.id, topic = %topic.name, %fault, "binding cannot run");
+        }
+        topics.ready(bound.id, ready.map_err(|fault| fault.message));
+    }
+    for topic in shard.catalog().topics() {
+        topics.refresh(shard.catalog(), topic.id);
+    }
+}

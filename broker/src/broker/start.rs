@@ -1,0 +1,296 @@
+//! Starting: everything in order, each step with an error that says what to do.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::time::{Duration, Instant};
+
+use parking_lot::RwLock;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use weir_host::{CompilerCommand, Host, HostConfig, HostError, Limits};
+use weir_log::{DirLock, Log, LogConfig, OpenError};
+use weir_wire::id::ShardId;
+
+use super::recover::{Replay, ReplayError, bind_all};
+use super::{Broker, StartOptions};
+use crate::auth::{AuthError, Authenticator};
+use crate::budget::Budget;
+use crate::commit::{Commits, Token};
+use crate::config::{Config, ConfigError};
+use crate::data_dir::{DataDir, DataDirError};
+use crate::metrics::{Metrics, MetricsError, MetricsServer, Readiness, State};
+use crate::plugins::PluginStore;
+use crate::sequence::{self, Sequencer};
+use crate::state::Shared;
+use crate::tails::Tails;
+use crate::tls::{Identity, Renewal, TlsError};
+use crate::topics::Topics;
+use crate::transport::{self, ListenError};
+use crate::{clock, connection, sampler, tls};
+
+/// The hidden verb of `weir` that compiles components.
+const COMPILER_VERB: &str = "compile-component";
+/// How long connections may take to finish when the broker ends.
+const DRAIN_MAX: Duration = Duration::from_secs(20);
+
+/// Why a broker does not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The configuration contradicts itself.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    /// Certificates.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The token.
+    #[error(transparent)]
+    Auth(#[from] AuthError),
+    /// The log.
+    #[error(transparent)]
+    Log(#[from] OpenError<ReplayError>),
+    /// The plugin host.
+    #[error(transparent)]
+    Host(#[from] HostError),
+    /// The listen address.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The metrics address.
+    #[error(transparent)]
+    Metrics(#[from] MetricsError),
+    /// A thread or a runtime.
+    #[error("cannot start a thread: {0}; check the limit on processes (ulimit -u)")]
+    Thread(#[from] std::io::Error),
+    /// The broker's thread ended before it was ready.
+    #[error("the broker ended before it was ready; its log says why")]
+    Ended,
+}
+
+/// What is told to whoever started the broker.
+struct Started {
+    address: SocketAddr,
+    metrics_address: Option<SocketAddr>,
+    identity: Identity,
+    token: Option<String>,
+}
+
+pub(super) async fn start(config: Config, options: StartOptions) -> Result<Broker, StartError> {
+    config.validate()?;
+    let draining = CancellationToken::new();
+    let (ready, started) = oneshot::channel();
+    let (to_ended, ended) = watch::channel(false);
+    let (to_fatal, fatal) = watch::channel(None);
+    let vfs = options.vfs.clone();
+    // One thread drives the endpoint and every connection: packets, frames and the sequencer
+    // share its cache, and no request changes threads before the log.
+    let drain = draining.clone();
+    std::thread::Builder::new().name("weir-net".to_owned()).spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        match runtime {
+            Ok(runtime) => runtime.block_on(run(config, options, drain, to_fatal, ready)),
+            Err(error) => drop(ready.send(Err(StartError::Thread(error)))),
+        }
+        to_ended.send_replace(true);
+    })?;
+    let started = started.await.map_err(|_| StartError::Ended)??;
+    Ok(Broker {
+        address: started.address,
+        metrics_address: started.metrics_address,
+        ca_file: started.identity.ca_file().to_owned(),
+        identity: started.identity,
+        token: started.token,
+        vfs,
+        draining,
+        ended,
+        fatal,
+    })
+}
+
+/// The life of the broker's thread.
+async fn run(
+    config: Config,
+    options: StartOptions,
+    draining: CancellationToken,
+    fatal: watch::Sender<Option<String>>,
+    ready: oneshot::Sender<Result<Started, StartError>>,
+) {
+    match Running::start(config, options, draining, fatal).await {
+        Ok((running, started)) => {
+            if ready.send(Ok(started)).is_ok() {
+                running.until_drained().await;
+            }
+        }
+        Err(error) => drop(ready.send(Err(error))),
+    }
+}
+
+struct Running {
+    shared: Arc<Shared>,
+    endpoint: quinn::Endpoint,
+    readiness: Readiness,
+    sequencer: tokio::task::JoinHandle<Log<Token>>,
+    stop_sequencer: CancellationToken,
+    /// Ends the metrics, last of all: they tell that the broker drains.
+    closing: CancellationToken,
+    _lock: DirLock,
+}
+
+impl Running {
+    async fn start(
+        config: Config,
+        options: StartOptions,
+        draining: CancellationToken,
+        fatal: watch::Sender<Option<String>>,
+    ) -> Result<(Self, Started), StartError> {
+        let begun = Instant::now();
+        let vfs = options.vfs.clone();
+        let data_dir = DataDir::new(&config.data_dir);
+        data_dir.create(&*vfs)?;
+        let lock = data_dir.lock(&*vfs)?;
+        let identity = tls::prepare(&*vfs, &config, clock::system_time())?;
+        let auth = if config.no_auth {
+            Authenticator::open()
+        } else {
+            Authenticator::with_token_file(&*vfs, &data_dir.token())?
+        };
+        let token = auth.token().map(str::to_owned);
+        let metrics = Metrics::new();
+        let readiness = Readiness::starting();
+        let metrics_server = match config.metrics {
+            None => None,
+            Some(address) => {
+                Some(MetricsServer::bind(address, metrics.clone(), readiness.watch()).await?)
+            }
+        };
+        let metrics_address = metrics_server.as_ref().map(MetricsServer::address);
+        let endpoint = transport::listen(config.listen, identity.server_crypto())?;
+        let address = endpoint.local_addr()?;
+        let (shared, sequencer) =
+            assemble(config, &options, &data_dir, auth, metrics.clone(), draining, fatal).await?;
+        sampler::install(&shared);
+        let stop_sequencer = CancellationToken::new();
+        let sequencer = tokio::spawn(sequencer.run(stop_sequencer.clone()));
+        let closing = CancellationToken::new();
+        if let Some(server) = metrics_server {
+            tokio::spawn(server.run(closing.clone()));
+        }
+        let renewal = Renewal::new(identity.clone(), vfs, metrics, shared.draining.clone());
+        shared.tasks.spawn(renewal.run());
+        shared.tasks.spawn(connection::accept(shared.clone(), endpoint.clone()));
+        readiness.set(State::Ready);
+        tracing::info!(%address, took = ?begun.elapsed(), "ready");
+        let started = Started { address, metrics_address, identity, token };
+        let running =
+            Self { shared, endpoint, readiness, sequencer, stop_sequencer, closing, _lock: lock };
+        Ok((running, started))
+    }
+
+    /// Serves until the broker is told to drain; then connections finish, then the log.
+    async fn until_drained(self) {
+        self.shared.draining.cancelled().await;
+        self.readiness.set(State::Draining);
+        self.shared.tasks.close();
+        if timeout(DRAIN_MAX, self.shared.tasks.wait()).await.is_err() {
+            tracing::warn!("connections did not finish in time; they are cut");
+        }
+        self.endpoint.close(3_u32.into(), b"the broker is shutting down");
+        self.stop_sequencer.cancel();
+        match self.sequencer.await {
+            Ok(log) => log.shutdown(),
+            Err(error) => tracing::error!(%error, "the sequencer failed"),
+        }
+        self.closing.cancel();
+        // The last packets tell clients that the connection is closed.
+        let _ = timeout(Duration::from_millis(200), self.endpoint.wait_idle()).await;
+    }
+}
+
+/// Opens the log, replays it, and puts the shared state together.
+async fn assemble(
+    config: Config,
+    options: &StartOptions,
+    data_dir: &DataDir,
+    auth: Authenticator,
+    metrics: Arc<Metrics>,
+    draining: CancellationToken,
+    fatal: watch::Sender<Option<String>>,
+) -> Result<(Arc<Shared>, Sequencer), StartError> {
+    let mut replay = Replay::default();
+    let tails = Arc::new(Tails::default());
+    let sink = Commits { metrics: metrics.clone(), tails: tails.clone(), fatal };
+    let (log, report) = Log::open(
+        options.vfs.clone(),
+        log_config(&config, options, data_dir),
+        Box::new(sink),
+        &mut |entry| replay.entry(entry),
+    )?;
+    tracing::info!(entries = replay.entries, ?report, "log replayed");
+    let host = Host::new(host_config(&config))?;
+    let limits = Limits {
+        cpu: config.plugins.cpu_time,
+        memory: config.plugins.memory_bytes.as_usize(),
+        ..Limits::default()
+    };
+    let plugins = PluginStore::new(options.vfs.clone(), data_dir, limits);
+    let topics = Topics::default();
+    bind_all(&replay.shard, &topics, &plugins, &host).await;
+    let (to_sequencer, commands) = mpsc::channel(sequence::QUEUE_MAX);
+    let shared = Arc::new(Shared {
+        vfs: options.vfs.clone(),
+        data_dir: absolute(data_dir.root()),
+        node: report.node.value(),
+        started: clock::now(),
+        auth,
+        metrics,
+        host,
+        plugins,
+        shard: Arc::new(RwLock::new(replay.shard)),
+        topics: Arc::new(topics),
+        producers: Arc::new(replay.producers),
+        reader: log.reader(),
+        tails,
+        budget: Budget::new(config.limits.broker_buffer_bytes.as_usize()),
+        sequencer: to_sequencer,
+        connections: AtomicUsize::new(0),
+        subscriptions: AtomicUsize::new(0),
+        last_subscription: AtomicU64::new(0),
+        tests: options.tests.clone(),
+        draining,
+        tasks: TaskTracker::new(),
+        config,
+    });
+    let sequencer = Sequencer { shared: shared.clone(), log, commands };
+    Ok((shared, sequencer))
+}
+
+fn log_config(config: &Config, options: &StartOptions, data_dir: &DataDir) -> LogConfig {
+    let mut log = LogConfig::new(data_dir.log(), ShardId::new(0));
+    log.term = weir_core::shard::TERM;
+    log.wal_file_bytes = config.log.wal_file_bytes.as_u64();
+    log.cache_bytes = config.log.cache_bytes.as_usize();
+    #[cfg(debug_assertions)]
+    {
+        log.planted = options.planted;
+    }
+    let _ = options;
+    log
+}
+
+fn host_config(config: &Config) -> HostConfig {
+    let compiler = config.plugins.compiler.as_ref().map(|program| CompilerCommand {
+        program: program.clone(),
+        arguments: vec![COMPILER_VERB.into()],
+    });
+    HostConfig { compiler, threads: config.plugins.threads, ..HostConfig::default() }
+}
+
+fn absolute(path: &Path) -> std::path::PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}

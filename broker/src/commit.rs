@@ -1,0 +1,95 @@
+//! What happens when entries are durable: records become visible, waiting clients are answered.
+//! Runs on the log's own thread, after the fsync.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use tokio::sync::{oneshot, watch};
+use weir_core::change::Change;
+use weir_log::{CommitSink, CommittedBlock, LogError};
+use weir_wire::error::{ErrorCode, Fault};
+use weir_wire::id::Sequence;
+
+use crate::budget::Permit;
+use crate::metrics::Metrics;
+use crate::producers::Producer;
+use crate::tails::Tails;
+
+/// Who waits for an entry.
+pub(crate) enum Token {
+    /// A produce request.
+    Produce(Done),
+    /// A change of the catalog.
+    Change {
+        /// The change.
+        change: Change,
+        /// Where the answer goes.
+        reply: oneshot::Sender<Result<Change, Fault>>,
+    },
+}
+
+/// A produce request that is done once its entry is durable.
+pub(crate) struct Done {
+    pub(crate) producer: Arc<Producer>,
+    pub(crate) sequence: Option<Sequence>,
+    pub(crate) outcome: Bytes,
+    pub(crate) records: u64,
+    pub(crate) bytes: u64,
+    pub(crate) arrived: Instant,
+    /// Given back when the entry is durable.
+    pub(crate) permit: Permit,
+}
+
+/// The broker's end of the log.
+pub(crate) struct Commits {
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) tails: Arc<Tails>,
+    pub(crate) fatal: watch::Sender<Option<String>>,
+}
+
+impl CommitSink<Token> for Commits {
+    fn committed(&mut self, block: CommittedBlock<'_, Token>) {
+        self.metrics.blocks.inc();
+        self.metrics.block_bytes.observe(block.bytes as f64);
+        Metrics::observe(&self.metrics.fsync_seconds, block.sync_time);
+        self.tails.wake(block.partitions.iter().copied());
+        for token in block.tokens {
+            self.metrics.entries.inc();
+            match token {
+                Token::Produce(done) => self.produced(done),
+                // Whoever asked may have gone.
+                Token::Change { change, reply } => drop(reply.send(Ok(change))),
+            }
+        }
+    }
+
+    fn failed(&mut self, error: &LogError, tokens: Vec<Token>) {
+        let text = format!("the log failed, so it is unknown whether this was stored: {error}");
+        let fault = Fault::new(ErrorCode::OutcomeUnknown, text);
+        for token in tokens {
+            match token {
+                Token::Produce(done) => {
+                    if let Some(sequence) = done.sequence {
+                        done.producer.fail_from(sequence, &fault);
+                    }
+                }
+                Token::Change { reply, .. } => drop(reply.send(Err(fault.clone()))),
+            }
+        }
+        self.fatal.send_replace(Some(error.to_string()));
+    }
+}
+
+impl Commits {
+    fn produced(&self, done: Done) {
+        let Done { producer, sequence, outcome, records, bytes, arrived, permit } = done;
+        self.metrics.records_in.inc_by(records);
+        self.metrics.bytes_in.inc_by(bytes);
+        Metrics::observe(&self.metrics.produce_seconds, arrived.elapsed());
+        drop(permit);
+        if let Some(sequence) = sequence {
+            producer.complete(sequence, &outcome);
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! Plugins on disk and in memory: each version's component and its precompiled form, kept by
+//! content hash.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use weir_host::{Bound, CompileError, Host, Limits, LoadError, Plugin};
+use weir_log::Vfs;
+use weir_wire::error::{ErrorCode, Fault};
+use weir_wire::id::PluginVersion;
+use weir_wire::plugin::Hook;
+use weir_wire::request::Setting;
+
+use crate::data_dir::DataDir;
+
+/// Keeps plugins.
+#[derive(Debug)]
+pub(crate) struct PluginStore {
+    vfs: Arc<dyn Vfs>,
+    directory: PathBuf,
+    limits: Limits,
+    loaded: Mutex<HashMap<PluginVersion, Plugin>>,
+}
+
+impl PluginStore {
+    pub(crate) fn new(vfs: Arc<dyn Vfs>, data_dir: &DataDir, limits: Limits) -> Self {
+        Self { vfs, directory: data_dir.plugins(), limits, loaded: Mutex::default() }
+    }
+
+    /// Compiles a component and makes its files durable.
+    pub(crate) async fn add(&self, host: &Host, component: Bytes) -> Result<Plugin, Fault> {
+        let compiled = host.compile(component.clone()).await.map_err(|error| compile_fault(&error))?;
+        let version = compiled.version;
+        let written = self
+            .vfs
+            .write_atomic(&self.path(version, "wasm"), &component)
+            .and_then(|()| self.vfs.write_atomic(&self.path(version, "cwasm"), &compiled.artifact));
+        written.map_err(|error| {
+            let text = format!("the component cannot be stored: {error}; make room and try again");
+            Fault::new(ErrorCode::DiskFull, text)
+        })?;
+        let plugin = host.load(version, &compiled.artifact).map_err(|error| load_fault(&error))?;
+        self.loaded.lock().insert(version, plugin.clone());
+        Ok(plugin)
+    }
+
+    /// The plugin of that version, from memory, else from its precompiled form, else compiled
+    /// anew (after an upgrade, or when that file is damaged).
+    pub(crate) async fn load(&self, host: &Host, version: PluginVersion) -> Result<Plugin, Fault> {
+        if let Some(plugin) = self.loaded.lock().get(&version) {
+            return Ok(plugin.clone());
+        }
+        let artifact = self.vfs.read(&self.path(version, "cwasm"));
+        if let Ok(artifact) = artifact {
+            match host.load(version, &artifact) {
+                Ok(plugin) => {
+                    self.loaded.lock().insert(version, plugin.clone());
+                    return Ok(plugin);
+                }
+                Err(error) => {
+                    tracing::warn!(version = %version.short(), %error, "compiling a plugin again");
+                }
+            }
+        }
+        let component = self.vfs.read(&self.path(version, "wasm")).map_err(|error| {
+            let text = format!("the component of version {} is gone: {error}", version.short());
+            Fault::new(ErrorCode::InvalidPlugin, text)
+        })?;
+        let plugin = self.add(host, Bytes::from(component)).await?;
+        if plugin.version() == version {
+            return Ok(plugin);
+        }
+        let text = format!("the component file of version {} was changed", version.short());
+        Err(Fault::new(ErrorCode::InvalidPlugin, text))
+    }
+
+    /// Loads a plugin and binds it to a hook.
+    pub(crate) async fn bind(
+        &self,
+        host: &Host,
+        version: PluginVersion,
+        hook: Hook,
+        config: &[Setting],
+        routes: &[String],
+    ) -> Result<Bound, Fault> {
+        let plugin = self.load(host, version).await?;
+        let config: Vec<(String, String)> =
+            config.iter().map(|setting| (setting.name.clone(), setting.value.clone())).collect();
+        host.bind(&plugin, hook, &config, routes, self.limits)
+            .await
+            .map_err(|error| Fault::new(ErrorCode::InvalidArgument, error.to_string()))
+    }
+
+    /// No plugin has this version any more.
+    pub(crate) fn remove(&self, version: PluginVersion) {
+        self.loaded.lock().remove(&version);
+        for extension in ["wasm", "cwasm"] {
+            match self.vfs.remove(&self.path(version, extension)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    tracing::warn!(version = %version.short(), %error, "a plugin's file stays");
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn path(&self, version: PluginVersion, extension: &str) -> PathBuf {
+        self.directory.join(format!("{version}.{extension}"))
+    }
+}
+
+fn compile_fault(error: &CompileError) -> Fault {
+    let code = match error {
+        CompileError::NoCompiler | CompileError::Compiler { .. } => ErrorCode::CompilerUnavailable,
+        CompileError::Busy { .. } => ErrorCode::Overloaded,
+        _ => ErrorCode::InvalidPlugin,
+    };
+    Fault::new(code, error.to_string())
+}
+
+fn load_fault(error: &LoadError) -> Fault {
+    Fault::new(ErrorCode::InvalidPlugin, error.to_string())
+}

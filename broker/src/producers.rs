@@ -1,0 +1,87 @@
+//! The running side of producer sessions: who waits for which request.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::oneshot;
+use weir_core::dedup::ProducerState;
+use weir_core::shard::Session;
+use weir_wire::error::Fault;
+use weir_wire::id::{ProducerId, Sequence, TopicId};
+use weir_wire::limits::PRODUCERS_MAX;
+
+/// What a request is answered.
+#[derive(Clone, Debug)]
+pub(crate) enum Reply {
+    /// An encoded `Produced`: the outcome, as it is stored.
+    Outcome(Bytes),
+    /// It was not taken; the same request may be sent again if the fault says so.
+    Fault(Sequence, Fault),
+}
+
+/// Who waits for a request.
+pub(crate) type Waiter = oneshot::Sender<Reply>;
+
+/// A producer session.
+#[derive(Debug)]
+pub(crate) struct Producer {
+    pub(crate) session: Session,
+    pub(crate) topic: TopicId,
+    pub(crate) state: Mutex<ProducerState<Waiter>>,
+}
+
+impl Producer {
+    pub(crate) fn new(session: Session, topic: TopicId) -> Self {
+        Self { session, topic, state: Mutex::default() }
+    }
+
+    /// A request is done: everybody who waits for it gets its outcome.
+    pub(crate) fn complete(&self, sequence: Sequence, outcome: &Bytes) {
+        let waiters = self.state.lock().complete(sequence, outcome.clone());
+        answer(waiters, &Reply::Outcome(outcome.clone()));
+    }
+
+    /// A request was not taken, nor is anything behind it.
+    pub(crate) fn fail_from(&self, sequence: Sequence, fault: &Fault) {
+        let failed = self.state.lock().fail_from(sequence);
+        for (failed, waiters) in failed {
+            answer(waiters, &Reply::Fault(failed, fault.clone()));
+        }
+    }
+
+    /// Answers before the request is done, as `memory` acks ask for.
+    pub(crate) fn answer_early(&self, sequence: Sequence, outcome: &Bytes) {
+        let waiters = self.state.lock().take_waiters(sequence);
+        answer(waiters, &Reply::Outcome(outcome.clone()));
+    }
+}
+
+fn answer(waiters: Vec<Waiter>, reply: &Reply) {
+    for waiter in waiters {
+        // A waiter that is gone has lost its connection.
+        let _ = waiter.send(reply.clone());
+    }
+}
+
+/// All producer sessions. Those that the shard forgot are swept out when the table is full.
+#[derive(Debug, Default)]
+pub(crate) struct Producers {
+    sessions: RwLock<HashMap<ProducerId, Arc<Producer>>>,
+}
+
+impl Producers {
+    pub(crate) fn find(&self, session: Session) -> Option<Arc<Producer>> {
+        let producer = self.sessions.read().get(&session.producer).cloned();
+        producer.filter(|producer| producer.session == session)
+    }
+
+    pub(crate) fn insert(&self, producer: Arc<Producer>, known: impl Fn(Session) -> bool) {
+        let mut sessions = self.sessions.write();
+        if sessions.len() >= PRODUCERS_MAX {
+            sessions.retain(|_, producer| known(producer.session));
+        }
+        sessions.insert(producer.session.producer, producer);
+    }
+}

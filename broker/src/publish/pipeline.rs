@@ -1,0 +1,232 @@
+//! The pipeline of one producer: admit, prepare (in parallel), hand over (in order).
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use futures_util::stream::{FuturesOrdered, StreamExt};
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, oneshot};
+use weir_core::dedup::Admission;
+use weir_wire::error::{ErrorCode, Fault};
+use weir_wire::id::Sequence;
+use weir_wire::limits::PRODUCER_IN_FLIGHT_MAX;
+use weir_wire::produce::{Ack, Produce};
+
+use super::reply::Expected;
+use super::{Admitted, Flight, Prepared, prepare};
+use crate::fault::IntoFault;
+use crate::producers::{Producer, Reply, Waiter};
+use crate::sequence::Command;
+use crate::state::Shared;
+
+/// Requests whose hooks run at the same time.
+const PREPARING_MAX: usize = 16;
+
+pub(super) struct Pipeline {
+    shared: Arc<Shared>,
+    producer: Arc<Producer>,
+    frames: mpsc::Receiver<Result<Admitted, Fault>>,
+    replies: mpsc::Sender<Expected>,
+    preparing: FuturesOrdered<BoxFuture<'static, Flight>>,
+    redo: mpsc::Receiver<Flight>,
+    to_redo: Option<mpsc::Sender<Flight>>,
+    sticky: u32,
+}
+
+impl Pipeline {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        producer: Arc<Producer>,
+        frames: mpsc::Receiver<Result<Admitted, Fault>>,
+        replies: mpsc::Sender<Expected>,
+    ) -> Self {
+        // Every flight could come back at once, twice when an old stream of the session is still
+        // draining.
+        let (to_redo, redo) = mpsc::channel(2 * PRODUCER_IN_FLIGHT_MAX);
+        let sticky = producer.session.producer.value() as u32;
+        Self {
+            shared,
+            producer,
+            frames,
+            replies,
+            preparing: FuturesOrdered::new(),
+            redo,
+            to_redo: Some(to_redo),
+            sticky,
+        }
+    }
+
+    /// Runs until the stream has ended and every request of it has gone its way: one that was
+    /// admitted is never left hanging, even when its client is gone.
+    pub(super) async fn run(mut self) {
+        loop {
+            tokio::select! {
+                biased;
+                Some(flight) = self.preparing.next(), if !self.preparing.is_empty() => {
+                    self.hand_over(flight).await;
+                }
+                flight = self.redo.recv() => match flight {
+                    Some(flight) => self.prepare(flight),
+                    // All senders are gone: the stream ended, and no flight is left.
+                    None => return,
+                },
+                frame = self.frames.recv(), if self.takes_frames() => match frame {
+                    Some(Ok(admitted)) => self.admit(admitted),
+                    Some(Err(fault)) => self.end(Some(fault)),
+                    None => self.end(None),
+                },
+            }
+        }
+    }
+
+    fn takes_frames(&self) -> bool {
+        self.to_redo.is_some() && self.preparing.len() < PREPARING_MAX
+    }
+
+    fn end(&mut self, fault: Option<Fault>) {
+        if let Some(fault) = fault {
+            // With a full queue the client learns from the end of the stream alone.
+            let _ = self.replies.try_send(Expected::End(fault));
+        }
+        self.to_redo = None;
+        self.frames.close();
+    }
+
+    fn admit(&mut self, admitted: Admitted) {
+        let request = match admitted.frame.message::<Produce>() {
+            Ok(request) => request,
+            Err(error) => return self.end(Some(error.into_fault())),
+        };
+        let Some(ack) = Ack::from_number(request.ack) else {
+            let text = format!("ack {} does not exist; use 0, 1 or 2", request.ack);
+            return self.end(Some(Fault::new(ErrorCode::InvalidArgument, text)));
+        };
+        if ack == Ack::None {
+            return self.admit_one_way(admitted, &request);
+        }
+        let (waiter, reply) = oneshot::channel();
+        // Never waited for: the pipeline must go on, since the replies in the queue need it.
+        match self.replies.try_send(Expected::Reply(reply)) {
+            Ok(()) => {}
+            // The connection is lost; what it had admitted goes on, nothing new is begun.
+            Err(TrySendError::Closed(_)) => return self.end(None),
+            Err(TrySendError::Full(_)) => return self.end(Some(too_many())),
+        }
+        let Some(permit) = admitted.permit else {
+            return self.refuse_overloaded(request.sequence, waiter);
+        };
+        let admission = self.producer.state.lock().admit(request.sequence, waiter);
+        let Some(repeats) = self.settle(request.sequence, admission) else { return };
+        let flight = Flight {
+            producer: self.producer.clone(),
+            sequence: Some(request.sequence),
+            ack,
+            partition: request.partition,
+            all_or_nothing: request.all_or_nothing,
+            sticky: self.next_sticky(),
+            batch: admitted.frame.payload.0,
+            prepared: Prepared::Not,
+            arrived: admitted.arrived,
+            permit,
+            redo: self.to_redo.clone().expect("frames are taken only before the end"),
+            repeats,
+        };
+        self.prepare(flight);
+    }
+
+    fn admit_one_way(&mut self, admitted: Admitted, request: &Produce) {
+        let Some(permit) = admitted.permit else {
+            self.shared.metrics.overloaded.inc();
+            return prepare::count_lost(&self.shared, admitted.frame.payload.0.as_slice());
+        };
+        let flight = Flight {
+            producer: self.producer.clone(),
+            sequence: None,
+            ack: Ack::None,
+            partition: request.partition,
+            all_or_nothing: request.all_or_nothing,
+            sticky: self.next_sticky(),
+            batch: admitted.frame.payload.0,
+            prepared: Prepared::Not,
+            arrived: admitted.arrived,
+            permit,
+            redo: self.to_redo.clone().expect("frames are taken only before the end"),
+            repeats: false,
+        };
+        self.prepare(flight);
+    }
+
+    /// Answers what needs no flight. `Some` if the request is to be run; `true` in it if only a
+    /// planted bug runs it again.
+    fn settle(&self, sequence: Sequence, admission: Admission<Waiter>) -> Option<bool> {
+        let answer = |waiter: Waiter, fault| {
+            let _ = waiter.send(Reply::Fault(sequence, fault));
+        };
+        match admission {
+            Admission::New => return Some(false),
+            Admission::InFlight => drop(self.shared.metrics.duplicates.inc()),
+            Admission::Known(waiter, outcome) => {
+                self.shared.metrics.duplicates.inc();
+                let _ = waiter.send(Reply::Outcome(outcome));
+                return self.shared.tests.dedups_after_hooks().then_some(true);
+            }
+            Admission::Forgotten(waiter) => {
+                let text = format!(
+                    "request {sequence} is so old that its outcome is forgotten; \
+                     at most {PRODUCER_IN_FLIGHT_MAX} are remembered"
+                );
+                answer(waiter, Fault::new(ErrorCode::OutcomeForgotten, text));
+            }
+            Admission::OutOfSequence(waiter, expected) => {
+                let text = format!("request {expected} of this producer is awaited first");
+                answer(waiter, Fault::new(ErrorCode::OutOfSequence, text));
+            }
+            Admission::TooMany(waiter) => {
+                answer(waiter, too_many());
+            }
+        }
+        None
+    }
+
+    fn refuse_overloaded(&self, sequence: Sequence, waiter: Waiter) {
+        self.shared.metrics.overloaded.inc();
+        let wait = self.shared.config.limits.request_deadline;
+        let text = "the broker holds as many bytes of requests as it may; send more slowly";
+        let mut fault = Fault::new(ErrorCode::Overloaded, text);
+        fault.retry_after = Some(wait / 10);
+        let _ = waiter.send(Reply::Fault(sequence, fault));
+    }
+
+    fn prepare(&mut self, flight: Flight) {
+        let shared = self.shared.clone();
+        self.preparing.push_back(Box::pin(prepare::prepare(shared, flight)));
+    }
+
+    async fn hand_over(&mut self, flight: Flight) {
+        if let Prepared::Retry(fault) = &flight.prepared {
+            match flight.sequence {
+                Some(sequence) => flight.producer.fail_from(sequence, fault),
+                None => prepare::count_lost(&self.shared, flight.batch.as_slice()),
+            }
+            return;
+        }
+        let (producer, sequence) = (flight.producer.clone(), flight.sequence);
+        if self.shared.sequencer.send(Command::Produce(flight)).await.is_err()
+            && let Some(sequence) = sequence
+        {
+            let fault = Fault::new(ErrorCode::ShuttingDown, "the broker is shutting down");
+            producer.fail_from(sequence, &fault);
+        }
+    }
+
+    const fn next_sticky(&mut self) -> u32 {
+        self.sticky = self.sticky.wrapping_add(1);
+        self.sticky
+    }
+}
+
+fn too_many() -> Fault {
+    let text =
+        format!("{PRODUCER_IN_FLIGHT_MAX} requests of this producer are unanswered; wait for replies");
+    Fault::new(ErrorCode::Overloaded, text)
+}

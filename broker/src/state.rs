@@ -1,0 +1,75 @@
+//! What all rooms of the broker share.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
+
+use parking_lot::RwLock;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use weir_core::shard::Shard;
+use weir_host::Host;
+use weir_log::{LogReader, Vfs};
+use weir_wire::id::Timestamp;
+
+use crate::auth::Authenticator;
+use crate::budget::Budget;
+use crate::config::Config;
+use crate::metrics::Metrics;
+use crate::plugins::PluginStore;
+use crate::producers::Producers;
+use crate::sequence::Command;
+use crate::tails::Tails;
+use crate::topics::Topics;
+
+/// What all rooms share.
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    pub(crate) vfs: Arc<dyn Vfs>,
+    pub(crate) data_dir: PathBuf,
+    pub(crate) node: u64,
+    pub(crate) started: Timestamp,
+    pub(crate) auth: Authenticator,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) host: Host,
+    pub(crate) plugins: PluginStore,
+    /// Written by the sequencer alone; read everywhere, never across an await.
+    pub(crate) shard: Arc<RwLock<Shard>>,
+    pub(crate) topics: Arc<Topics>,
+    pub(crate) producers: Arc<Producers>,
+    pub(crate) reader: LogReader,
+    pub(crate) tails: Arc<Tails>,
+    pub(crate) budget: Budget,
+    pub(crate) sequencer: mpsc::Sender<Command>,
+    pub(crate) connections: AtomicUsize,
+    pub(crate) subscriptions: AtomicUsize,
+    pub(crate) last_subscription: AtomicU64,
+    pub(crate) tests: TestHooks,
+    /// No new work from here on; what is under way ends.
+    pub(crate) draining: CancellationToken,
+    /// Every task of a connection.
+    pub(crate) tasks: TaskTracker,
+}
+
+/// What tests may do to a broker; nothing in release builds.
+#[derive(Clone, Debug, Default)]
+pub struct TestHooks {
+    /// The share of produce replies (in percent) that get lost together with their connection.
+    pub drop_replies_percent: u8,
+    /// Plants the bug that a repeated request runs its hooks before it is recognised.
+    pub dedup_after_hooks: bool,
+}
+
+impl TestHooks {
+    /// Whether this reply is to be lost.
+    pub(crate) fn drops_reply(&self) -> bool {
+        cfg!(debug_assertions)
+            && self.drop_replies_percent > 0
+            && rand::random_range(0..100) < self.drop_replies_percent
+    }
+
+    pub(crate) const fn dedups_after_hooks(&self) -> bool {
+        cfg!(debug_assertions) && self.dedup_after_hooks
+    }
+}

@@ -1,0 +1,190 @@
+//! The filters of a subscription, and what they leave of a batch.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use weir_host::{Bound, Input};
+use weir_log::StoredBatch;
+use weir_wire::batch::{BatchBuilder, BatchHeader, HEADER_LEN, Records};
+use weir_wire::error::{ErrorCode, Fault};
+use weir_wire::limits::{BATCH_INFLATED_MAX, CONFIG_ENTRIES_MAX};
+use weir_wire::name::PluginName;
+use weir_wire::plugin::{ErrorPolicy, Hook};
+use weir_wire::subscribe::FilterSpec;
+
+use crate::fault::IntoFault;
+use crate::requests::filter_fault;
+use crate::state::Shared;
+
+/// Bytes of an ordering key in its column.
+const KEY_BYTES: usize = 8;
+
+/// The filters of a subscription, in order; a record must pass all.
+#[derive(Debug)]
+pub(super) struct Filters(Vec<Filter>);
+
+#[derive(Debug)]
+struct Filter {
+    plugin: PluginName,
+    on_error: ErrorPolicy,
+    bound: Bound,
+}
+
+/// What is left of a batch.
+#[derive(Debug)]
+pub(super) struct Kept {
+    /// The batch to be sent; `None` if nothing is left.
+    pub(super) batch: Option<Bytes>,
+    /// Records in it.
+    pub(super) count: u32,
+    /// The ordering keys of these.
+    pub(super) ordering_keys: Bytes,
+    /// Records left out.
+    pub(super) filtered_out: u64,
+}
+
+impl Filters {
+    /// Makes the filters ready.
+    pub(super) async fn bind(shared: &Shared, specs: &[FilterSpec]) -> Result<Self, Fault> {
+        let mut filters = Vec::with_capacity(specs.len());
+        for spec in specs {
+            let version = {
+                let shard = shared.shard.read();
+                let pushed = shard.resolve_version(&spec.plugin, spec.version.as_deref());
+                pushed.map_err(IntoFault::into_fault)?.version
+            };
+            let on_error = policy(spec)?;
+            let bound = shared
+                .plugins
+                .bind(&shared.host, version, Hook::Filter, &spec.config, &[])
+                .await
+                .map_err(|fault| filter_fault(&spec.plugin, &fault))?;
+            filters.push(Filter { plugin: spec.plugin.clone(), on_error, bound });
+        }
+        Ok(Self(filters))
+    }
+
+    /// What the filters leave of a batch from `first` on, its records before that being none of
+    /// the subscriber's business.
+    pub(super) async fn apply(
+        &self,
+        stored: &StoredBatch,
+        skip: u32,
+    ) -> Result<Kept, Fault> {
+        let all_keys = stored.columns.ordering_keys.clone().unwrap_or_default();
+        let header = BatchHeader::parse(&stored.bytes).map_err(damaged)?;
+        if self.0.is_empty() && skip == 0 {
+            let (batch, count) = (Some(stored.bytes.clone()), header.count);
+            return Ok(Kept { batch, count, ordering_keys: all_keys, filtered_out: 0 });
+        }
+        let records = inflate(stored, &header)?;
+        let mut keep = vec![true; header.count as usize];
+        keep.iter_mut().take(skip as usize).for_each(|keep| *keep = false);
+        let input = Input {
+            base_offset: stored.base_offset,
+            base_timestamp: header.base_timestamp,
+            count: header.count,
+            records: records.clone(),
+        };
+        for filter in &self.0 {
+            filter.judge(&input, stored, &mut keep).await?;
+        }
+        let count = keep.iter().filter(|keep| **keep).count() as u32;
+        let filtered_out = u64::from(header.count - skip.min(header.count) - count);
+        if count == header.count {
+            let batch = Some(stored.bytes.clone());
+            return Ok(Kept { batch, count, ordering_keys: all_keys, filtered_out });
+        }
+        let batch = (count > 0).then(|| rebuild(stored, &header, &records, &keep)).transpose()?;
+        let ordering_keys = select_keys(&all_keys, &keep);
+        Ok(Kept { batch, count, ordering_keys, filtered_out })
+    }
+}
+
+impl Filter {
+    /// Clears what the filter drops. Its failures follow its error policy.
+    async fn judge(
+        &self,
+        input: &Input,
+        stored: &StoredBatch,
+        keep: &mut [bool],
+    ) -> Result<(), Fault> {
+        let failed = |text: String| {
+            let text = format!("filter \"{}\": {text}", self.plugin);
+            Fault::new(ErrorCode::PluginFailed, text)
+        };
+        let verdicts = match self.bound.filter(input.clone()).await {
+            Ok(verdicts) => verdicts,
+            Err(error) => return Err(failed(error.to_string())),
+        };
+        for (keep, passes) in keep.iter_mut().zip(&verdicts.values) {
+            *keep &= passes;
+        }
+        for failure in verdicts.failures {
+            let index = failure.index as usize;
+            match self.on_error {
+                ErrorPolicy::Skip => {}
+                ErrorPolicy::Drop => keep[index] = false,
+                _ => {
+                    let offset = stored.base_offset.advance(failure.index);
+                    return Err(failed(format!("record at offset {offset}: {}", failure.message)));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn policy(spec: &FilterSpec) -> Result<ErrorPolicy, Fault> {
+    let on_error = spec.on_error.unwrap_or(ErrorPolicy::Fail);
+    let allowed = [ErrorPolicy::Fail, ErrorPolicy::Skip, ErrorPolicy::Drop];
+    if spec.config.len() > CONFIG_ENTRIES_MAX || !allowed.contains(&on_error) {
+        let text = format!(
+            "filter \"{}\": the error policy is fail, skip or drop, and there are at most \
+             {CONFIG_ENTRIES_MAX} settings",
+            spec.plugin
+        );
+        return Err(Fault::new(ErrorCode::InvalidArgument, text));
+    }
+    Ok(on_error)
+}
+
+fn inflate(stored: &StoredBatch, header: &BatchHeader) -> Result<Bytes, Fault> {
+    let section = stored.bytes.slice(HEADER_LEN..);
+    match header.compression.inflate(&section, BATCH_INFLATED_MAX).map_err(damaged)? {
+        Cow::Borrowed(_) => Ok(section.clone()),
+        Cow::Owned(records) => Ok(Bytes::from(records)),
+    }
+}
+
+/// The batch with the kept records alone, at their original offsets, as compaction leaves them.
+fn rebuild(
+    stored: &StoredBatch,
+    header: &BatchHeader,
+    records: &[u8],
+    keep: &[bool],
+) -> Result<Bytes, Fault> {
+    let mut builder = BatchBuilder::with_capacity(records.len());
+    for (record, _) in Records::new(records, header.count).zip(keep).filter(|(_, keep)| **keep) {
+        let record = record.map_err(damaged)?;
+        let timestamp = record.timestamp(header.base_timestamp);
+        builder.push_body_at(timestamp, record.offset_delta, record.body());
+    }
+    builder.extend_to(header.last_offset_delta);
+    let mut batch = builder.finish(header.compression).map_err(damaged)?;
+    let _ = weir_wire::batch::stamp(
+        &mut batch,
+        stored.base_offset,
+        weir_core::shard::LEADER_EPOCH,
+    );
+    Ok(Bytes::from(batch))
+}
+
+fn select_keys(keys: &[u8], keep: &[bool]) -> Bytes {
+    let kept = keys.chunks_exact(KEY_BYTES).zip(keep).filter(|(_, keep)| **keep);
+    kept.flat_map(|(key, _)| key.iter().copied()).collect()
+}
+
+fn damaged(error: impl std::fmt::Display) -> Fault {
+    Fault::new(ErrorCode::CorruptLog, format!("a stored batch cannot be read: {error}"))
+}

@@ -1,0 +1,205 @@
+//! A lane: one stream that carries the records of some partitions of a subscription.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use quinn::{Connection, SendStream};
+use weir_log::{ReadError, StoredBatch};
+use weir_wire::error::{ErrorCode, Fault};
+use weir_wire::frame::FrameMessage;
+use weir_wire::id::{Offset, SubscriptionId, TopicPartition};
+use weir_wire::subscribe::{LaneOpened, Progress, Records, SubscribedPartition};
+
+use super::credit::Credit;
+use super::filters::{Filters, Kept};
+use crate::frames::send;
+use crate::state::Shared;
+
+/// Bytes of batches read at once for one partition.
+const READ_BYTES: usize = 2 << 20;
+/// Batches read at once for one partition.
+const READ_BATCHES: usize = 256;
+/// Batches that filters emptied before the subscriber hears how far the lane has looked.
+const SILENT_MAX: u32 = 64;
+
+pub(super) struct Lane {
+    shared: Arc<Shared>,
+    subscription: SubscriptionId,
+    filters: Arc<Filters>,
+    credit: Arc<Credit>,
+    with_keys: bool,
+    positions: Vec<Position>,
+}
+
+/// How far a lane is in one partition.
+struct Position {
+    at: TopicPartition,
+    next: Offset,
+    /// What the subscriber was told last.
+    told: Offset,
+    /// Records left out since then.
+    filtered_out: u64,
+    /// Batches left out whole since then.
+    silent: u32,
+}
+
+/// The stream or the connection is gone; nobody is left to tell.
+struct Gone;
+
+enum Stop {
+    Gone,
+    Fault(Fault),
+}
+
+impl From<Gone> for Stop {
+    fn from(_: Gone) -> Self {
+        Self::Gone
+    }
+}
+
+impl Lane {
+    pub(super) fn new<'a>(
+        shared: Arc<Shared>,
+        subscription: SubscriptionId,
+        filters: Arc<Filters>,
+        credit: Arc<Credit>,
+        with_keys: bool,
+        partitions: impl Iterator<Item = &'a SubscribedPartition>,
+    ) -> Self {
+        let positions = partitions.map(|it| Position {
+            at: TopicPartition { topic: it.topic, partition: it.partition },
+            next: it.next,
+            told: it.next,
+            filtered_out: 0,
+            silent: 0,
+        });
+        let positions = positions.collect();
+        Self { shared, subscription, filters, credit, with_keys, positions }
+    }
+
+    /// Sends until the subscription ends; answers why, if the subscriber ought to know.
+    pub(super) async fn run(mut self, connection: &Connection) -> Option<Fault> {
+        match self.pump(connection).await {
+            Ok(()) | Err(Stop::Gone) => None,
+            Err(Stop::Fault(fault)) => Some(fault),
+        }
+    }
+
+    async fn pump(&mut self, connection: &Connection) -> Result<(), Stop> {
+        let mut stream = connection.open_uni().await.map_err(|_| Gone)?;
+        let opened = LaneOpened { subscription: self.subscription };
+        send(&mut stream, &opened).await.map_err(|_| Gone)?;
+        let partitions = self.positions.iter().map(|position| position.at).collect();
+        let tail = self.shared.tails.register(partitions);
+        loop {
+            let mut idle = true;
+            for index in 0..self.positions.len() {
+                self.credit.available().await;
+                let batches = self.read(index).await.map_err(Stop::Fault)?;
+                idle &= batches.is_empty();
+                for batch in batches {
+                    self.credit.available().await;
+                    self.deliver(&mut stream, index, &batch).await?;
+                }
+                self.report(&mut stream, index, SILENT_MAX).await?;
+            }
+            if idle {
+                for index in 0..self.positions.len() {
+                    self.report(&mut stream, index, 0).await?;
+                }
+                tail.changed().await;
+            }
+        }
+    }
+
+    /// The next batches of a partition: from memory where they are there, else from disk, off
+    /// this thread.
+    async fn read(&self, index: usize) -> Result<Vec<StoredBatch>, Fault> {
+        let Position { at, next, .. } = self.positions[index];
+        if self.shared.topics.view(at.topic).is_none() {
+            return Err(Fault::new(ErrorCode::UnknownTopic, "the topic was deleted"));
+        }
+        let reader = &self.shared.reader;
+        if let Some(batches) = reader.read_cached(at, next, READ_BYTES, READ_BATCHES) {
+            return Ok(batches);
+        }
+        let reader = reader.clone();
+        let read = move || reader.read(at, next, READ_BYTES, READ_BATCHES);
+        let read = tokio::task::spawn_blocking(read).await;
+        let read = read.map_err(|error| Fault::new(ErrorCode::Internal, error.to_string()))?;
+        read.map_err(|error| read_fault(&error))
+    }
+
+    async fn deliver(
+        &mut self,
+        stream: &mut SendStream,
+        index: usize,
+        batch: &StoredBatch,
+    ) -> Result<(), Stop> {
+        let from = self.positions[index].next;
+        let skip = u32::try_from(from.since(batch.base_offset)).unwrap_or(u32::MAX);
+        let kept = self.filters.apply(batch, skip).await.map_err(Stop::Fault)?;
+        let metrics = &self.shared.metrics;
+        metrics.records_filtered.inc_by(kept.filtered_out);
+        let position = &mut self.positions[index];
+        position.next = batch.base_offset.advance(batch.count);
+        position.filtered_out += kept.filtered_out;
+        let Kept { batch: Some(bytes), count, ordering_keys, .. } = kept else {
+            position.silent += 1;
+            return Ok(());
+        };
+        let end = self.shared.reader.bounds(position.at);
+        let records = Records {
+            topic: position.at.topic,
+            partition: position.at.partition,
+            next: position.next,
+            append_time: batch.append_time,
+            ordering_keys: if self.with_keys { ordering_keys } else { Bytes::new() },
+            filtered_out: std::mem::take(&mut position.filtered_out),
+            end: end.map_or(position.next, |bounds| bounds.high_water_mark),
+            count,
+        };
+        (position.told, position.silent) = (position.next, 0);
+        let size = bytes.len();
+        self.credit.spend(size, count);
+        let mut parts = [Bytes::from(records.to_frame(size)), bytes];
+        stream.write_all_chunks(&mut parts).await.map_err(|_| Gone)?;
+        metrics.records_out.inc_by(u64::from(count));
+        metrics.bytes_out.inc_by(size as u64);
+        Ok(())
+    }
+
+    /// Tells how far the lane has looked, if it has looked at more than `silent` batches since
+    /// the subscriber heard of it.
+    async fn report(
+        &mut self,
+        stream: &mut SendStream,
+        index: usize,
+        silent: u32,
+    ) -> Result<(), Stop> {
+        let position = &mut self.positions[index];
+        if position.told == position.next || position.silent < silent {
+            return Ok(());
+        }
+        let end = self.shared.reader.bounds(position.at);
+        let progress = Progress {
+            topic: position.at.topic,
+            partition: position.at.partition,
+            next: position.next,
+            end: end.map_or(position.next, |bounds| bounds.high_water_mark),
+            filtered_out: std::mem::take(&mut position.filtered_out),
+        };
+        (position.told, position.silent) = (position.next, 0);
+        send(stream, &progress).await.map_err(|_| Gone)?;
+        Ok(())
+    }
+}
+
+fn read_fault(error: &ReadError) -> Fault {
+    let code = match error {
+        ReadError::OutOfRange { .. } => ErrorCode::OffsetOutOfRange,
+        ReadError::Corrupt { .. } => ErrorCode::CorruptLog,
+        _ => ErrorCode::Internal,
+    };
+    Fault::new(code, error.to_string())
+}

@@ -1,0 +1,86 @@
+//! Where a subscription starts in each of its partitions.
+
+use weir_core::catalog::Topic;
+use weir_wire::error::{ErrorCode, Fault};
+use weir_wire::id::{Offset, PartitionId, TopicPartition};
+use weir_wire::limits::FILTERS_MAX;
+use weir_wire::subscribe::{
+    START_EARLIEST, START_LATEST, START_OFFSET, START_TIME, Subscribe, SubscribedPartition,
+};
+
+use crate::fault::IntoFault;
+use crate::state::Shared;
+
+/// The partitions of the topics, each with its start.
+pub(super) fn partitions(
+    shared: &Shared,
+    request: &Subscribe,
+) -> Result<Vec<SubscribedPartition>, Fault> {
+    let invalid = |text: String| Err(Fault::new(ErrorCode::InvalidArgument, text));
+    if request.topics.is_empty() {
+        return invalid("a subscription names at least one topic".to_owned());
+    }
+    if request.filters.len() > FILTERS_MAX {
+        return invalid(format!("a subscription has at most {FILTERS_MAX} filters"));
+    }
+    if request.start > START_TIME {
+        return invalid(format!("start {} does not exist; use 0 to 3", request.start));
+    }
+    let shard = shared.shard.read();
+    let mut partitions = Vec::new();
+    for name in &request.topics {
+        let topic = shard.existing_topic(name).map_err(IntoFault::into_fault)?;
+        for partition in chosen(topic, request.partition)? {
+            partitions.push(place(shared, request, topic, partition)?);
+        }
+    }
+    Ok(partitions)
+}
+
+fn chosen(
+    topic: &Topic,
+    only: Option<PartitionId>,
+) -> Result<impl Iterator<Item = PartitionId>, Fault> {
+    let count = topic.partitions;
+    if let Some(partition) = only
+        && partition.value() >= count
+    {
+        let text = format!(
+            "topic \"{}\" has no partition {partition}; it has {count}, numbered from 0",
+            topic.name
+        );
+        return Err(Fault::new(ErrorCode::UnknownPartition, text));
+    }
+    let range = only.map_or(0..count, |one| one.value()..one.value() + 1);
+    Ok(range.map(PartitionId::new))
+}
+
+fn place(
+    shared: &Shared,
+    request: &Subscribe,
+    topic: &Topic,
+    partition: PartitionId,
+) -> Result<SubscribedPartition, Fault> {
+    let at = TopicPartition { topic: topic.id, partition };
+    let bounds = shared.reader.bounds(at);
+    let (start, end) = bounds
+        .map_or((Offset::ZERO, Offset::ZERO), |bounds| (bounds.start, bounds.high_water_mark));
+    let here =
+        request.cursors.iter().find(|cursor| cursor.topic == topic.id && cursor.partition == partition);
+    let next = match (here, request.start) {
+        (Some(cursor), _) => cursor.offset,
+        (None, START_EARLIEST) => start,
+        (None, START_LATEST) => end,
+        (None, START_OFFSET) => request.start_offset,
+        (None, _) => shared.reader.offset_at(at, request.start_time),
+    };
+    if next < start || next > end {
+        let text = format!(
+            "offset {next} of topic \"{}\" partition {partition} is out of range; \
+             it holds {start} to {end}",
+            topic.name
+        );
+        return Err(Fault::new(ErrorCode::OffsetOutOfRange, text));
+    }
+    Ok(SubscribedPartition { topic: topic.id, name: topic.name.clone(), partition, next, end })
+}

@@ -1,0 +1,71 @@
+//! A broker inside a test: on a free loopback port, in a directory of its own, gone afterwards.
+
+use std::path::{Path, PathBuf};
+
+use crate::config::Config;
+use crate::{Broker, StartError, StartOptions};
+
+/// A broker for tests, with real certificates, a real token and real files.
+#[derive(Debug)]
+pub struct TestBroker {
+    broker: Broker,
+    directory: tempfile::TempDir,
+}
+
+impl TestBroker {
+    /// Starts a broker with the defaults.
+    pub async fn start() -> Result<Self, StartError> {
+        Self::start_with(|_| (), StartOptions::default()).await
+    }
+
+    /// Starts a broker whose configuration `change` has changed.
+    pub async fn start_with(
+        change: impl FnOnce(&mut Config),
+        options: StartOptions,
+    ) -> Result<Self, StartError> {
+        let directory = tempfile::tempdir()?;
+        let mut config = Config {
+            data_dir: directory.path().join("data"),
+            listen: ([127, 0, 0, 1], 0).into(),
+            ..Config::default()
+        };
+        change(&mut config);
+        let broker = Broker::start(config, options).await?;
+        Ok(Self { broker, directory })
+    }
+
+    /// The address for clients.
+    #[must_use]
+    pub fn address(&self) -> String {
+        format!("weir://{}", self.broker.address())
+    }
+
+    /// The certificate that clients are to trust.
+    #[must_use]
+    pub fn ca_file(&self) -> PathBuf {
+        self.broker.ca_file().to_owned()
+    }
+
+    /// The admin token; empty without authentication.
+    #[must_use]
+    pub fn token(&self) -> &str {
+        self.broker.token().unwrap_or_default()
+    }
+
+    /// Its directory.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// The broker itself.
+    #[must_use]
+    pub const fn broker(&self) -> &Broker {
+        &self.broker
+    }
+
+    /// Ends it in good order.
+    pub async fn shutdown(self) {
+        self.broker.shutdown().await;
+    }
+}
