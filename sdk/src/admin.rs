@@ -1,0 +1,168 @@
+//! Managing a broker: topics, plugins, bindings, and how it is.
+
+mod error;
+
+use bytes::Bytes;
+use tokio::time::timeout;
+use weir_wire::frame::FrameMessage;
+use weir_wire::id::BindingId;
+use weir_wire::name::{PluginName, TopicName};
+use weir_wire::request::{
+    Bind, BindingInfo, Bound, BrokerStatus, CreateTopic, DeleteTopic, DescribePlugin,
+    DescribeTopic, Done, ListPlugins, ListTopics, PluginDescription, PluginInfo, PluginPushed,
+    Plugins, PushPlugin, RemovePlugin, Status, TopicCreated, TopicDescription, TopicInfo, Topics,
+    Unbind,
+};
+
+use crate::client::Client;
+use crate::connection::StreamError;
+
+pub use error::AdminError;
+
+/// Manages a broker. Made by [`Client::admin`]; costs nothing to make.
+///
+/// Requests that only ask are repeated once when their connection breaks; requests that change
+/// something are not, because the change may have happened.
+#[derive(Clone, Debug)]
+pub struct Admin {
+    client: Client,
+}
+
+impl Admin {
+    pub(crate) const fn new(client: Client) -> Self {
+        Self { client }
+    }
+
+    /// Makes a topic.
+    pub async fn create_topic(&self, name: &str, partitions: u32) -> Result<TopicInfo, AdminError> {
+        let name = name.parse()?;
+        let request = CreateTopic { name, partitions };
+        let reply: TopicCreated = self.change(&request, Bytes::new()).await?;
+        Ok(reply.topic)
+    }
+
+    /// Removes a topic and its records.
+    pub async fn delete_topic(&self, name: &str) -> Result<(), AdminError> {
+        let name = name.parse()?;
+        let Done {} = self.change(&DeleteTopic { name }, Bytes::new()).await?;
+        Ok(())
+    }
+
+    /// All topics, in order of names.
+    pub async fn list_topics(&self) -> Result<Vec<TopicInfo>, AdminError> {
+        let mut topics: Vec<TopicInfo> = Vec::new();
+        loop {
+            let after: Option<TopicName> = topics.last().map(|topic| topic.name.clone());
+            let page: Topics = self
+                .ask(&ListTopics {
+                    after: after.clone(),
+                })
+                .await?;
+            // A broker that lists in circles would keep us here for ever.
+            let first = page.topics.first().map(|topic| &topic.name);
+            let goes_on = first.is_some_and(|first| after.is_none_or(|after| *first > after));
+            if goes_on {
+                topics.extend(page.topics);
+            }
+            if !page.more {
+                return Ok(topics);
+            }
+            if !goes_on {
+                return Err(AdminError::Protocol {
+                    reason: "a page of topics does not follow the one before".to_owned(),
+                });
+            }
+        }
+    }
+
+    /// A topic with its partitions and bindings.
+    pub async fn describe_topic(&self, name: &str) -> Result<TopicDescription, AdminError> {
+        let name = name.parse()?;
+        self.ask(&DescribeTopic { name }).await
+    }
+
+    /// Uploads a component as a version of that plugin; the broker compiles and checks it.
+    pub async fn push_plugin(
+        &self,
+        name: &str,
+        component: impl Into<Bytes>,
+    ) -> Result<PluginPushed, AdminError> {
+        let name = name.parse()?;
+        let component = component.into();
+        let max = weir_wire::limits::COMPONENT_BYTES_MAX;
+        if component.len() > max {
+            return Err(AdminError::ComponentTooLarge {
+                bytes: component.len(),
+                max,
+            });
+        }
+        self.change(&PushPlugin { name }, component).await
+    }
+
+    /// All plugins, in order of names.
+    pub async fn list_plugins(&self) -> Result<Vec<PluginInfo>, AdminError> {
+        let reply: Plugins = self.ask(&ListPlugins {}).await?;
+        Ok(reply.plugins)
+    }
+
+    /// A plugin with its versions and bindings.
+    pub async fn describe_plugin(&self, name: &str) -> Result<PluginDescription, AdminError> {
+        let name = name.parse()?;
+        self.ask(&DescribePlugin { name }).await
+    }
+
+    /// Removes one version of a plugin, or all; refused while bindings use it.
+    pub async fn remove_plugin(&self, name: &str, version: Option<&str>) -> Result<(), AdminError> {
+        let request = RemovePlugin {
+            name: name.parse::<PluginName>()?,
+            version: version.map(str::to_owned),
+        };
+        let Done {} = self.change(&request, Bytes::new()).await?;
+        Ok(())
+    }
+
+    /// Binds a plugin to a hook of a topic; answers the binding and which one it replaced.
+    pub async fn bind(&self, bind: &Bind) -> Result<(BindingInfo, Option<BindingId>), AdminError> {
+        let bound: Bound = self.change(bind, Bytes::new()).await?;
+        Ok((bound.binding, bound.replaced))
+    }
+
+    /// Ends a binding.
+    pub async fn unbind(&self, binding: BindingId) -> Result<(), AdminError> {
+        let Done {} = self.change(&Unbind { binding }, Bytes::new()).await?;
+        Ok(())
+    }
+
+    /// How the broker is.
+    pub async fn status(&self) -> Result<BrokerStatus, AdminError> {
+        self.ask(&Status {}).await
+    }
+
+    async fn ask<Q: FrameMessage, A: FrameMessage>(&self, query: &Q) -> Result<A, AdminError> {
+        match self.change(query, Bytes::new()).await {
+            Err(AdminError::Lost { .. }) => self.change(query, Bytes::new()).await,
+            other => other,
+        }
+    }
+
+    async fn change<Q: FrameMessage, A: FrameMessage>(
+        &self,
+        query: &Q,
+        payload: Bytes,
+    ) -> Result<A, AdminError> {
+        let link = self.client.control_link().await?;
+        let limit = self.client.retry_timeout();
+        match timeout(limit, link.request(query, payload)).await {
+            Err(_) => Err(AdminError::TimedOut {
+                seconds: limit.as_secs(),
+            }),
+            Ok(Ok(reply)) => Ok(reply),
+            Ok(Err(StreamError::Fault(fault))) => Err(AdminError::Refused(fault)),
+            Ok(Err(StreamError::Lost(reason))) => Err(AdminError::Lost { reason }),
+            Ok(Err(StreamError::Violation(reason))) => {
+                link.refuse(&reason);
+                Err(AdminError::Protocol { reason })
+            }
+        }
+    }
+}
