@@ -21,6 +21,7 @@ mod plugin;
 mod run;
 mod scheduler;
 mod ticker;
+mod walk;
 
 pub use artifact::{ArtifactHeader, LoadError};
 pub use binding::{BindError, BindingStats, Bound};

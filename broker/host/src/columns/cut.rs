@@ -1,0 +1,127 @@
+//! Cutting a batch into chunks and filling them: the host's share of what a record costs.
+
+use super::Chunk;
+use crate::Input;
+use crate::contract::{ABSENT, Projection};
+use crate::walk::{Place, Walker};
+
+/// Bytes after which a chunk ends. Copying into a plugin costs half as much per byte below
+/// 256 KiB as above; the difference is room for the last record.
+const CHUNK_BYTES: usize = 192 << 10;
+/// Records of a chunk, however small they are.
+pub(crate) const CHUNK_RECORDS_MAX: u32 = 16_384;
+/// Values up to this length are copied as if they had it, which is one instruction.
+const SHORT: usize = 16;
+
+/// The records section is not what the caller promised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Malformed {
+    pub(crate) index: u32,
+}
+
+/// Cuts a batch into chunks.
+#[derive(Debug)]
+pub(crate) struct Chunks<'a> {
+    input: &'a Input,
+    projection: &'a Projection,
+    walker: Walker<'a>,
+    next: u32,
+}
+
+impl<'a> Chunks<'a> {
+    pub(crate) fn new(input: &'a Input, projection: &'a Projection) -> Self {
+        Self {
+            input,
+            projection,
+            walker: Walker::new(&input.records),
+            next: 0,
+        }
+    }
+
+    /// Fills `chunk` with the next records, at most `records_max`; whether there were any.
+    pub(crate) fn fill(&mut self, chunk: &mut Chunk, records_max: u32) -> Result<bool, Malformed> {
+        let start = self.walker.position();
+        chunk.open(self.next, self.projection, start);
+        let end = self
+            .input
+            .count
+            .min(self.next.saturating_add(records_max.max(1)));
+        let filled = if self.projection.value {
+            self.fill_until::<true>(chunk, start, end)
+        } else {
+            self.fill_until::<false>(chunk, start, end)
+        };
+        filled.ok_or(Malformed { index: self.next })?;
+        chunk.close(self.walker.position());
+        Ok(chunk.count > 0)
+    }
+
+    /// With the stored bytes as the arena, or with the columns copied together.
+    fn fill_until<const STORED: bool>(
+        &mut self,
+        chunk: &mut Chunk,
+        start: usize,
+        end: u32,
+    ) -> Option<()> {
+        let (section, projection) = (&self.input.records[..], self.projection);
+        let span_bytes = 8 * projection.columns();
+        let mut bytes = 0;
+        while self.next < end && bytes < CHUNK_BYTES {
+            let record = self.walker.record()?;
+            let mut lanes = chunk.lanes.iter_mut();
+            let arena = &mut chunk.compact;
+            let mut put = |place| put::<STORED>(section, start, arena, lanes.next()?, place);
+            if projection.key {
+                put(record.key)?;
+            }
+            if projection.value {
+                put(record.value)?;
+            }
+            for name in &projection.headers {
+                put(self.walker.header(&record, name.as_bytes()))?;
+            }
+            if let Some(timestamps) = &mut chunk.timestamps {
+                let base = self.input.base_timestamp.value();
+                timestamps.push(base.wrapping_add(record.timestamp_delta));
+            }
+            chunk.count += 1;
+            self.next += 1;
+            let arena_bytes = if STORED {
+                self.walker.position() - start
+            } else {
+                chunk.compact.len()
+            };
+            bytes = arena_bytes + span_bytes * chunk.count as usize;
+        }
+        Some(())
+    }
+}
+
+/// Appends a span to a lane, and its bytes to the arena unless they are in it.
+#[inline(always)]
+fn put<const STORED: bool>(
+    section: &[u8],
+    start: usize,
+    arena: &mut Vec<u8>,
+    lane: &mut Vec<u32>,
+    place: Place,
+) -> Option<()> {
+    let Some((from, to)) = place else {
+        lane.extend_from_slice(&[0, ABSENT]);
+        return Some(());
+    };
+    let length = to - from;
+    let at = if STORED { from - start } else { arena.len() };
+    if !STORED {
+        let rest = section.get(from..)?;
+        match rest.first_chunk::<SHORT>() {
+            Some(short) if length <= SHORT => {
+                arena.extend_from_slice(short);
+                arena.truncate(at + length);
+            }
+            _ => arena.extend_from_slice(rest.get(..length)?),
+        }
+    }
+    lane.extend_from_slice(&[u32::try_from(at).ok()?, u32::try_from(length).ok()?]);
+    Some(())
+}
