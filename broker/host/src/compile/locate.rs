@@ -21,8 +21,8 @@ pub(super) fn compiler() -> Option<CompilerCommand> {
     })
 }
 
-/// An absolute path: a bare name is looked for on `PATH`, as a shell does. The child runs in another
-/// directory and without an environment, so it could not look for itself.
+/// An absolute path: a bare name is looked for on `PATH`, as a shell does. The child runs in
+/// another directory and without an environment, so it could not look for itself.
 pub(super) fn resolve(program: &Path) -> Option<PathBuf> {
     if program.components().count() > 1 {
         return std::path::absolute(program).ok();
