@@ -1,1 +1,75 @@
-fn main() {}
+//! `weir`: the broker and its clients in one binary. Every verb has its file under `verb/`.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+mod address;
+mod ask;
+mod connect;
+mod context;
+mod embedded;
+mod environment;
+mod exit;
+mod failure;
+mod input;
+mod local_context;
+mod output;
+mod record;
+mod runtime;
+mod size;
+mod time;
+mod verb;
+
+use exit::{Exit, Failure};
+
+/// A QUIC message broker with durable partitioned logs and sandboxed user plugins.
+#[derive(Debug, Parser)]
+#[command(name = "weir", version, propagate_version = true, max_term_width = 100)]
+#[command(after_help = "Examples:
+  weir serve                                    # a broker, and the context `local` for it
+  echo hello | weir produce greetings           # in another terminal, once the topic is made
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 broker not reachable, 4 not authorised,
+130 interrupted.")]
+struct Cli {
+    /// Show causes of errors and what happens underneath
+    #[arg(short, long, global = true)]
+    verbose: bool,
+    #[command(subcommand)]
+    verb: verb::Verb,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match cli.verb.run(cli.verbose) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            report(&failure, cli.verbose);
+            ExitCode::from(failure.exit() as u8)
+        }
+    }
+}
+
+fn report(failure: &Failure, verbose: bool) {
+    let message = failure.to_string();
+    if failure.exit() == Exit::OutputClosed || message.is_empty() {
+        return;
+    }
+    let (red, plain) = if environment::colour_on_stderr() {
+        ("\x1b[1;31m", "\x1b[0m")
+    } else {
+        ("", "")
+    };
+    let mut text = format!("{red}error:{plain} {message}\n");
+    if verbose {
+        for cause in failure.causes() {
+            text.push_str("  because: ");
+            text.push_str(cause);
+            text.push('\n');
+        }
+    }
+    // Nobody is left to tell if standard error is closed.
+    std::io::stderr().write_all(text.as_bytes()).ok();
+}

@@ -1,0 +1,65 @@
+//! The verbs, one per file.
+
+use crate::exit::Failure;
+use crate::runtime;
+
+mod completions;
+mod consume;
+mod context;
+mod demo;
+mod plugin;
+mod produce;
+mod serve;
+mod status;
+mod topic;
+
+/// What `weir` can do.
+#[derive(Debug, clap::Subcommand)]
+pub enum Verb {
+    /// Run a broker
+    Serve(serve::ServeArgs),
+    /// See the whole job done on real data, by a broker of its own
+    Demo(demo::DemoArgs),
+    /// Make, list, describe and delete topics
+    #[command(subcommand)]
+    Topic(topic::TopicVerb),
+    /// Send records from a file or a pipe
+    Produce(produce::ProduceArgs),
+    /// Print records
+    Consume(consume::ConsumeArgs),
+    /// Upload plugins and bind them to topics
+    #[command(subcommand)]
+    Plugin(plugin::PluginVerb),
+    /// Manage contexts: brokers by name
+    #[command(subcommand)]
+    Context(context::ContextVerb),
+    /// Show how the broker is
+    Status(status::StatusArgs),
+    /// Print completions for a shell
+    Completions(completions::CompletionsArgs),
+    /// Compile a component from standard input: what the broker runs as its child process
+    #[command(name = serve::COMPILER_VERB, hide = true)]
+    Compile,
+}
+
+impl Verb {
+    /// Does it.
+    pub fn run(self, verbose: bool) -> Result<(), Failure> {
+        // These two decide themselves what they log.
+        if !matches!(self, Self::Serve(_) | Self::Compile) {
+            runtime::log(verbose);
+        }
+        match self {
+            Self::Serve(args) => serve::run(args, verbose),
+            Self::Compile => serve::compile(),
+            Self::Demo(args) => runtime::run(demo::run(args)),
+            Self::Topic(verb) => runtime::run(topic::run(verb)),
+            Self::Produce(args) => produce::run(args),
+            Self::Consume(args) => runtime::run(consume::run(args)),
+            Self::Plugin(verb) => runtime::run(plugin::run(verb)),
+            Self::Context(verb) => context::run(verb),
+            Self::Status(args) => runtime::run(status::run(args)),
+            Self::Completions(args) => completions::run(&args),
+        }
+    }
+}

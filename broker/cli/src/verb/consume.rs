@@ -1,0 +1,248 @@
+//! `weir consume`: records to standard output. Filters as they are typed are in
+//! `consume/filters.rs`, the thread that writes in `consume/writer.rs`.
+
+use std::collections::HashMap;
+
+use futures_util::FutureExt;
+use weir_sdk::{Client, Event, Received, ReceivedBatch, Start, Subscriber};
+use weir_wire::id::{Offset, PartitionId, TopicId};
+use weir_wire::name::TopicName;
+use weir_wire::placement::OrderingKey;
+
+use crate::connect::{ConnectArgs, connect};
+use crate::environment;
+use crate::exit::Failure;
+use crate::failure::{is_unknown_topic, unknown_topic};
+use crate::record::{RecordFormat, Row};
+use crate::time;
+
+mod filters;
+mod writer;
+
+use filters::FilterArgs;
+use writer::Writer;
+
+/// Bytes that are gathered before they go to the writing thread.
+const BUFFER_BYTES: usize = 128 << 10;
+
+/// Arguments of `consume`.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "A template has %t topic, %p partition, %o offset, %k key, %v value, %g \
+tag, %h headers, %T append time, %K ordering key, and \\n, \\t.
+
+Examples:
+  weir consume orders --until-end --output '%t/%p@%o %k %v\\n'
+  weir consume flights --filter tag-filter --config 'tags=UA || DL' --limit 10"
+)]
+pub struct ConsumeArgs {
+    /// The topics
+    #[arg(required = true, value_name = "TOPIC")]
+    topics: Vec<TopicName>,
+    /// Where to start: earliest, latest, offset:N, time:T (2026-01-02T03:04:05Z, or -1h)
+    #[arg(long, value_name = "WHERE", default_value = "earliest", value_parser = start)]
+    from: Start,
+    /// Only this partition of each topic
+    #[arg(long, value_name = "N", value_parser = partition)]
+    partition: Option<PartitionId>,
+    #[command(flatten)]
+    filters: FilterArgs,
+    /// End after so many records
+    #[arg(long, value_name = "N")]
+    limit: Option<u64>,
+    /// End where the topics end now
+    #[arg(long)]
+    until_end: bool,
+    /// How records are printed: value, json, table, or a template
+    #[arg(long, value_name = "FORMAT", default_value = "value")]
+    output: RecordFormat,
+    #[command(flatten)]
+    connect: ConnectArgs,
+}
+
+fn start(text: &str) -> Result<Start, String> {
+    if let Some(number) = text.strip_prefix("offset:") {
+        let number = number.parse();
+        let number = number.map_err(|_| format!("{text:?} has no number behind offset:"))?;
+        return Ok(Start::Offset(Offset::new(number)));
+    }
+    if let Some(text) = text.strip_prefix("time:") {
+        let time = time::parse(text, time::now());
+        return time.map(Start::Time).map_err(|error| error.to_string());
+    }
+    match text {
+        "earliest" => Ok(Start::Earliest),
+        "latest" => Ok(Start::Latest),
+        _ => Err("write earliest, latest, offset:N or time:T".to_owned()),
+    }
+}
+
+fn partition(text: &str) -> Result<PartitionId, String> {
+    let number = text
+        .parse()
+        .map_err(|_| "it is a number, from 0".to_owned());
+    number.map(PartitionId::new)
+}
+
+/// Does it.
+pub async fn run(args: ConsumeArgs) -> Result<(), Failure> {
+    if args.limit == Some(0) {
+        return Ok(());
+    }
+    let client = connect(&args.connect).await?;
+    let subscriber = subscribe(&client, &args).await?;
+    let mut writer = Writer::start();
+    let printed = Printing {
+        ends: args.until_end.then(|| ends(&subscriber)),
+        subscriber,
+        left: args.limit,
+        format: args.output,
+        width: environment::width(),
+        buffer: Vec::new(),
+    };
+    let result = printed.run(&mut writer).await;
+    let written = writer.finish().await;
+    client.close().await;
+    // A closed pipe shows in both; what the writer says is the cause.
+    written.and(result)
+}
+
+async fn subscribe(client: &Client, args: &ConsumeArgs) -> Result<Subscriber, Failure> {
+    let names: Vec<_> = args.topics.iter().map(TopicName::to_string).collect();
+    let mut builder = client
+        .subscribe(&names)
+        .from(args.from)
+        .ordering_keys(args.output.shows_ordering_key());
+    if let Some(partition) = args.partition {
+        builder = builder.partition(partition);
+    }
+    for filter in &args.filters.filters {
+        builder = builder.filter(filter.clone());
+    }
+    match builder.open().await {
+        Ok(subscriber) => Ok(subscriber),
+        Err(error) if is_unknown_topic(error.fault()) => Err(unknown_topic(client, &names).await),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The end offsets when the subscription began.
+fn ends(subscriber: &Subscriber) -> HashMap<(TopicId, PartitionId), Offset> {
+    let partitions = subscriber.partitions().iter();
+    partitions
+        .map(|partition| ((partition.topic_id, partition.partition), partition.end))
+        .collect()
+}
+
+struct Printing {
+    subscriber: Subscriber,
+    /// With `--until-end`: where each partition ends.
+    ends: Option<HashMap<(TopicId, PartitionId), Offset>>,
+    /// With `--limit`: how many records are still wanted.
+    left: Option<u64>,
+    format: RecordFormat,
+    width: Option<usize>,
+    buffer: Vec<u8>,
+}
+
+impl Printing {
+    async fn run(mut self, writer: &mut Writer) -> Result<(), Failure> {
+        self.format
+            .write_head(&mut self.buffer)
+            .map_err(|error| Failure::writing(&error))?;
+        while !self.is_done() {
+            // What is there is printed before anybody waits for more.
+            let event = match self.subscriber.next_event().now_or_never() {
+                Some(event) => event,
+                None => {
+                    self.hand_over(writer).await?;
+                    self.subscriber.next_event().await
+                }
+            };
+            match event {
+                None => break,
+                Some(Err(error)) => {
+                    self.hand_over(writer).await?;
+                    return Err(error.into());
+                }
+                Some(Ok(Event::Records(batch))) => self.print(batch, writer).await?,
+                Some(Ok(_)) => {}
+            }
+        }
+        self.hand_over(writer).await
+    }
+
+    fn is_done(&self) -> bool {
+        let reached = |ends| self.subscriber.is_caught_up_to(ends);
+        self.left == Some(0) || self.ends.as_ref().is_some_and(reached)
+    }
+
+    async fn print(&mut self, batch: ReceivedBatch, writer: &mut Writer) -> Result<(), Failure> {
+        let place = (batch.topic_id(), batch.partition());
+        let end = self
+            .ends
+            .as_ref()
+            .and_then(|ends| ends.get(&place).copied());
+        for record in batch {
+            let record = record?;
+            if end.is_some_and(|end| record.offset >= end) || self.left == Some(0) {
+                break;
+            }
+            self.format
+                .write(&row(&record), self.width, &mut self.buffer)
+                .map_err(|error| Failure::writing(&error))?;
+            if let Some(left) = &mut self.left {
+                *left -= 1;
+            }
+            if self.buffer.len() >= BUFFER_BYTES {
+                self.hand_over(writer).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn hand_over(&mut self, writer: &mut Writer) -> Result<(), Failure> {
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
+        let full = std::mem::replace(&mut self.buffer, Vec::with_capacity(BUFFER_BYTES));
+        writer.write(full).await
+    }
+}
+
+fn row(record: &Received) -> Row<'_> {
+    let headers = record.headers.iter();
+    Row {
+        topic: &record.topic,
+        partition: record.partition,
+        offset: record.offset,
+        append_time: record.append_time,
+        timestamp: record.timestamp,
+        key: record.key.as_deref(),
+        ordering_key: record.ordering_key.unwrap_or(OrderingKey::NONE),
+        headers: headers
+            .map(|header| (&*header.name, header.value.as_deref()))
+            .collect(),
+        value: record.value.as_deref(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_to_start() {
+        assert_eq!(start("earliest"), Ok(Start::Earliest));
+        assert_eq!(start("latest"), Ok(Start::Latest));
+        assert_eq!(start("offset:7"), Ok(Start::Offset(Offset::new(7))));
+        let expected = weir_wire::id::Timestamp::new(1_767_323_045_000);
+        assert_eq!(
+            start("time:2026-01-02T03:04:05Z"),
+            Ok(Start::Time(expected))
+        );
+        for text in ["", "offset:", "offset:-1", "time:never", "7"] {
+            assert!(start(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! The sending: lines in, tickets in their order, outcomes counted as they come.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+use weir_sdk::{Producer, PublishError, Record, SendError};
+
+use super::again;
+use super::bad::BadLines;
+use super::bar::Bar;
+use super::pace::Pace;
+use super::tally::Tally;
+use super::waiting::{Settled, Waiting};
+use crate::exit::{Exit, Failure};
+use crate::input::{Chunks, Item, Line, LineNumber};
+use crate::output::{self, Format};
+use crate::{environment, runtime, size};
+
+/// What every record gets beside what its line says.
+#[derive(Clone, Debug)]
+pub struct Dressing {
+    /// Headers.
+    pub headers: Vec<(String, String)>,
+    /// The tag.
+    pub tag: Option<String>,
+    /// Whether no reply is asked for.
+    pub one_way: bool,
+}
+
+/// What a run is made of.
+#[derive(Debug)]
+pub struct Setup {
+    /// Where the records go.
+    pub producer: Producer,
+    /// The lines.
+    pub chunks: Chunks,
+    /// Lines that an earlier run dealt with.
+    pub skip: LineNumber,
+    /// What every record gets.
+    pub dressing: Dressing,
+    /// What happens to bad lines.
+    pub bad: BadLines,
+    /// How fast to send.
+    pub pace: Pace,
+    /// What the user sees meanwhile.
+    pub bar: Bar,
+}
+
+/// A run of `produce`.
+#[derive(Debug)]
+pub struct Sending {
+    producer: Producer,
+    chunks: Chunks,
+    dressing: Dressing,
+    bad: BadLines,
+    pace: Pace,
+    bar: Bar,
+    tally: Tally,
+    waiting: Waiting,
+    started: Instant,
+}
+
+impl Sending {
+    /// A run that has not begun.
+    pub fn new(setup: Setup) -> Self {
+        Self {
+            producer: setup.producer,
+            chunks: setup.chunks,
+            dressing: setup.dressing,
+            bad: setup.bad,
+            pace: setup.pace,
+            bar: setup.bar,
+            tally: Tally::new(setup.skip),
+            waiting: Waiting::default(),
+            started: Instant::now(),
+        }
+    }
+
+    /// Sends everything, waits for every outcome, prints the counts.
+    pub async fn run(mut self, format: Format) -> Result<(), Failure> {
+        let fed = tokio::select! {
+            biased;
+            () = runtime::interrupt() => Err(Failure::interrupted()),
+            fed = self.feed() => fed,
+        };
+        if fed
+            .as_ref()
+            .is_err_and(|failure| failure.exit() == Exit::Interrupted)
+        {
+            output::note("waiting for what was sent; Ctrl-C again ends at once");
+        }
+        // From here on Ctrl-C means it: nothing is left to do but to wait.
+        let impatient = tokio::spawn(async {
+            runtime::interrupt().await;
+            std::process::exit(Exit::Interrupted as i32);
+        });
+        let settled = self.settle_all().await;
+        impatient.abort();
+        let kept = self.bad.finish();
+        self.bar.finish();
+        self.report(format)?;
+        let ended = fed.and(settled);
+        if ended.is_err() {
+            let command = again::command(&environment::arguments(), self.tally.known());
+            let line = self.tally.known();
+            output::note(&format!("done up to line {line}; to go on: {command}"));
+        }
+        ended?;
+        kept?;
+        match self.tally.failed() {
+            0 => Ok(()),
+            count => Err(Failure::failed(format!(
+                "{} records were not stored; the reasons stand with the counts",
+                size::count(count)
+            ))),
+        }
+    }
+
+    /// Reads and sends to the end of the input; ends early at the first request that failed.
+    async fn feed(&mut self) -> Result<(), Failure> {
+        loop {
+            let chunk = tokio::select! {
+                biased;
+                chunk = self.chunks.recv() => chunk,
+                settled = self.waiting.pop() => {
+                    self.count(settled)?;
+                    continue;
+                }
+            };
+            let Some(chunk) = chunk else {
+                return Ok(());
+            };
+            let lines = chunk.map_err(|error| Failure::of(Exit::Failed, &error))?;
+            for line in lines {
+                self.send(line).await?;
+            }
+            self.settle_ready()?;
+            self.bar.update(self.tally.records);
+        }
+    }
+
+    async fn send(&mut self, line: Line) -> Result<(), Failure> {
+        let number = line.number;
+        let (key, tag, value) = match line.item {
+            Item::Record { key, tag, value } => (key, tag, value),
+            Item::Blank => {
+                self.tally.blank += 1;
+                self.waiting.passed(number);
+                return Ok(());
+            }
+            Item::Bad { line, reason } => {
+                self.bad.take(number, &line, &reason)?;
+                self.waiting.passed(number);
+                return Ok(());
+            }
+        };
+        self.pace.turn().await;
+        let bytes = value.len() + key.as_ref().map_or(0, bytes::Bytes::len);
+        let mut record = Record::new(value);
+        if let Some(key) = key {
+            record = record.key(key);
+        }
+        for (name, value) in &self.dressing.headers {
+            record = record.header(name.clone(), value.clone());
+        }
+        if let Some(tag) = tag.or_else(|| self.dressing.tag.clone()) {
+            record = record.tag(tag);
+        }
+        let sent = if self.dressing.one_way {
+            self.producer.send_one_way(record).await.map(|()| None)
+        } else {
+            self.producer.send(record).await.map(Some)
+        };
+        match sent {
+            Ok(Some(ticket)) => self.waiting.sent(number, ticket),
+            Ok(None) => {
+                self.tally.records += 1;
+                self.waiting.passed(number);
+            }
+            Err(error) => return Err(self.refused_to_send(number, error)),
+        }
+        self.tally.bytes += bytes as u64;
+        Ok(())
+    }
+
+    /// The producer has ended, or the record does not fit: what its tickets say comes first.
+    fn refused_to_send(&mut self, number: LineNumber, error: SendError) -> Failure {
+        let failure = self.settle_ready().err();
+        let failure = failure.unwrap_or_else(|| match &error {
+            SendError::TooLarge { .. } => Failure::failed(format!("line {number}: {error}")),
+            _ => PublishError::Send(error.clone()).into(),
+        });
+        self.bar.update(self.tally.records);
+        failure
+    }
+
+    /// Counts the outcomes that are there, without waiting.
+    fn settle_ready(&mut self) -> Result<(), Failure> {
+        while let Some(settled) = self.waiting.pop_ready() {
+            self.count(settled)?;
+        }
+        Ok(())
+    }
+
+    /// Waits for all outcomes; the first failure among them counts.
+    async fn settle_all(&mut self) -> Result<(), Failure> {
+        let closed = self.producer.close().await;
+        let mut result = Ok(());
+        while !self.waiting.is_empty() {
+            let settled = self.waiting.pop().await;
+            result = result.and(self.count(settled));
+        }
+        if self.dressing.one_way {
+            let outcomes = self.producer.stats().outcomes;
+            self.tally.one_way = outcomes.one_way;
+            self.tally.maybe_lost = outcomes.maybe_lost;
+            result = result.and(closed.map(drop).map_err(|e| Failure::of(Exit::Failed, &e)));
+        }
+        result
+    }
+
+    fn count(&mut self, (line, outcome): Settled) -> Result<(), Failure> {
+        match outcome {
+            None => {
+                self.tally.settled(line);
+                Ok(())
+            }
+            Some(outcome) => {
+                self.tally.add(line, &outcome);
+                outcome.map(drop).map_err(Failure::from)
+            }
+        }
+    }
+
+    fn report(&self, format: Format) -> Result<(), Failure> {
+        let took: Duration = self.started.elapsed();
+        let bad = self.bad.count();
+        let object = self.tally.json(self.producer.topic(), bad, took);
+        output::print_one(format, &object, &self.tally.text(bad, took))
+    }
+}

@@ -1,0 +1,110 @@
+//! `weir status`: the first thing an operator types.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use weir_wire::request::BrokerStatus;
+
+use super::plugin::{binding_json, binding_listing};
+use crate::connect::{ConnectArgs, connect};
+use crate::exit::Failure;
+use crate::output::{self, OutputArgs};
+use crate::{size, time};
+
+/// Arguments of `status`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  weir status
+  weir status --output json --broker weir://broker.example:7650 --ca ca.pem")]
+pub struct StatusArgs {
+    #[command(flatten)]
+    output: OutputArgs,
+    #[command(flatten)]
+    connect: ConnectArgs,
+}
+
+/// Does it.
+pub async fn run(args: StatusArgs) -> Result<(), Failure> {
+    let client = connect(&args.connect).await?;
+    let status = client.admin().status().await?;
+    client.close().await;
+    let uptime = time::now().value().saturating_sub(status.started.value());
+    let uptime = Duration::from_millis(u64::try_from(uptime).unwrap_or_default());
+    let object = json(&status, uptime);
+    output::print_one(args.output.output, &object, &text(&status, uptime))
+}
+
+fn text(status: &BrokerStatus, uptime: Duration) -> String {
+    let seconds = uptime.as_secs_f64().max(1.0);
+    let flow = |records: u64, bytes: u64| {
+        format!(
+            "{} records, {} ({:.0} records/s since the start)",
+            size::count(records),
+            size::bytes(bytes),
+            records as f64 / seconds,
+        )
+    };
+    let mut text = format!(
+        "weir {}, up {}, data in {}\n\n\
+         topics         {}, {} partitions\n\
+         clients        {} connections, {} producers, {} subscriptions\n\
+         in             {}\n\
+         out            {}\n\
+         disk           {} log, {} free\n\
+         memory         {}\n",
+        status.version,
+        time::format_duration(uptime),
+        status.data_dir,
+        size::count(status.topics),
+        size::count(status.partitions),
+        size::count(status.connections),
+        size::count(status.producers),
+        size::count(status.subscriptions),
+        flow(status.records_in, status.bytes_in),
+        flow(status.records_out, status.bytes_out),
+        size::bytes(status.log_bytes),
+        size::bytes(status.free_bytes),
+        size::bytes(status.memory_bytes),
+    );
+    if !status.bindings.is_empty() {
+        text.push('\n');
+        text.push_str(&binding_listing(&status.bindings).render(None));
+        text.push('\n');
+    }
+    for binding in &status.bindings {
+        if let Some(error) = &binding.counters.last_error {
+            text.push_str(&format!(
+                "binding {} failed last with: {error}\n",
+                binding.id
+            ));
+        }
+    }
+    for warning in &status.warnings {
+        text.push_str(&format!("warning: {warning}\n"));
+    }
+    text
+}
+
+fn json(status: &BrokerStatus, uptime: Duration) -> Value {
+    let bindings: Vec<_> = status.bindings.iter().map(binding_json).collect();
+    json!({
+        "version": status.version,
+        "started": time::format(status.started),
+        "uptime_seconds": uptime.as_secs(),
+        "data_dir": status.data_dir,
+        "topics": status.topics,
+        "partitions": status.partitions,
+        "connections": status.connections,
+        "producers": status.producers,
+        "subscriptions": status.subscriptions,
+        "records_in": status.records_in,
+        "bytes_in": status.bytes_in,
+        "records_out": status.records_out,
+        "bytes_out": status.bytes_out,
+        "log_bytes": status.log_bytes,
+        "free_bytes": status.free_bytes,
+        "memory_bytes": status.memory_bytes,
+        "bindings": bindings,
+        "warnings": status.warnings,
+    })
+}
