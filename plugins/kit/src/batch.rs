@@ -44,8 +44,13 @@ impl Columns {
         self
     }
 
-    fn first_header(&self) -> usize {
-        usize::from(self.key) + usize::from(self.value)
+    #[inline]
+    fn header_column(&self, name: &str) -> usize {
+        let same = |header: &String| equal(header.as_bytes(), name.as_bytes());
+        let Some(position) = self.headers.iter().position(same) else {
+            panic!("ask for columns.header({name:?}) in configure");
+        };
+        usize::from(self.key) + usize::from(self.value) + position
     }
 }
 
@@ -101,6 +106,21 @@ impl<'a> Batch<'a> {
             batch: self,
             indexes: 0..self.count,
         }
+    }
+
+    /// The values of the header of that name, one per record: what `record.header(name)` says of
+    /// each, but the column is looked up once.
+    ///
+    /// # Panics
+    /// If `configure` did not ask for the header.
+    #[inline]
+    pub fn header(&self, name: &str) -> impl ExactSizeIterator<Item = Option<&'a [u8]>> {
+        let column = self.columns.header_column(name);
+        let arena = self.arena;
+        let spans = &self.spans[2 * column * self.count..][..2 * self.count];
+        spans
+            .chunks_exact(2)
+            .map(move |span| slice(arena, span[0], span[1]))
     }
 
     /// The bytes that records are slices of.
@@ -194,20 +214,65 @@ impl<'a> Record<'a> {
     #[inline]
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&'a [u8]> {
-        let columns = self.batch.columns;
-        let Some(position) = columns.headers.iter().position(|header| header == name) else {
-            panic!("ask for columns.header({name:?}) in configure");
-        };
-        self.bytes(columns.first_header() + position)
+        self.bytes(self.batch.columns.header_column(name))
     }
 
     #[inline]
     fn bytes(&self, column: usize) -> Option<&'a [u8]> {
         let at = 2 * (column * self.batch.count + self.index);
-        let (start, length) = (self.batch.spans[at], self.batch.spans[at + 1]);
-        if length == ABSENT {
-            return None;
+        slice(
+            self.batch.arena,
+            self.batch.spans[at],
+            self.batch.spans[at + 1],
+        )
+    }
+}
+
+#[inline]
+fn slice(arena: &[u8], start: u32, length: u32) -> Option<&[u8]> {
+    if length == ABSENT {
+        return None;
+    }
+    Some(&arena[start as usize..][..length as usize])
+}
+
+/// Whether two short texts are equal, such as a header's value and the one looked for: eight bytes
+/// at a time, where `==` on slices calls a function that goes byte by byte in WebAssembly.
+#[inline]
+#[must_use]
+pub fn equal(one: &[u8], other: &[u8]) -> bool {
+    if one.len() != other.len() {
+        return false;
+    }
+    let (ones, one_rest) = one.as_chunks::<8>();
+    let (others, other_rest) = other.as_chunks::<8>();
+    let words = ones.iter().zip(others);
+    let mut differences = 0;
+    for (one, other) in words {
+        differences |= u64::from_le_bytes(*one) ^ u64::from_le_bytes(*other);
+    }
+    differences == 0
+        && one_rest
+            .iter()
+            .zip(other_rest)
+            .all(|(one, other)| one == other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::equal;
+
+    #[test]
+    fn equal_is_equality_at_every_length_and_place() {
+        for length in 0..40 {
+            let text: Vec<u8> = (0..length).collect();
+            assert!(equal(&text, &text.clone()));
+            assert!(!equal(&text, &[&text[..], b"x"].concat()));
+            for at in 0..text.len() {
+                let mut other = text.clone();
+                other[at] ^= 1;
+                assert!(!equal(&text, &other));
+            }
         }
-        Some(&self.batch.arena[start as usize..][..length as usize])
     }
 }

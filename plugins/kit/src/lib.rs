@@ -19,7 +19,7 @@ pub mod testing;
 #[doc(hidden)]
 pub mod guest;
 
-pub use batch::{Batch, Columns, Record, Records};
+pub use batch::{Batch, Columns, Record, Records, equal};
 pub use config::Config;
 pub use error::Error;
 pub use hooks::{Filter, Key, Route, RouteSet, Routes};

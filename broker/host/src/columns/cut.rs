@@ -65,34 +65,39 @@ impl<'a> Chunks<'a> {
     ) -> Option<()> {
         let (section, projection) = (&self.input.records[..], self.projection);
         let span_bytes = 8 * projection.columns();
-        let mut bytes = 0;
-        while self.next < end && bytes < CHUNK_BYTES {
-            let record = self.walker.record()?;
+        // Locals stay in registers, where fields behind references would be written each time.
+        let (mut walker, mut arena) = (self.walker, std::mem::take(&mut chunk.compact));
+        let (first, mut next, mut bytes) = (self.next, self.next, 0);
+        while next < end && bytes < CHUNK_BYTES {
+            let record = walker.record()?;
             let mut lanes = chunk.lanes.iter_mut();
-            let arena = &mut chunk.compact;
-            let mut put = |place| put::<STORED>(section, start, arena, lanes.next()?, place);
+            // Three calls, so that each is inlined.
             if projection.key {
-                put(record.key)?;
+                put::<STORED>(section, start, &mut arena, lanes.next()?, record.key)?;
             }
             if projection.value {
-                put(record.value)?;
+                put::<STORED>(section, start, &mut arena, lanes.next()?, record.value)?;
             }
             for name in &projection.headers {
-                put(self.walker.header(&record, name.as_bytes()))?;
+                let place = walker.header(&record, name.as_bytes());
+                put::<STORED>(section, start, &mut arena, lanes.next()?, place)?;
             }
             if let Some(timestamps) = &mut chunk.timestamps {
                 let base = self.input.base_timestamp.value();
                 timestamps.push(base.wrapping_add(record.timestamp_delta));
             }
-            chunk.count += 1;
-            self.next += 1;
+            next += 1;
+            self.next = next;
             let arena_bytes = if STORED {
-                self.walker.position() - start
+                walker.position() - start
             } else {
-                chunk.compact.len()
+                arena.len()
             };
-            bytes = arena_bytes + span_bytes * chunk.count as usize;
+            bytes = arena_bytes + span_bytes * (next - first) as usize;
         }
+        chunk.count = next - first;
+        chunk.compact = arena;
+        self.walker = walker;
         Some(())
     }
 }
