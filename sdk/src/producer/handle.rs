@@ -137,9 +137,11 @@ impl Producer {
         shared.closing.cancel();
         shared.wake.notify_one();
         self.wait_for(OVER).await;
-        match shared.queue().end_reason() {
+        // The lock must be free again before the counts are taken.
+        let reason = shared.queue().end_reason().cloned();
+        match reason {
             None | Some(EndReason::Closed) => Ok(self.stats().outcomes),
-            Some(reason) => Err(reason.clone()),
+            Some(reason) => Err(reason),
         }
     }
 
