@@ -44,10 +44,12 @@ macro_rules! metrics {
                 $(
                     let $name: $type = $new;
                     let help = [$($help),+].concat();
-                    registry.register(stringify!($name), help.trim().trim_end_matches('.'), $name.clone());
+                    let help = help.trim().trim_end_matches('.');
+                    registry.register(stringify!($name), help, $name.clone());
                 )*
                 let requests = Family::default();
-                registry.register("requests", "Requests answered, by kind and result", requests.clone());
+                let help = "Requests answered, by kind and result";
+                registry.register("requests", help, requests.clone());
                 let sampler = Arc::new(OnceLock::new());
                 registry.register_collector(Box::new(sample::Collector::new(Arc::clone(&sampler))));
                 Arc::new(Self { $($name,)* requests, sampler, registry })
@@ -77,12 +79,10 @@ metrics! {
     duplicates: Counter = Counter::default();
     /// Records that a plugin or its policy dropped.
     records_dropped: Counter = Counter::default();
-    /// Records that a plugin rejected.
-    records_rejected: Counter = Counter::default();
     /// Records that a subscription's filters left out.
     records_filtered: Counter = Counter::default();
-    /// Records of produce requests that were refused as a whole.
-    records_refused: Counter = Counter::default();
+    /// Produce requests that were refused as a whole.
+    requests_refused: Counter = Counter::default();
     /// Batches whose hooks ran again because a binding changed meanwhile.
     hooks_repeated: Counter = Counter::default();
     /// Produce requests answered before they were durable, as asked (ack memory).

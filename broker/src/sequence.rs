@@ -6,12 +6,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 use weir_core::change::Change;
-use weir_core::place::{Part, Placed};
+use weir_core::place::Part;
 use weir_core::shard::{ChangeRequest, LEADER_EPOCH, Plan, ProduceRequest, SequenceError, Turn};
 use weir_host::Bound;
-use weir_log::{Append, BatchBytes, Columns, Entry, Log, Op, PageBuf, SubmitError, Submission};
+use weir_log::{Append, BatchBytes, Columns, Entry, Log, Op, PageBuf, Submission, SubmitError};
 use weir_wire::batch::stamp;
 use weir_wire::error::{ErrorCode, Fault};
+use weir_wire::id::{BindingEpoch, Sequence};
 use weir_wire::message::Message;
 use weir_wire::produce::{Ack, Produced};
 use weir_wire::request::Error;
@@ -19,6 +20,7 @@ use weir_wire::request::Error;
 use crate::clock;
 use crate::commit::{Done, Token};
 use crate::fault::IntoFault;
+use crate::metrics::Metrics;
 use crate::producers::Producer;
 use crate::publish::{Flight, Prepared};
 use crate::state::Shared;
@@ -51,7 +53,11 @@ pub(crate) async fn change(
 ) -> Result<Change, Fault> {
     let ending = || Fault::new(ErrorCode::ShuttingDown, "the broker is shutting down");
     let (reply, answer) = oneshot::channel();
-    let command = Command::Change { request, bound, reply };
+    let command = Command::Change {
+        request,
+        bound,
+        reply,
+    };
     shared.sequencer.send(command).await.map_err(|_| ending())?;
     answer.await.map_err(|_| ending())?
 }
@@ -79,7 +85,11 @@ impl Sequencer {
             for command in waiting.drain(..) {
                 match command {
                     Command::Produce(flight) => self.produce(flight),
-                    Command::Change { request, bound, reply } => {
+                    Command::Change {
+                        request,
+                        bound,
+                        reply,
+                    } => {
                         self.change(&request, bound, reply);
                     }
                 }
@@ -99,10 +109,18 @@ impl Sequencer {
         };
         let turn = flight
             .sequence
-            .map(|sequence| Turn { session: flight.producer.session, sequence })
+            .map(|sequence| Turn {
+                session: flight.producer.session,
+                sequence,
+            })
             .filter(|_| !flight.repeats);
         let topic = flight.producer.topic;
-        let request = ProduceRequest { topic, binding_epoch, turn, parts: &parts };
+        let request = ProduceRequest {
+            topic,
+            binding_epoch,
+            turn,
+            parts: &parts,
+        };
         let plan = self.shared.shard.read().plan(clock::now(), &request);
         match plan {
             Ok(plan) => self.append(flight, parts, &plan, binding_epoch),
@@ -116,13 +134,25 @@ impl Sequencer {
         flight: Flight,
         parts: Vec<Part>,
         plan: &Plan,
-        binding_epoch: Option<weir_wire::id::BindingEpoch>,
+        binding_epoch: Option<BindingEpoch>,
     ) {
         let shared = &self.shared;
-        let Flight { producer, sequence, ack, batch, prepared, permit, arrived, repeats, .. } =
-            flight;
-        let (outcome, refused) = outcome(&prepared, sequence, plan);
-        let turn = sequence.map(|sequence| Turn { session: producer.session, sequence });
+        let Flight {
+            producer,
+            sequence,
+            ack,
+            batch,
+            prepared,
+            permit,
+            arrived,
+            repeats,
+            ..
+        } = flight;
+        let outcome = outcome(&prepared, sequence, plan);
+        let turn = sequence.map(|sequence| Turn {
+            session: producer.session,
+            sequence,
+        });
         let topic = producer.topic;
         let request = ProduceRequest {
             topic,
@@ -144,12 +174,13 @@ impl Sequencer {
             arrived,
             permit,
         });
-        match self.log.submit(Submission { entry: Entry { ops }, token }) {
+        match self.log.submit(Submission {
+            entry: Entry { ops },
+            token,
+        }) {
             Ok(_) => {
                 shared.shard.write().commit(&request, plan);
-                if let Some(refused) = refused {
-                    tracing::debug!(topic = %topic, reason = %refused, "request refused");
-                }
+                count_refused(&shared.metrics, &prepared);
                 match (ack, sequence) {
                     (Ack::Memory, Some(sequence)) => {
                         shared.metrics.memory_acks.inc();
@@ -167,7 +198,7 @@ impl Sequencer {
     fn not_logged(
         &self,
         producer: &Arc<Producer>,
-        sequence: Option<weir_wire::id::Sequence>,
+        sequence: Option<Sequence>,
         records: u64,
         error: &SubmitError,
     ) {
@@ -205,8 +236,10 @@ impl Sequencer {
                 flight.producer.fail_from(sequence, &error.into_fault());
             }
             permanent => {
-                flight.prepared =
-                    Prepared::Refused { epoch: None, fault: permanent.into_fault() };
+                flight.prepared = Prepared::Refused {
+                    epoch: None,
+                    fault: permanent.into_fault(),
+                };
                 self.produce(flight);
             }
         }
@@ -237,8 +270,13 @@ impl Sequencer {
             Ok(change) => change,
             Err(error) => return drop(reply.send(Err(error.into_fault()))),
         };
-        let entry = Entry { ops: vec![Op::Metadata(Bytes::from(change.to_vec()))] };
-        let token = Token::Change { change: change.clone(), reply };
+        let entry = Entry {
+            ops: vec![Op::Metadata(Bytes::from(change.to_vec()))],
+        };
+        let token = Token::Change {
+            change: change.clone(),
+            reply,
+        };
         match self.log.submit(Submission { entry, token }) {
             Ok(_) => self.apply(&change, bound),
             Err(error) => tracing::warn!(%error, "the log refused a change of the catalog"),
@@ -267,16 +305,22 @@ impl Sequencer {
         }
         if change.unbound.is_some() {
             let topics: Vec<_> = catalog.topics().map(|topic| topic.id).collect();
-            topics.into_iter().for_each(|topic| shared.topics.refresh(catalog, topic));
+            topics
+                .into_iter()
+                .for_each(|topic| shared.topics.refresh(catalog, topic));
         }
         if change.unbound.is_some() || change.bound.is_some() || change.topic_deleted.is_some() {
             shared.topics.sweep(catalog);
         }
         if let Some(opened) = &change.producer_opened {
-            let session =
-                weir_core::shard::Session { producer: opened.id, epoch: opened.epoch };
+            let session = weir_core::shard::Session {
+                producer: opened.id,
+                epoch: opened.epoch,
+            };
             let producer = Arc::new(Producer::new(session, opened.topic));
-            shared.producers.insert(producer, |session| shard.session(session).is_some());
+            shared
+                .producers
+                .insert(producer, |session| shard.session(session).is_some());
         }
     }
 }
@@ -292,23 +336,37 @@ pub(crate) fn submit_fault(error: &SubmitError) -> Fault {
     Fault::new(code, error.to_string())
 }
 
-/// What the producer is told, encoded as it is stored; and why, if it was refused.
-fn outcome(
-    prepared: &Prepared,
-    sequence: Option<weir_wire::id::Sequence>,
-    plan: &Plan,
-) -> (Bytes, Option<Fault>) {
-    let sequence = sequence.unwrap_or_default();
-    let placed = |placed: &Placed| placed.outcome(&plan.base_offsets);
-    let (outcome, error, fault) = match prepared {
-        Prepared::Placed { placed: it, .. } => (Some(placed(it)), None, None),
+/// What the producer is told, encoded as it is stored.
+fn outcome(prepared: &Prepared, sequence: Option<Sequence>, plan: &Plan) -> Bytes {
+    let (outcome, error) = match prepared {
+        Prepared::Placed { placed, .. } => (Some(placed.outcome(&plan.base_offsets)), None),
         Prepared::Refused { fault, .. } | Prepared::Retry(fault) => {
-            (None, Some(Error::from(fault)), Some(fault.clone()))
+            (None, Some(Error::from(fault)))
         }
         Prepared::Not => unreachable!("only prepared flights reach the sequencer"),
     };
-    let produced = Produced { sequence, outcome, error, throttle_ms: 0 };
-    (Bytes::from(produced.to_vec()), fault)
+    let sequence = sequence.unwrap_or_default();
+    let produced = Produced {
+        sequence,
+        outcome,
+        error,
+        throttle_ms: 0,
+    };
+    Bytes::from(produced.to_vec())
+}
+
+/// Counts what was not stored, once it is sure that it will not be.
+fn count_refused(metrics: &Metrics, prepared: &Prepared) {
+    match prepared {
+        Prepared::Placed { placed, .. } => {
+            metrics.records_dropped.inc_by(u64::from(placed.refused()));
+        }
+        Prepared::Refused { fault, .. } => {
+            metrics.requests_refused.inc();
+            tracing::debug!(%fault, "request refused");
+        }
+        Prepared::Not | Prepared::Retry(_) => {}
+    }
 }
 
 /// The operations of a request's entry, and the bytes of its batches.
@@ -326,7 +384,9 @@ fn operations(
     for (part, (&base_offset, &append_time)) in parts.iter().zip(places) {
         let mut batch = match &part.batch {
             Some(batch) => PageBuf::from_slice(batch),
-            None => original.take().expect("a batch that is kept whole is the only part"),
+            None => original
+                .take()
+                .expect("a batch that is kept whole is the only part"),
         };
         let crc = stamp(batch.as_mut_slice(), base_offset, LEADER_EPOCH);
         bytes += batch.len() as u64;
@@ -337,7 +397,10 @@ fn operations(
             append_time,
             batch: BatchBytes::from(batch),
             crc,
-            columns: Columns { ordering_keys: part.ordering_keys.clone(), origin: None },
+            columns: Columns {
+                ordering_keys: part.ordering_keys.clone(),
+                origin: None,
+            },
         }));
     }
     if let Some(turn) = turn {

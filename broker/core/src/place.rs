@@ -69,6 +69,8 @@ pub struct Placed {
     pub parts: Vec<Part>,
     /// What the producer will be told; the base offsets are set by [`Placed::outcome`].
     outcome: Outcome,
+    /// Records that go nowhere.
+    refused: u32,
 }
 
 /// The records of a request that go to one partition.
@@ -120,6 +122,7 @@ impl Placed {
                 ordering_keys: None,
             }],
             outcome: Outcome::stored(destination(target, partition), count),
+            refused: 0,
         }
     }
 
@@ -131,6 +134,12 @@ impl Placed {
             destination.base_offset = offset;
         }
         outcome
+    }
+
+    /// How many records are not stored.
+    #[must_use]
+    pub const fn refused(&self) -> u32 {
+        self.refused
     }
 
     /// Why records are not stored.
@@ -289,6 +298,11 @@ impl<'a> Plan<'a> {
         } else {
             self.split(header, section)?
         };
+        let refused = self
+            .fates
+            .iter()
+            .filter(|fate| matches!(fate, Fate::Refusal(_)))
+            .count();
         let sets = self.sets.iter().map(|set| encode_set(set)).collect();
         let outcome = Outcome {
             destinations: self.destinations,
@@ -296,7 +310,11 @@ impl<'a> Plan<'a> {
             refusals: self.refusals,
             runs: encode_runs(self.fates.into_iter().map(|fate| (1, fate))),
         };
-        Ok(Placed { parts, outcome })
+        Ok(Placed {
+            parts,
+            outcome,
+            refused: refused as u32,
+        })
     }
 
     fn whole_part(&self, header: &BatchHeader) -> Vec<Part> {

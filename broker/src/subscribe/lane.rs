@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use quinn::{Connection, SendStream};
+use tokio::task::JoinHandle;
 use weir_log::{ReadError, StoredBatch};
 use weir_wire::error::{ErrorCode, Fault};
 use weir_wire::frame::FrameMessage;
@@ -29,6 +30,14 @@ pub(super) struct Lane {
     credit: Arc<Credit>,
     with_keys: bool,
     positions: Vec<Position>,
+    ahead: Option<Ahead>,
+}
+
+/// A read from disk that runs while the batches before it are sent.
+struct Ahead {
+    index: usize,
+    from: Offset,
+    batches: JoinHandle<Result<Vec<StoredBatch>, ReadError>>,
 }
 
 /// How far a lane is in one partition.
@@ -67,14 +76,25 @@ impl Lane {
         partitions: impl Iterator<Item = &'a SubscribedPartition>,
     ) -> Self {
         let positions = partitions.map(|it| Position {
-            at: TopicPartition { topic: it.topic, partition: it.partition },
+            at: TopicPartition {
+                topic: it.topic,
+                partition: it.partition,
+            },
             next: it.next,
             told: it.next,
             filtered_out: 0,
             silent: 0,
         });
         let positions = positions.collect();
-        Self { shared, subscription, filters, credit, with_keys, positions }
+        Self {
+            shared,
+            subscription,
+            filters,
+            credit,
+            with_keys,
+            positions,
+            ahead: None,
+        }
     }
 
     /// Sends until the subscription ends; answers why, if the subscriber ought to know.
@@ -87,7 +107,9 @@ impl Lane {
 
     async fn pump(&mut self, connection: &Connection) -> Result<(), Stop> {
         let mut stream = connection.open_uni().await.map_err(|_| Gone)?;
-        let opened = LaneOpened { subscription: self.subscription };
+        let opened = LaneOpened {
+            subscription: self.subscription,
+        };
         send(&mut stream, &opened).await.map_err(|_| Gone)?;
         let partitions = self.positions.iter().map(|position| position.at).collect();
         let tail = self.shared.tails.register(partitions);
@@ -113,21 +135,46 @@ impl Lane {
     }
 
     /// The next batches of a partition: from memory where they are there, else from disk, off
-    /// this thread.
-    async fn read(&self, index: usize) -> Result<Vec<StoredBatch>, Fault> {
+    /// this thread and ahead of need.
+    async fn read(&mut self, index: usize) -> Result<Vec<StoredBatch>, Fault> {
         let Position { at, next, .. } = self.positions[index];
         if self.shared.topics.view(at.topic).is_none() {
             return Err(Fault::new(ErrorCode::UnknownTopic, "the topic was deleted"));
         }
-        let reader = &self.shared.reader;
-        if let Some(batches) = reader.read_cached(at, next, READ_BYTES, READ_BATCHES) {
-            return Ok(batches);
-        }
-        let reader = reader.clone();
-        let read = move || reader.read(at, next, READ_BYTES, READ_BATCHES);
-        let read = tokio::task::spawn_blocking(read).await;
+        let ahead = self.ahead.take_if(|ahead| ahead.index == index);
+        let reading = match ahead.filter(|ahead| ahead.from == next) {
+            Some(ahead) => ahead.batches,
+            None => match self
+                .shared
+                .reader
+                .read_cached(at, next, READ_BYTES, READ_BATCHES)
+            {
+                Some(batches) => return Ok(batches),
+                None => self.read_from_disk(at, next),
+            },
+        };
+        let read = reading.await;
         let read = read.map_err(|error| Fault::new(ErrorCode::Internal, error.to_string()))?;
-        read.map_err(|error| read_fault(&error))
+        let batches = read.map_err(|error| read_fault(&error))?;
+        if let (None, Some(last)) = (&self.ahead, batches.last()) {
+            let from = last.base_offset.advance(last.count);
+            let batches = self.read_from_disk(at, from);
+            self.ahead = Some(Ahead {
+                index,
+                from,
+                batches,
+            });
+        }
+        Ok(batches)
+    }
+
+    fn read_from_disk(
+        &self,
+        at: TopicPartition,
+        from: Offset,
+    ) -> JoinHandle<Result<Vec<StoredBatch>, ReadError>> {
+        let reader = self.shared.reader.clone();
+        tokio::task::spawn_blocking(move || reader.read(at, from, READ_BYTES, READ_BATCHES))
     }
 
     async fn deliver(
@@ -144,7 +191,13 @@ impl Lane {
         let position = &mut self.positions[index];
         position.next = batch.base_offset.advance(batch.count);
         position.filtered_out += kept.filtered_out;
-        let Kept { batch: Some(bytes), count, ordering_keys, .. } = kept else {
+        let Kept {
+            batch: Some(bytes),
+            count,
+            ordering_keys,
+            ..
+        } = kept
+        else {
             position.silent += 1;
             return Ok(());
         };
@@ -154,7 +207,11 @@ impl Lane {
             partition: position.at.partition,
             next: position.next,
             append_time: batch.append_time,
-            ordering_keys: if self.with_keys { ordering_keys } else { Bytes::new() },
+            ordering_keys: if self.with_keys {
+                ordering_keys
+            } else {
+                Bytes::new()
+            },
             filtered_out: std::mem::take(&mut position.filtered_out),
             end: end.map_or(position.next, |bounds| bounds.high_water_mark),
             count,
@@ -163,7 +220,10 @@ impl Lane {
         let size = bytes.len();
         self.credit.spend(size, count);
         let mut parts = [Bytes::from(records.to_frame(size)), bytes];
-        stream.write_all_chunks(&mut parts).await.map_err(|_| Gone)?;
+        stream
+            .write_all_chunks(&mut parts)
+            .await
+            .map_err(|_| Gone)?;
         metrics.records_out.inc_by(u64::from(count));
         metrics.bytes_out.inc_by(size as u64);
         Ok(())
