@@ -23,7 +23,7 @@ pub(crate) enum Token {
     /// A change of the catalog.
     Change {
         /// The change.
-        change: Change,
+        change: Box<Change>,
         /// Where the answer goes.
         reply: oneshot::Sender<Result<Change, Fault>>,
     },
@@ -59,7 +59,7 @@ impl CommitSink<Token> for Commits {
             match token {
                 Token::Produce(done) => self.produced(done),
                 // Whoever asked may have gone.
-                Token::Change { change, reply } => drop(reply.send(Ok(change))),
+                Token::Change { change, reply } => drop(reply.send(Ok(*change))),
             }
         }
     }
@@ -83,7 +83,15 @@ impl CommitSink<Token> for Commits {
 
 impl Commits {
     fn produced(&self, done: Done) {
-        let Done { producer, sequence, outcome, records, bytes, arrived, permit } = done;
+        let Done {
+            producer,
+            sequence,
+            outcome,
+            records,
+            bytes,
+            arrived,
+            permit,
+        } = done;
         self.metrics.records_in.inc_by(records);
         self.metrics.bytes_in.inc_by(bytes);
         Metrics::observe(&self.metrics.produce_seconds, arrived.elapsed());

@@ -274,7 +274,7 @@ impl Sequencer {
             ops: vec![Op::Metadata(Bytes::from(change.to_vec()))],
         };
         let token = Token::Change {
-            change: change.clone(),
+            change: Box::new(change.clone()),
             reply,
         };
         match self.log.submit(Submission { entry, token }) {
@@ -328,7 +328,7 @@ impl Sequencer {
 /// What the log's refusal means to a client.
 pub(crate) fn submit_fault(error: &SubmitError) -> Fault {
     let code = match error {
-        SubmitError::DiskFull { .. } => ErrorCode::DiskFull,
+        SubmitError::DiskFull => ErrorCode::DiskFull,
         SubmitError::TooLarge { .. } => ErrorCode::BatchTooLarge,
         SubmitError::Poisoned { .. } => ErrorCode::OutcomeUnknown,
         _ => ErrorCode::ShuttingDown,
