@@ -57,7 +57,9 @@ pub struct Broker {
 
 /// The log failed: nothing may be acknowledged any more, and the process has to end.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("the log failed and nothing more is written: {0}; start the broker again once the disk is well")]
+#[error(
+    "the log failed and nothing more is written: {0}; start the broker again once the disk is well"
+)]
 pub struct Fatal(String);
 
 impl Broker {

@@ -35,10 +35,8 @@ impl Embedded {
     /// A client of it, with connections of its own.
     pub async fn connect(&self) -> Result<Client, Failure> {
         let mut builder = Client::builder(self.broker.address().to_string())
-            .client_name(concat!("weir ", env!("CARGO_PKG_VERSION")));
-        if let Some(ca) = self.broker.ca_pem() {
-            builder = builder.ca_pem(ca);
-        }
+            .client_name(concat!("weir ", env!("CARGO_PKG_VERSION")))
+            .ca_pem(self.broker.ca_pem());
         if let Some(token) = self.broker.token() {
             builder = builder.token(token);
         }
