@@ -1,8 +1,15 @@
 //! What a log is told when it is opened.
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use weir_wire::id::{ShardId, Term};
+
+use crate::page_buf::PAGE_BYTES;
+
+/// Half of the smallest holds the header of a block and an entry; positions in the largest fit
+/// 32 bits.
+const WAL_FILE_BYTES: RangeInclusive<u64> = 64 << 10..=2 << 30;
 
 /// Settings of a log.
 #[derive(Clone, Debug)]
@@ -51,6 +58,21 @@ impl LogConfig {
     #[must_use]
     pub fn entry_bytes_max(&self) -> usize {
         usize::try_from(self.wal_file_bytes / 2).unwrap_or(usize::MAX)
+    }
+
+    /// What a block may hold; with small files less than was asked for.
+    pub(crate) fn block_bytes_max(&self) -> usize {
+        self.block_bytes.min(self.entry_bytes_max())
+    }
+
+    pub(crate) fn check(&self) -> Result<(), &'static str> {
+        if !self.wal_file_bytes.is_multiple_of(PAGE_BYTES as u64) {
+            return Err("wal_file_bytes must be a multiple of 4096");
+        }
+        if !WAL_FILE_BYTES.contains(&self.wal_file_bytes) {
+            return Err("wal_file_bytes must be between 64 KiB and 2 GiB");
+        }
+        Ok(())
     }
 
     pub(crate) fn plants(&self, bug: Bug) -> bool {

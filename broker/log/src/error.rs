@@ -41,6 +41,9 @@ pub enum OpenError<E> {
         /// The partitions, as far as the block tells.
         partitions: String,
     },
+    /// The settings make no sense.
+    #[error("the log cannot be opened with these settings: {0}")]
+    Config(&'static str),
     /// Whoever takes in the entries refused one.
     #[error(transparent)]
     Replay(E),
@@ -88,6 +91,16 @@ pub struct LogError {
     pub(crate) path: PathBuf,
     /// What the system said.
     pub(crate) reason: String,
+}
+
+impl LogError {
+    pub(crate) fn panicked() -> Self {
+        Self {
+            what: "the thread that writes",
+            path: PathBuf::from("the log"),
+            reason: "it panicked".to_owned(),
+        }
+    }
 }
 
 /// Why stored batches cannot be read.

@@ -128,11 +128,11 @@ impl Index {
             place,
             batch,
         } = added;
-        let partition = self.partitions.entry(at).or_default();
         debug_assert!(
-            partition.places.is_empty() || partition.high_water_mark() == place.base_offset,
+            self.goes_on_at(at, place.base_offset),
             "offsets of {at} leave no gap"
         );
+        let partition = self.partitions.entry(at).or_default();
         partition.places.push(place);
         partition.bytes += u64::from(place.length);
         if let Some((batch, footprint)) = batch {
@@ -142,6 +142,13 @@ impl Index {
             self.cached_bytes += footprint;
             self.evict();
         }
+    }
+
+    /// Whether a batch with that offset is the partition's next one.
+    pub(crate) fn goes_on_at(&self, at: TopicPartition, offset: Offset) -> bool {
+        self.partitions.get(&at).is_none_or(|partition| {
+            partition.places.is_empty() || partition.high_water_mark() == offset
+        })
     }
 
     fn evict(&mut self) {

@@ -4,10 +4,13 @@
 //! of its block is done. `FORMAT.md` beside this crate describes every byte. Batches are opaque
 //! here, and everything that touches a disk goes through [`Vfs`].
 
+mod commit;
 mod config;
 mod entry;
 mod error;
 mod format;
+#[doc(hidden)]
+pub mod fuzz;
 mod ids;
 mod index;
 mod log;
@@ -16,16 +19,17 @@ mod reader;
 pub mod vfs;
 mod wal;
 
+pub use commit::{CommitSink, CommittedBlock, Committer, Submission};
 pub use config::{Bug, LogConfig, UnknownBug};
 pub use entry::{Append, BatchBytes, Columns, EXTENT_BYTES_MIN, Entry, Op};
 pub use error::{LogError, OpenError, ReadError, SubmitError};
 pub use format::FORMAT_VERSION;
 pub use ids::{FileSequence, Lsn, NodeId, Nonce};
 pub use index::{Bounds, StoredBatch};
-pub use log::{CommitSink, CommittedBlock, Log, Submission};
+pub use log::Log;
 pub use page_buf::{PAGE_BYTES, PageBuf};
 pub use reader::LogReader;
 pub use vfs::{
     CrashPolicy, DirLock, FreeSpace, LazyVfs, OpenMode, RealVfs, SimVfs, Snapshot, Vfs, VfsFile,
 };
-pub use wal::{RecoveredEntry, RecoveredOp, RecoveryReport};
+pub use wal::{Cut, RecoveredEntry, RecoveredOp, RecoveryReport};

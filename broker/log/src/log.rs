@@ -2,20 +2,18 @@
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use weir_wire::id::TopicPartition;
-
-use crate::config::{Bug, LogConfig};
-use crate::entry::Entry;
+use crate::commit::{CommitSink, Committer, Submission};
+use crate::config::LogConfig;
+use crate::entry::{Entry, Op};
 use crate::error::{LogError, OpenError, SubmitError};
 use crate::format::entry::EntrySize;
-use crate::index::Index;
 use crate::reader::LogReader;
 use crate::vfs::Vfs;
-use crate::wal::{Files, RecoveredEntry, RecoveryReport, Wal, recover};
+use crate::wal::{Files, RecoveredEntry, RecoveryReport};
 
 /// With nothing to write for that long, a seal states what is durable.
 const SEAL_AFTER: Duration = Duration::from_millis(10);
@@ -25,36 +23,6 @@ const LINGER_BYTES: usize = 2 << 20;
 const LINGER: Duration = Duration::from_millis(1);
 /// What counts as load: the last block held several entries and this many bytes.
 const LOAD_BYTES: usize = 64 << 10;
-
-/// An entry, and what the sink gets back when it is durable.
-#[derive(Debug)]
-pub struct Submission<T> {
-    /// The entry.
-    pub entry: Entry,
-    /// Whatever tells who waits for it.
-    pub token: T,
-}
-
-/// Hears of what became durable. Called on the WAL's thread, which waits for it.
-pub trait CommitSink<T>: Send + 'static {
-    /// A block is durable and readers see it.
-    fn committed(&mut self, block: CommittedBlock<'_, T>);
-    /// The log failed: whether these entries are durable is unknown, and nothing more is written.
-    fn failed(&mut self, error: &LogError, tokens: Vec<T>);
-}
-
-/// A block that became durable.
-#[derive(Debug)]
-pub struct CommittedBlock<'a, T> {
-    /// The partitions that records were appended to.
-    pub partitions: &'a [TopicPartition],
-    /// The tokens of its entries, in order.
-    pub tokens: Vec<T>,
-    /// Its bytes on disk.
-    pub bytes: usize,
-    /// How long the sync took.
-    pub sync_time: Duration,
-}
 
 /// A log. Dropping it without [`Log::shutdown`] drains it too.
 #[derive(Debug)]
@@ -101,10 +69,8 @@ impl<T: Send + 'static> Log<T> {
         let dir: PathBuf = config.dir.clone();
         let entry_bytes_max = config.entry_bytes_max();
         let queue_bytes_max = config.queue_bytes;
-        let recovered = recover(&vfs, config, replay)?;
-        let index = Arc::new(RwLock::new(recovered.index));
-        let files = recovered.files;
-        let reader = LogReader::new(vfs, &dir, index.clone(), files.clone());
+        let (committer, report) = Committer::open(vfs, config, sink, replay)?;
+        let (reader, files) = (committer.reader(), committer.files());
         let state = State {
             waiting: VecDeque::new(),
             bytes: 0,
@@ -116,16 +82,14 @@ impl<T: Send + 'static> Log<T> {
             state: Mutex::new(state),
             changed: Condvar::new(),
         });
-        let committer = Committer {
-            wal: recovered.wal,
-            index,
+        let run = Run {
+            committer,
             queue: queue.clone(),
-            sink,
             loaded: false,
         };
         let thread = std::thread::Builder::new()
             .name("weir-wal".to_owned())
-            .spawn(move || committer.run())
+            .spawn(move || run.run())
             .map_err(|source| OpenError::Io { path: dir, source })?;
         let thread = Some(thread);
         let log = Self {
@@ -136,12 +100,16 @@ impl<T: Send + 'static> Log<T> {
             queue_bytes_max,
             thread,
         };
-        Ok((log, recovered.report))
+        Ok((log, report))
     }
 
     /// Hands an entry over; never waits. Entries become durable in the order of submission.
+    ///
+    /// # Panics
+    /// When a batch has no records: it could be written, but never read.
     pub fn submit(&self, submission: Submission<T>) -> Result<(), SubmitError> {
         let Submission { entry, token } = submission;
+        assert_sound(&entry);
         let bytes = EntrySize::of(&entry).total();
         if bytes > self.entry_bytes_max {
             return Err(SubmitError::TooLarge {
@@ -191,6 +159,7 @@ impl<T: Send + 'static> Log<T> {
 
     fn end(&mut self) {
         self.queue.lock().closed = true;
+        self.files.close();
         self.queue.changed.notify_one();
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
@@ -206,31 +175,58 @@ impl<T: Send + 'static> Drop for Log<T> {
     }
 }
 
+/// What a caller got wrong is better found before it is durable.
+fn assert_sound(entry: &Entry) {
+    for op in &entry.ops {
+        if let Op::Append(append) = op {
+            assert!(append.count > 0, "a batch has records");
+            debug_assert_eq!(
+                crc32c::crc32c(append.batch.as_slice()),
+                append.crc,
+                "the checksum handed over is that of the batch"
+            );
+        }
+    }
+}
+
 /// The WAL's thread.
-struct Committer<T> {
-    wal: Wal,
-    index: Arc<RwLock<Index>>,
+struct Run<T> {
+    committer: Committer<T>,
     queue: Arc<Queue<T>>,
-    sink: Box<dyn CommitSink<T>>,
     /// The last block was one of many: more will come.
     loaded: bool,
 }
 
-impl<T: Send + 'static> Committer<T> {
+/// Whatever ends the thread too early, nobody waits for it.
+struct PoisonOnPanic<T>(Arc<Queue<T>>);
+
+impl<T> Drop for PoisonOnPanic<T> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let mut state = self.0.lock();
+            state.poisoned = Some(LogError::panicked());
+            state.waiting.clear();
+            state.bytes = 0;
+        }
+    }
+}
+
+impl<T: Send + 'static> Run<T> {
     fn run(mut self) {
+        let _poison = PoisonOnPanic(self.queue.clone());
         loop {
-            let (entries, tokens) = match self.next() {
-                Next::Block(entries, tokens) => (entries, tokens),
+            match self.next() {
+                Next::Block(entries, tokens) => {
+                    if let Err((error, tokens)) = self.committer.commit_block(entries, tokens) {
+                        return self.fail(&error, tokens);
+                    }
+                }
                 Next::Seal => {
-                    if let Err(error) = self.wal.seal() {
+                    if let Err(error) = self.committer.seal() {
                         return self.fail(&error, Vec::new());
                     }
-                    continue;
                 }
                 Next::End => return,
-            };
-            if let Err((error, tokens)) = self.commit(entries, tokens) {
-                return self.fail(&error, tokens);
             }
         }
     }
@@ -241,14 +237,14 @@ impl<T: Send + 'static> Committer<T> {
         let mut state = queue.lock();
         while state.waiting.is_empty() {
             if state.closed {
-                return if self.wal.wants_seal() {
+                return if self.committer.wants_seal() {
                     Next::Seal
                 } else {
                     Next::End
                 };
             }
             self.loaded = false;
-            state = if self.wal.wants_seal() {
+            state = if self.committer.wants_seal() {
                 let waited = queue.changed.wait_timeout(state, SEAL_AFTER);
                 let (state, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
                 if timeout.timed_out() && state.waiting.is_empty() {
@@ -269,91 +265,19 @@ impl<T: Send + 'static> Committer<T> {
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
             state.lingering = false;
         }
-        let (entries, tokens, bytes) = state.take(self.wal.config().block_bytes);
+        let (entries, tokens, bytes) = state.take(self.committer.config().block_bytes_max());
         self.loaded = entries.len() > 1 && bytes >= LOAD_BYTES;
         Next::Block(entries, tokens)
     }
 
-    fn commit(&mut self, entries: Vec<Entry>, tokens: Vec<T>) -> Result<(), (LogError, Vec<T>)> {
-        let written = match self.wal.write(entries) {
-            Ok(written) => written,
-            Err(error) => return Err((error, tokens)),
-        };
-        let config = self.wal.config();
-        if config.plants(Bug::AckBeforeFsync) || config.plants(Bug::PublishBeforeFsync) {
-            return self.commit_too_early(written, tokens);
-        }
-        let sync_time = match self.wal.sync(written.pending) {
-            Ok(time) => time,
-            Err(error) => return Err((error, tokens)),
-        };
-        let bytes = written.block.bytes;
-        let mut block = written.block;
-        let partitions = std::mem::take(&mut block.partitions);
-        self.publish(block);
-        self.sink.committed(CommittedBlock {
-            partitions: &partitions,
-            tokens,
-            bytes,
-            sync_time,
-        });
-        Ok(())
-    }
-
-    fn publish(&self, block: crate::wal::Block) {
-        let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
-        block.into_added().for_each(|added| index.add(added));
-    }
-
-    /// The planted bugs: what follows the sync comes before it.
-    fn commit_too_early(
-        &mut self,
-        mut written: crate::wal::Written,
-        tokens: Vec<T>,
-    ) -> Result<(), (LogError, Vec<T>)> {
-        let bytes = written.block.bytes;
-        let partitions = std::mem::take(&mut written.block.partitions);
-        let unsynced = written.pending;
-        self.publish(written.block);
-        let early = self.wal.config().plants(Bug::AckBeforeFsync);
-        let mut late = tokens;
-        let tokens = if early {
-            std::mem::take(&mut late)
-        } else {
-            Vec::new()
-        };
-        let begun = Instant::now();
-        self.sink.committed(CommittedBlock {
-            partitions: &partitions,
-            tokens,
-            bytes,
-            sync_time: begun.elapsed(),
-        });
-        // Long enough for a kill to fall into it.
-        std::thread::sleep(LINGER);
-        if let Err(error) = self.wal.sync(unsynced) {
-            return Err((error, late));
-        }
-        if !late.is_empty() {
-            self.sink.committed(CommittedBlock {
-                partitions: &[],
-                tokens: late,
-                bytes: 0,
-                sync_time: begun.elapsed(),
-            });
-        }
-        Ok(())
-    }
-
     /// Nothing more is written, and whoever waits or comes later hears why.
     fn fail(mut self, error: &LogError, mut tokens: Vec<T>) {
-        tracing::error!(%error, "the log failed; nothing more is written");
         let mut state = self.queue.lock();
         state.poisoned = Some(error.clone());
         tokens.extend(state.waiting.drain(..).map(|(_, token, _)| token));
         state.bytes = 0;
         drop(state);
-        self.sink.failed(error, tokens);
+        self.committer.fail(error, tokens);
     }
 }
 

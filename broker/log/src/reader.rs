@@ -1,6 +1,7 @@
 //! Reading: what is durable, and nothing else. From memory while it is there, else from the WAL.
 
 use std::collections::HashMap;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
@@ -138,9 +139,16 @@ impl LogReader {
 
     fn read_place(&self, at: TopicPartition, place: &Place) -> Result<StoredBatch, ReadError> {
         let path = file_path(&self.shared.dir, FileSequence::new(u64::from(place.file)));
-        let failed = |source| ReadError::Io {
-            path: path.clone(),
-            source,
+        let failed = |source: io::Error| match source.kind() {
+            io::ErrorKind::UnexpectedEof => ReadError::Corrupt {
+                path: path.clone(),
+                offset: place.envelope.into(),
+                what: "the file ends before the batch does",
+            },
+            _ => ReadError::Io {
+                path: path.clone(),
+                source,
+            },
         };
         let file = self.file(place.file, &path).map_err(failed)?;
         let inline = if place.extent_page == 0 {
@@ -190,7 +198,7 @@ impl LogReader {
         })
     }
 
-    fn file(&self, number: u32, path: &Path) -> std::io::Result<Arc<dyn VfsFile>> {
+    fn file(&self, number: u32, path: &Path) -> io::Result<Arc<dyn VfsFile>> {
         let mut open = self
             .shared
             .open

@@ -9,5 +9,5 @@ mod writer;
 pub(crate) use block::Block;
 pub(crate) use files::{Files, file_path};
 pub(crate) use recover::recover;
-pub use recover::{RecoveredEntry, RecoveredOp, RecoveryReport};
+pub use recover::{Cut, RecoveredEntry, RecoveredOp, RecoveryReport};
 pub(crate) use writer::{Wal, Written};

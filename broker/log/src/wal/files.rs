@@ -43,6 +43,8 @@ pub(crate) struct WalFile {
     pub(crate) nonce: Nonce,
     /// Where the next block goes.
     pub(crate) position: u64,
+    /// How long it is; the configuration may have changed since it was made.
+    pub(crate) bytes: u64,
 }
 
 /// How files are made.
@@ -61,6 +63,7 @@ pub(crate) struct Maker {
 pub(crate) struct Files {
     disk_bytes: AtomicU64,
     full: AtomicBool,
+    closing: AtomicBool,
 }
 
 impl Files {
@@ -71,6 +74,11 @@ impl Files {
     /// Whether there is no room for the next file.
     pub(crate) fn is_full(&self) -> bool {
         self.full.load(Ordering::Relaxed)
+    }
+
+    /// The log is to end: nobody waits for room on the disk any longer.
+    pub(crate) fn close(&self) {
+        self.closing.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn add(&self, bytes: u64) {
@@ -116,6 +124,7 @@ impl Maker {
             sequence,
             nonce,
             position,
+            bytes: self.bytes,
         })
     }
 
@@ -124,8 +133,8 @@ impl Maker {
         let mut zeros = PageBuf::with_len(ZERO_BYTES);
         zeros.pad();
         let mut position = file.position;
-        while position < self.bytes && !signal.wait(ZERO_PAUSE) {
-            let length = ZERO_BYTES.min(usize::try_from(self.bytes - position).unwrap_or(0));
+        while position < file.bytes && !signal.wait(file.sequence, ZERO_PAUSE) {
+            let length = ZERO_BYTES.min(usize::try_from(file.bytes - position).unwrap_or(0));
             let zeros = zeros.padded().get(..length).unwrap_or_default();
             file.file
                 .write_vectored_at(&[IoSlice::new(zeros)], position)?;
@@ -153,11 +162,12 @@ impl Supply {
         }
     }
 
-    /// The file of that number. Waits for it; with a full disk, until there is room again.
+    /// The file of that number. Waits for it; with a full disk, until there is room again or the
+    /// log is to end.
     pub(crate) fn take(&mut self, sequence: FileSequence) -> io::Result<WalFile> {
         match self {
             Self::OnDemand(maker) => maker.make(sequence),
-            Self::Ahead(ahead) => ahead.take(),
+            Self::Ahead(ahead) => ahead.take(sequence),
         }
     }
 }
@@ -179,7 +189,8 @@ struct Signal {
 
 #[derive(Clone, Copy, Debug, Default)]
 struct SignalState {
-    wanted: bool,
+    /// The newest file that somebody waits for, or waited for.
+    wanted: FileSequence,
     ended: bool,
 }
 
@@ -193,14 +204,14 @@ impl Signal {
         *self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits; answers whether the file is wanted or the thread is to end.
-    fn wait(&self, time: Duration) -> bool {
+    /// Waits; answers whether that file is wanted or the thread is to end.
+    fn wait(&self, file: FileSequence, time: Duration) -> bool {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = self
-            .changed
-            .wait_timeout_while(state, time, |s| !s.wanted && !s.ended);
-        let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        state.wanted || state.ended
+        let idle = |state: &mut SignalState| state.wanted < file && !state.ended;
+        let waited = self.changed.wait_timeout_while(state, time, idle);
+        let (state, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+        drop(state);
+        !timeout.timed_out()
     }
 
     /// Waits in any case, but for the end; answers whether it has come.
@@ -226,8 +237,8 @@ impl Ahead {
         })
     }
 
-    fn take(&self) -> io::Result<WalFile> {
-        self.signal.set(|state| state.wanted = true);
+    fn take(&self, sequence: FileSequence) -> io::Result<WalFile> {
+        self.signal.set(|state| state.wanted = sequence);
         let file = self.ready.recv();
         file.unwrap_or_else(|_| Err(io::Error::other("the thread that prepares files ended")))
     }
@@ -256,13 +267,17 @@ fn prepare(
             Ok(file) => {
                 maker.files.full.store(false, Ordering::Relaxed);
                 let result = maker.zero(&file, signal).map(|()| file);
-                signal.set(|state| state.wanted = false);
                 if give.send(result).is_err() {
                     return;
                 }
                 next = next.next();
             }
-            Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+            Err(error) if is_full(&error) => {
+                let wanted = signal.get().wanted >= next;
+                if wanted && maker.files.closing.load(Ordering::Relaxed) {
+                    let _ = give.send(Err(error));
+                    return;
+                }
                 if !maker.files.full.swap(true, Ordering::Relaxed) {
                     tracing::error!("no room for the next log file: producing is refused");
                 }
@@ -276,4 +291,11 @@ fn prepare(
             }
         }
     }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
 }

@@ -20,7 +20,7 @@ use super::writer::Wal;
 use crate::config::LogConfig;
 use crate::error::OpenError;
 use crate::format::FORMAT_VERSION;
-use crate::ids::{FileSequence, Lsn, NodeId};
+use crate::ids::{FileSequence, Lsn, NodeId, Nonce};
 use crate::index::Index;
 use crate::page_buf::PageBuf;
 use crate::vfs::{OpenMode, Vfs};
@@ -111,6 +111,7 @@ pub(crate) fn recover<E>(
     config: LogConfig,
     replay: &mut dyn FnMut(RecoveredEntry) -> Result<(), E>,
 ) -> Result<Recovered, OpenError<E>> {
+    config.check().map_err(OpenError::Config)?;
     let dir = wal_dir(&config.dir);
     vfs.create_dir_all(&dir)
         .map_err(|source| io_error(&dir, source))?;
@@ -128,7 +129,7 @@ pub(crate) fn recover<E>(
     };
     let mut scan = Scan::new(vfs, &config, node, replay);
     for sequence in &sequences {
-        scan.file(*sequence)?;
+        scan.file(*sequence, Some(sequence) == sequences.last())?;
     }
     let end = scan.finish()?;
     let mut report = RecoveryReport {
@@ -138,24 +139,9 @@ pub(crate) fn recover<E>(
         durable: end.durable,
         cut: end.cut,
     };
-    // A file without a block holds nothing: it was prepared, or its making was cut short.
     let used = end.tail.as_ref().map(|tail| tail.sequence);
-    for sequence in sequences
-        .iter()
-        .filter(|sequence| used.is_none_or(|used| **sequence > used))
-    {
-        let path = file_path(&config.dir, *sequence);
-        vfs.remove(&path)
-            .map_err(|source| io_error(&path, source))?;
-    }
-    vfs.sync_dir(&dir)
-        .map_err(|source| io_error(&dir, source))?;
-    for _ in sequences
-        .iter()
-        .filter(|sequence| used.is_some_and(|used| **sequence <= used))
-    {
-        files.add(config.wal_file_bytes);
-    }
+    remove_unused(&**vfs, &config, &sequences, used)?;
+    files.add(end.file_bytes);
     let first = FileSequence::new(1);
     let next = used.map_or(first, FileSequence::next);
     let (file, supply) = match end.tail {
@@ -189,12 +175,34 @@ pub(crate) fn recover<E>(
     })
 }
 
+/// A file without a block holds nothing: it was prepared, or its making was cut short. Removed
+/// are the newest first, each for good before the next, so that no crash leaves a gap.
+fn remove_unused<E>(
+    vfs: &dyn Vfs,
+    config: &LogConfig,
+    sequences: &[FileSequence],
+    used: Option<FileSequence>,
+) -> Result<(), OpenError<E>> {
+    let dir = wal_dir(&config.dir);
+    let unused = |sequence: &&FileSequence| used.is_none_or(|used| **sequence > used);
+    for sequence in sequences.iter().rev().take_while(unused) {
+        let path = file_path(&config.dir, *sequence);
+        vfs.remove(&path)
+            .map_err(|source| io_error(&path, source))?;
+        vfs.sync_dir(&dir)
+            .map_err(|source| io_error(&dir, source))?;
+    }
+    Ok(())
+}
+
 /// Where the log goes on.
 #[derive(Debug)]
 struct Tail {
     sequence: FileSequence,
-    nonce: crate::ids::Nonce,
+    nonce: Nonce,
     position: u64,
+    /// The length of its file.
+    file_bytes: u64,
     /// The blocks above what was stated to be durable, where they begin, and their bytes.
     unstated: Vec<(u64, PageBuf)>,
 }
@@ -216,6 +224,7 @@ fn reopen<E>(vfs: &dyn Vfs, config: &LogConfig, tail: &Tail) -> Result<WalFile, 
         sequence,
         nonce,
         position,
+        file_bytes,
         ..
     } = *tail;
     Ok(WalFile {
@@ -224,6 +233,7 @@ fn reopen<E>(vfs: &dyn Vfs, config: &LogConfig, tail: &Tail) -> Result<WalFile, 
         sequence,
         nonce,
         position,
+        bytes: file_bytes,
     })
 }
 

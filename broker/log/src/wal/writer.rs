@@ -43,11 +43,15 @@ impl Wal {
     /// Writes a block of these entries; none make a seal.
     pub(crate) fn write(&mut self, entries: Vec<Entry>) -> Result<Written, LogError> {
         let bytes = Block::bytes_for(&entries) as u64;
-        if self.file.position + bytes > self.config.wal_file_bytes {
+        if self.file.position + bytes > self.file.bytes {
             let next = self.file.sequence.next();
             let file = self.supply.take(next);
             self.file = file.map_err(|error| self.failed("preparing the file after", &error))?;
         }
+        assert!(
+            self.file.position + bytes <= self.file.bytes,
+            "a block fits a file: entries are bounded when they are submitted"
+        );
         let count = entries.len() as u64;
         let stamp = Stamp {
             shard: self.config.shard,
@@ -93,7 +97,7 @@ impl Wal {
 
     /// Whether the last block is durable and no block says so yet.
     pub(crate) fn wants_seal(&self) -> bool {
-        self.stated < self.durable && !self.last_was_seal()
+        self.stated < self.durable
     }
 
     /// States what is durable.
@@ -107,10 +111,6 @@ impl Wal {
 
     pub(crate) const fn config(&self) -> &LogConfig {
         &self.config
-    }
-
-    fn last_was_seal(&self) -> bool {
-        self.stated == self.durable
     }
 
     fn failed(&self, what: &'static str, error: &io::Error) -> LogError {

@@ -41,6 +41,8 @@ pub(super) struct End {
     pub(super) tail: Option<Tail>,
     pub(super) cut: Option<Cut>,
     pub(super) index: Index,
+    /// The files that hold blocks, taken together.
+    pub(super) file_bytes: u64,
 }
 
 struct Bad {
@@ -84,6 +86,7 @@ impl<'a, E> Scan<'a, E> {
             tail: None,
             cut: None,
             index: Index::new(config.cache_bytes),
+            file_bytes: 0,
         };
         Self {
             vfs,
@@ -96,12 +99,18 @@ impl<'a, E> Scan<'a, E> {
     }
 
     /// Reads the next file.
-    pub(super) fn file(&mut self, sequence: FileSequence) -> Result<(), OpenError<E>> {
+    pub(super) fn file(
+        &mut self,
+        sequence: FileSequence,
+        is_last: bool,
+    ) -> Result<(), OpenError<E>> {
         let path = file_path(&self.config.dir, sequence);
         let source = match self.open(sequence, path)? {
             Ok(source) => source,
+            Err((bad, _)) if !is_last => return Err(bad.corrupt()),
             Err((bad, file)) => {
-                // Either it was being made when the log ended, or it is damaged. Blocks tell.
+                // Each file is durable as a whole before the next one is made. So the last one
+                // was being made when the log ended, or it is damaged: blocks tell.
                 self.bad.get_or_insert(bad);
                 return self.search(&*file, sequence, None, 0);
             }
@@ -279,7 +288,10 @@ impl<'a, E> Scan<'a, E> {
         let stated = end.durable;
         let mut unstated = match end.tail.take() {
             Some(tail) if tail.sequence == source.header.sequence => tail.unstated,
-            _ => Vec::new(),
+            _ => {
+                end.file_bytes += source.bytes;
+                Vec::new()
+            }
         };
         if header.lsn > stated {
             // Only the last block can be above; those before it are stated by this one.
@@ -290,6 +302,7 @@ impl<'a, E> Scan<'a, E> {
             sequence: source.header.sequence,
             nonce: source.header.nonce,
             position: at + header.bytes() as u64,
+            file_bytes: source.bytes,
             unstated,
         });
         let mut extent = at + header.head_region() as u64;
@@ -297,6 +310,21 @@ impl<'a, E> Scan<'a, E> {
             end.next_index = entry.index.next();
             let mut ops = Vec::with_capacity(entry.ops.len());
             for op in entry.ops {
+                if let DecodedOp::Append {
+                    envelope,
+                    at: within,
+                } = &op
+                    && !end
+                        .index
+                        .goes_on_at(envelope.partition, envelope.base_offset)
+                {
+                    return Err(OpenError::Corrupt {
+                        path: source.path.clone(),
+                        offset: at + *within as u64,
+                        what: "a batch does not follow the one before in its partition".to_owned(),
+                        partitions: envelope.partition.to_string(),
+                    });
+                }
                 ops.push(recovered(op, source, at, &mut extent, &mut end.index));
             }
             let entry = RecoveredEntry {

@@ -1,0 +1,231 @@
+//! Committing: a block is written, synced, shown to readers and told to who waits, in this order.
+//! The log's thread drives this; simulations drive it directly, without a thread.
+
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use weir_wire::id::TopicPartition;
+
+use crate::config::{Bug, LogConfig};
+use crate::entry::Entry;
+use crate::error::{LogError, OpenError};
+use crate::index::Index;
+use crate::reader::LogReader;
+use crate::vfs::Vfs;
+use crate::wal::{Block, Files, RecoveredEntry, RecoveryReport, Wal, Written, recover};
+
+/// How long a planted bug leaves a block answered but not synced: long enough for a kill to fall
+/// into it.
+const TOO_EARLY: Duration = Duration::from_millis(1);
+
+/// An entry, and what the sink gets back when it is durable.
+#[derive(Debug)]
+pub struct Submission<T> {
+    /// The entry.
+    pub entry: Entry,
+    /// Whatever tells who waits for it.
+    pub token: T,
+}
+
+/// Hears of what became durable. Called on the WAL's thread, which waits for it.
+pub trait CommitSink<T>: Send + 'static {
+    /// A block is durable and readers see it.
+    fn committed(&mut self, block: CommittedBlock<'_, T>);
+    /// The log failed: whether these entries are durable is unknown, and nothing more is written.
+    fn failed(&mut self, error: &LogError, tokens: Vec<T>);
+}
+
+/// A block that became durable.
+#[derive(Debug)]
+pub struct CommittedBlock<'a, T> {
+    /// The partitions that records were appended to.
+    pub partitions: &'a [TopicPartition],
+    /// The tokens of its entries, in order.
+    pub tokens: Vec<T>,
+    /// Its bytes on disk.
+    pub bytes: usize,
+    /// How long the sync took.
+    pub sync_time: Duration,
+}
+
+/// A log without queue and thread: every call does its work before it returns, in a fixed order
+/// of steps. [`Log`](crate::Log) is this with a thread around it.
+pub struct Committer<T> {
+    wal: Wal,
+    index: Arc<RwLock<Index>>,
+    files: Arc<Files>,
+    reader: LogReader,
+    sink: Box<dyn CommitSink<T>>,
+    failed: Option<LogError>,
+}
+
+impl<T> std::fmt::Debug for Committer<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Committer")
+            .field("wal", &self.wal)
+            .field("failed", &self.failed)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<T: 'static> Committer<T> {
+    /// Opens the log of a directory, or makes one; `replay` takes in its entries in their order.
+    ///
+    /// # Errors
+    /// When the log is damaged, foreign or cannot be used, or when `replay` refuses an entry.
+    pub fn open<E>(
+        vfs: Arc<dyn Vfs>,
+        config: LogConfig,
+        sink: Box<dyn CommitSink<T>>,
+        replay: &mut dyn FnMut(RecoveredEntry) -> Result<(), E>,
+    ) -> Result<(Self, RecoveryReport), OpenError<E>> {
+        let dir: PathBuf = config.dir.clone();
+        let recovered = recover(&vfs, config, replay)?;
+        let index = Arc::new(RwLock::new(recovered.index));
+        let reader = LogReader::new(vfs, &dir, index.clone(), recovered.files.clone());
+        let committer = Self {
+            wal: recovered.wal,
+            index,
+            files: recovered.files,
+            reader,
+            sink,
+            failed: None,
+        };
+        Ok((committer, recovered.report))
+    }
+
+    /// Makes these entries durable as one block and tells the sink.
+    ///
+    /// # Errors
+    /// When the disk fails, and always after it did; the sink is told which entries that concerns.
+    ///
+    /// # Panics
+    /// When the entries do not fit a file; [`Log`](crate::Log) refuses and splits before.
+    pub fn commit(&mut self, submissions: Vec<Submission<T>>) -> Result<(), LogError> {
+        let (entries, tokens) = submissions
+            .into_iter()
+            .map(|submission| (submission.entry, submission.token))
+            .unzip();
+        self.commit_block(entries, tokens)
+            .map_err(|(error, tokens)| {
+                self.fail(&error, tokens);
+                error
+            })
+    }
+
+    /// States on disk that the last block is durable, unless that is stated already.
+    ///
+    /// # Errors
+    /// When the disk fails, and always after it did.
+    pub fn seal(&mut self) -> Result<(), LogError> {
+        match &self.failed {
+            Some(error) => Err(error.clone()),
+            None if self.wal.wants_seal() => self.wal.seal().inspect_err(|error| {
+                self.failed = Some(error.clone());
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// Reads what is durable.
+    #[must_use]
+    pub fn reader(&self) -> LogReader {
+        self.reader.clone()
+    }
+
+    pub(crate) fn files(&self) -> Arc<Files> {
+        self.files.clone()
+    }
+
+    pub(crate) fn wants_seal(&self) -> bool {
+        self.wal.wants_seal()
+    }
+
+    pub(crate) fn config(&self) -> &LogConfig {
+        self.wal.config()
+    }
+
+    /// Nothing more is written, and whoever waits hears why.
+    pub(crate) fn fail(&mut self, error: &LogError, tokens: Vec<T>) {
+        tracing::error!(%error, "the log failed; nothing more is written");
+        self.failed = Some(error.clone());
+        self.sink.failed(error, tokens);
+    }
+
+    pub(crate) fn commit_block(
+        &mut self,
+        entries: Vec<Entry>,
+        tokens: Vec<T>,
+    ) -> Result<(), (LogError, Vec<T>)> {
+        if let Some(error) = &self.failed {
+            return Err((error.clone(), tokens));
+        }
+        let written = match self.wal.write(entries) {
+            Ok(written) => written,
+            Err(error) => return Err((error, tokens)),
+        };
+        let config = self.wal.config();
+        if config.plants(Bug::AckBeforeFsync) || config.plants(Bug::PublishBeforeFsync) {
+            return self.commit_too_early(written, tokens);
+        }
+        let sync_time = match self.wal.sync(written.pending) {
+            Ok(time) => time,
+            Err(error) => return Err((error, tokens)),
+        };
+        let bytes = written.block.bytes;
+        let mut block = written.block;
+        let partitions = std::mem::take(&mut block.partitions);
+        self.publish(block);
+        self.sink.committed(CommittedBlock {
+            partitions: &partitions,
+            tokens,
+            bytes,
+            sync_time,
+        });
+        Ok(())
+    }
+
+    fn publish(&self, block: Block) {
+        let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
+        block.into_added().for_each(|added| index.add(added));
+    }
+
+    /// The planted bugs: what follows the sync comes before it.
+    fn commit_too_early(
+        &mut self,
+        mut written: Written,
+        tokens: Vec<T>,
+    ) -> Result<(), (LogError, Vec<T>)> {
+        let bytes = written.block.bytes;
+        let partitions = std::mem::take(&mut written.block.partitions);
+        let unsynced = written.pending;
+        self.publish(written.block);
+        let mut late = tokens;
+        let tokens = if self.wal.config().plants(Bug::AckBeforeFsync) {
+            std::mem::take(&mut late)
+        } else {
+            Vec::new()
+        };
+        let begun = Instant::now();
+        self.sink.committed(CommittedBlock {
+            partitions: &partitions,
+            tokens,
+            bytes,
+            sync_time: begun.elapsed(),
+        });
+        std::thread::sleep(TOO_EARLY);
+        if let Err(error) = self.wal.sync(unsynced) {
+            return Err((error, late));
+        }
+        if !late.is_empty() {
+            self.sink.committed(CommittedBlock {
+                partitions: &[],
+                tokens: late,
+                bytes: 0,
+                sync_time: begun.elapsed(),
+            });
+        }
+        Ok(())
+    }
+}

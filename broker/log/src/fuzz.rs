@@ -1,0 +1,58 @@
+//! What comes from outside, as plain functions over any bytes: a decoder answers with a value or
+//! an error, and what it accepts it would write the same way.
+
+use crate::format::block::BlockHeader;
+use crate::format::entry::{Envelope, decode_entry};
+use crate::format::fields::Fields;
+use crate::format::file_header::FileHeader;
+
+/// The first page of a WAL file.
+pub fn fuzz_file_header(data: &[u8]) {
+    if let Ok(header) = FileHeader::decode(data) {
+        let again = FileHeader::decode(&header.encode());
+        assert_eq!(
+            again.as_ref(),
+            Ok(&header),
+            "a header survives a round trip"
+        );
+    }
+}
+
+/// The header of a block.
+pub fn fuzz_block_header(data: &[u8]) {
+    if let Ok((header, crc)) = BlockHeader::decode(data) {
+        assert!(
+            header.bytes() >= header.head_region(),
+            "a head fits its block"
+        );
+        let (bytes, again) = header.encode();
+        assert_eq!(crc, again, "the checksum is that of the header");
+        assert_eq!(
+            data.get(..bytes.len()),
+            Some(&*bytes),
+            "it is written as it is read"
+        );
+    }
+}
+
+/// An entry within a block's head.
+pub fn fuzz_entry(data: &[u8]) {
+    let mut fields = Fields::new(data);
+    if decode_entry(&mut fields).is_ok() {
+        assert!(
+            fields.at() + fields.left() == data.len(),
+            "no byte is read twice"
+        );
+    }
+}
+
+/// The envelope of a batch.
+pub fn fuzz_envelope(data: &[u8]) {
+    let mut fields = Fields::new(data);
+    if let Ok(envelope) = Envelope::decode(&mut fields) {
+        assert!(
+            fields.at() >= envelope.columns_length as usize,
+            "columns lie within"
+        );
+    }
+}

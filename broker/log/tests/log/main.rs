@@ -1,0 +1,11 @@
+//! The log through its public face: on a real disk, a lazy one and a simulated one.
+
+#![expect(clippy::unwrap_used, reason = "a test that meets an error has failed")]
+
+mod corruption;
+mod crash_enumerator;
+mod crash_plan;
+mod decoders;
+mod failures;
+mod round_trip;
+mod support;
