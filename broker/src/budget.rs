@@ -29,7 +29,10 @@ pub(crate) struct Permit {
 impl Budget {
     pub(crate) fn new(bytes: usize) -> Self {
         let units = (bytes / UNIT_BYTES).clamp(1, Semaphore::MAX_PERMITS);
-        Self { free: Arc::new(Semaphore::new(units)), units }
+        Self {
+            free: Arc::new(Semaphore::new(units)),
+            units,
+        }
     }
 
     /// How long producers had better wait before they send more.
@@ -54,14 +57,83 @@ impl Budget {
         let both = async {
             let connection = connection.take(bytes).await?;
             let broker = broker.take(bytes).await?;
-            Some(Permit { _broker: broker, _connection: connection })
+            Some(Permit {
+                _broker: broker,
+                _connection: connection,
+            })
         };
         timeout(deadline, both).await.ok().flatten()
+    }
+
+    /// Room for what a batch becomes when it is unfolded for its hooks: first for the most it
+    /// may be, then, by [`Held::shrink_to`], for what it is. One holds it while plugins run and
+    /// waits for nothing else of this kind, so it comes free.
+    pub(crate) async fn hold(&self, bytes: usize) -> Option<Held> {
+        self.take(bytes).await.map(Held)
+    }
+
+    /// The same for at most `deadline`.
+    pub(crate) async fn hold_within(&self, bytes: usize, deadline: Duration) -> Option<Held> {
+        timeout(deadline, self.hold(bytes)).await.ok().flatten()
+    }
+
+    fn try_take(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        let units = u32::try_from(bytes.div_ceil(UNIT_BYTES).min(self.units)).ok()?;
+        self.free.clone().try_acquire_many_owned(units).ok()
     }
 
     async fn take(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
         // A request larger than the whole budget waits for all of it, not for ever.
         let units = bytes.div_ceil(UNIT_BYTES).min(self.units);
-        self.free.clone().acquire_many_owned(u32::try_from(units).ok()?).await.ok()
+        self.free
+            .clone()
+            .acquire_many_owned(u32::try_from(units).ok()?)
+            .await
+            .ok()
+    }
+}
+
+/// Bytes of one budget alone.
+#[derive(Debug)]
+pub(crate) struct Held(OwnedSemaphorePermit);
+
+impl Held {
+    /// Gives back what is held beyond `bytes`.
+    pub(crate) fn shrink_to(&mut self, bytes: usize) {
+        let needed = bytes.div_ceil(UNIT_BYTES);
+        drop(self.0.split(self.0.num_permits().saturating_sub(needed)));
+    }
+}
+
+/// Room for large frames while they come in. It is refused rather than waited for: a frame that
+/// waits would keep the bytes of others, already in the connection's window, from being read.
+#[derive(Clone, Debug)]
+pub(crate) struct Intake {
+    broker: Budget,
+    connection: Budget,
+    patience: Duration,
+}
+
+impl Intake {
+    /// `patience` is how long a frame that has room may stand still.
+    pub(crate) const fn new(broker: Budget, connection: Budget, patience: Duration) -> Self {
+        Self {
+            broker,
+            connection,
+            patience,
+        }
+    }
+
+    pub(crate) const fn patience(&self) -> Duration {
+        self.patience
+    }
+
+    pub(crate) fn take(&self, bytes: usize) -> Option<Permit> {
+        let connection = self.connection.try_take(bytes)?;
+        let broker = self.broker.try_take(bytes)?;
+        Some(Permit {
+            _broker: broker,
+            _connection: connection,
+        })
     }
 }

@@ -6,13 +6,14 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use quinn::{Connection, Endpoint, Incoming, RecvStream, SendStream, VarInt};
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use weir_wire::error::{ErrorCode, Fault};
 use weir_wire::frame::Kind;
-use weir_wire::limits::HELLO_TIMEOUT;
+use weir_wire::limits::{HELLO_TIMEOUT, SUBSCRIPTIONS_MAX};
 use weir_wire::request::{Hello, Welcome};
 
-use crate::budget::Budget;
+use crate::budget::{Budget, Intake};
 use crate::fault::IntoFault;
 use crate::frames::{Ended, FrameReader, Received, finish, send, send_fault};
 use crate::state::Shared;
@@ -29,6 +30,34 @@ enum Close {
     NotAuthorised = 1,
     Violation = 2,
     ShuttingDown = 3,
+}
+
+/// What a stream may begin with.
+const FIRST: &[Kind] = &[
+    Kind::CreateTopic,
+    Kind::DeleteTopic,
+    Kind::ListTopics,
+    Kind::DescribeTopic,
+    Kind::PushPlugin,
+    Kind::ListPlugins,
+    Kind::DescribePlugin,
+    Kind::RemovePlugin,
+    Kind::Bind,
+    Kind::Unbind,
+    Kind::Status,
+    Kind::OpenProducer,
+    Kind::Subscribe,
+];
+
+/// What the streams of one connection share.
+#[derive(Clone)]
+struct Rooms {
+    /// For requests under way.
+    requests: Budget,
+    /// For large frames on their way in.
+    intake: Intake,
+    /// For subscriptions.
+    subscriptions: Arc<Semaphore>,
 }
 
 /// Accepts connections until the broker drains.
@@ -88,7 +117,17 @@ async fn serve(shared: Arc<Shared>, incoming: Incoming, _counted: Counted) {
 
 /// Serves streams until the connection ends, or the broker has drained it.
 async fn streams(shared: &Arc<Shared>, connection: &Connection) {
-    let budget = Budget::new(shared.config.limits.connection_buffer_bytes.as_usize());
+    let limits = &shared.config.limits;
+    let bytes = limits.connection_buffer_bytes.as_usize();
+    let rooms = Rooms {
+        requests: Budget::new(bytes),
+        intake: Intake::new(
+            shared.intake.clone(),
+            Budget::new(bytes),
+            limits.request_deadline,
+        ),
+        subscriptions: Arc::new(Semaphore::new(SUBSCRIPTIONS_MAX)),
+    };
     let tasks = tokio_util::task::TaskTracker::new();
     loop {
         let stream = tokio::select! {
@@ -97,13 +136,21 @@ async fn streams(shared: &Arc<Shared>, connection: &Connection) {
             stream = connection.accept_bi() => stream,
         };
         let Ok((send, receive)) = stream else { break };
-        let (shared, connection, budget) = (shared.clone(), connection.clone(), budget.clone());
-        tasks.spawn(async move { stream_of(shared, connection, budget, send, receive).await });
+        let (shared, connection, rooms) = (shared.clone(), connection.clone(), rooms.clone());
+        tasks.spawn(async move { stream_of(shared, connection, rooms, send, receive).await });
     }
     tasks.close();
-    let _ = timeout(FAREWELL + shared.config.limits.request_deadline, tasks.wait()).await;
+    let _ = timeout(
+        FAREWELL + shared.config.limits.request_deadline,
+        tasks.wait(),
+    )
+    .await;
     if shared.draining.is_cancelled() {
-        close_with(connection, Close::ShuttingDown, "the broker is shutting down");
+        close_with(
+            connection,
+            Close::ShuttingDown,
+            "the broker is shutting down",
+        );
     }
 }
 
@@ -142,7 +189,9 @@ async fn authenticate(shared: &Shared, connection: &Connection) -> Result<String
         broker: env!("CARGO_PKG_VERSION").to_owned(),
         node_id: shared.node,
     };
-    send(&mut stream, &welcome).await.map_err(|_| Close::Violation)?;
+    send(&mut stream, &welcome)
+        .await
+        .map_err(|_| Close::Violation)?;
     let _ = stream.finish();
     Ok(client)
 }
@@ -173,16 +222,16 @@ fn check_hello(
 async fn stream_of(
     shared: Arc<Shared>,
     connection: Connection,
-    budget: Budget,
+    rooms: Rooms,
     mut send: SendStream,
     receive: RecvStream,
 ) {
-    let mut reader = FrameReader::new(receive);
+    let mut reader = FrameReader::expecting(receive, FIRST).within(rooms.intake);
     let frame = match reader.next().await {
         Ok(Some(frame)) => frame,
         Ok(None) | Err(Ended::Lost) => return,
         Err(Ended::Violation(fault)) => {
-            shared.metrics.malformed_frames.inc();
+            shared.frame_refused(&fault);
             let _ = send_fault(&mut send, &fault).await;
             return finish(send).await;
         }
@@ -190,14 +239,23 @@ async fn stream_of(
     let kind = frame.kind;
     let refused = match kind {
         Kind::OpenProducer => match frame.message() {
-            Ok(open) => return publish::run(shared, connection, budget, send, reader, open).await,
-            Err(error) => error.into_fault(),
-        },
-        Kind::Subscribe => match frame.message() {
-            Ok(request) => {
-                return subscribe::run(shared, connection, send, reader, request).await;
+            Ok(open) => {
+                reader.only(&[Kind::Produce]);
+                let budget = rooms.requests;
+                return publish::run(shared, connection, budget, send, reader, open).await;
             }
             Err(error) => error.into_fault(),
+        },
+        Kind::Subscribe => match (frame.message(), rooms.subscriptions.try_acquire_owned()) {
+            (Ok(request), Ok(_one_of_them)) => {
+                reader.only(&[Kind::Credit]);
+                return subscribe::run(shared, connection, send, reader, request).await;
+            }
+            (Ok(_), Err(_)) => {
+                let text = format!("a connection has at most {SUBSCRIPTIONS_MAX} subscriptions");
+                Fault::new(ErrorCode::LimitReached, text)
+            }
+            (Err(error), _) => error.into_fault(),
         },
         _ => match requests::handle(&shared, frame).await {
             Ok(reply) => {

@@ -1,7 +1,7 @@
 //! The one map from errors to what travels: a code for programs, a sentence for people.
 
 use weir_core::shard::{ChangeError, SequenceError};
-use weir_wire::batch::BatchError;
+use weir_wire::batch::{BatchError, CompressionError};
 use weir_wire::error::{ErrorCode, Fault};
 use weir_wire::frame::FrameError;
 use weir_wire::message::MessageError;
@@ -44,7 +44,9 @@ impl IntoFault for SequenceError {
 impl IntoFault for BatchError {
     fn into_fault(self) -> Fault {
         let code = match &self {
-            Self::TooLarge(_) => ErrorCode::BatchTooLarge,
+            Self::TooLarge(_) | Self::Compression(CompressionError::TooLarge(_)) => {
+                ErrorCode::BatchTooLarge
+            }
             _ => ErrorCode::CorruptBatch,
         };
         Fault::new(code, self.to_string())
@@ -65,6 +67,10 @@ impl IntoFault for FrameError {
 
 impl IntoFault for MessageError {
     fn into_fault(self) -> Fault {
-        Fault::new(ErrorCode::MalformedFrame, self.to_string())
+        let code = match &self {
+            Self::Name { .. } => ErrorCode::InvalidName,
+            _ => ErrorCode::MalformedFrame,
+        };
+        Fault::new(code, self.to_string())
     }
 }

@@ -1,31 +1,42 @@
 //! Frames on QUIC streams, the broker's side: payloads go straight into page-aligned buffers.
 
 use bytes::Bytes;
-use quinn::{RecvStream, SendStream};
+use quinn::{ReadError, RecvStream, SendStream};
+use tokio::time::timeout;
 use weir_log::PageBuf;
 use weir_wire::error::{ErrorCode, Fault};
 use weir_wire::frame::{Assembler, Frame, FrameMessage, Kind, PayloadBuffer};
 use weir_wire::request::Error;
 
+use crate::budget::{Intake, Permit};
 use crate::fault::IntoFault;
 
 const CHUNKS: usize = 64;
+/// Frames up to here need no room of their own: the number of streams bounds them.
+const SMALL: usize = 16 << 10;
 
 /// A payload in a buffer that can go to the disk as it is.
 #[derive(Debug)]
-pub(crate) struct Payload(pub(crate) PageBuf);
+pub(crate) struct Payload {
+    pub(crate) bytes: PageBuf,
+    /// The right to hold a large frame, from its prefix until somebody else answers for it.
+    pub(crate) room: Option<Permit>,
+}
 
 impl PayloadBuffer for Payload {
     fn with_capacity(capacity: usize) -> Self {
-        Self(PageBuf::with_capacity(capacity))
+        Self {
+            bytes: PageBuf::with_capacity(capacity),
+            room: None,
+        }
     }
 
     fn extend_from_slice(&mut self, bytes: &[u8]) {
-        self.0.extend_from_slice(bytes);
+        self.bytes.extend_from_slice(bytes);
     }
 
     fn len(&self) -> usize {
-        self.0.len()
+        self.bytes.len()
     }
 }
 
@@ -39,6 +50,9 @@ pub(crate) struct FrameReader {
     chunks: Vec<Bytes>,
     next: usize,
     filled: usize,
+    /// Where large frames find room; a stranger's frames are all small.
+    intake: Option<Intake>,
+    room: Option<Permit>,
 }
 
 /// Why no further frame comes from a stream.
@@ -51,14 +65,30 @@ pub(crate) enum Ended {
 }
 
 impl FrameReader {
-    pub(crate) fn new(stream: RecvStream) -> Self {
-        let chunks = vec![Bytes::new(); CHUNKS];
-        Self { stream, assembler: Assembler::default(), chunks, next: 0, filled: 0 }
-    }
-
     /// Reads frames of these kinds only: no room is made for any other.
     pub(crate) fn expecting(stream: RecvStream, kinds: &'static [Kind]) -> Self {
-        Self { assembler: Assembler::expecting(kinds), ..Self::new(stream) }
+        Self {
+            stream,
+            assembler: Assembler::expecting(kinds),
+            chunks: vec![Bytes::new(); CHUNKS],
+            next: 0,
+            filled: 0,
+            intake: None,
+            room: None,
+        }
+    }
+
+    /// Large frames are read only as far as there is room for them here.
+    pub(crate) fn within(self, intake: Intake) -> Self {
+        Self {
+            intake: Some(intake),
+            ..self
+        }
+    }
+
+    /// The stream has said what it is: from here on it carries these kinds.
+    pub(crate) const fn only(&mut self, kinds: &'static [Kind]) {
+        self.assembler.expect(kinds);
     }
 
     /// The next frame; `None` when the peer finished the stream between two frames.
@@ -73,21 +103,61 @@ impl FrameReader {
                     self.next += 1;
                 }
                 match frame {
-                    Ok(Some(frame)) => return Ok(Some(frame)),
-                    Ok(None) => {}
+                    Ok(Some(mut frame)) => {
+                        frame.payload.room = self.room.take();
+                        return Ok(Some(frame));
+                    }
+                    Ok(None) => self.makeroom()?,
                     Err(error) => return Err(Ended::Violation(error.into_fault())),
                 }
             }
-            match self.stream.read_chunks(&mut self.chunks).await {
+            match self.read().await? {
                 Ok(Some(filled)) => (self.next, self.filled) = (0, filled),
                 Ok(None) if self.assembler.is_midway() => {
                     let text = "the stream ended in the middle of a frame";
-                    return Err(Ended::Violation(Fault::new(ErrorCode::MalformedFrame, text)));
+                    return Err(Ended::Violation(Fault::new(
+                        ErrorCode::MalformedFrame,
+                        text,
+                    )));
                 }
                 Ok(None) => return Ok(None),
                 Err(_) => return Err(Ended::Lost),
             }
         }
+    }
+
+    /// A large frame that has begun gets room for all of itself, or its stream ends: what is
+    /// read of it can no longer be held back by flow control.
+    fn makeroom(&mut self) -> Result<(), Ended> {
+        let (Some(intake), None) = (&self.intake, &self.room) else {
+            return Ok(());
+        };
+        let Some(bytes) = self.assembler.announced().filter(|bytes| *bytes > SMALL) else {
+            return Ok(());
+        };
+        self.room = intake.take(bytes);
+        if self.room.is_some() {
+            return Ok(());
+        }
+        let text = "the broker is taking in as many large frames as it may; send it again later";
+        let mut fault = Fault::new(ErrorCode::Overloaded, text);
+        fault.retry_after = Some(intake.patience() / 10);
+        Err(Ended::Violation(fault))
+    }
+
+    /// Reads on. Whoever holds room that others wait for has to keep sending.
+    async fn read(&mut self) -> Result<Result<Option<usize>, ReadError>, Ended> {
+        let read = self.stream.read_chunks(&mut self.chunks);
+        let (Some(intake), Some(_)) = (&self.intake, &self.room) else {
+            return Ok(read.await);
+        };
+        timeout(intake.patience(), read).await.map_err(|_| {
+            let text = format!(
+                "nothing more of a frame came for {:?}; send it again as a whole",
+                intake.patience()
+            );
+            Ended::Violation(Fault::new(ErrorCode::Overloaded, text))
+        })
     }
 }
 
@@ -97,7 +167,10 @@ pub(crate) struct Gone;
 
 /// Sends a frame without a payload.
 pub(crate) async fn send(stream: &mut SendStream, message: &impl FrameMessage) -> Result<(), Gone> {
-    stream.write_all(&message.to_frame(0)).await.map_err(|_| Gone)
+    stream
+        .write_all(&message.to_frame(0))
+        .await
+        .map_err(|_| Gone)
 }
 
 /// Sends an error frame.

@@ -28,22 +28,39 @@ pub(crate) struct PluginStore {
 
 impl PluginStore {
     pub(crate) fn new(vfs: Arc<dyn Vfs>, data_dir: &DataDir, limits: Limits) -> Self {
-        Self { vfs, directory: data_dir.plugins(), limits, loaded: Mutex::default() }
+        Self {
+            vfs,
+            directory: data_dir.plugins(),
+            limits,
+            loaded: Mutex::default(),
+        }
     }
 
     /// Compiles a component and makes its files durable.
     pub(crate) async fn add(&self, host: &Host, component: Bytes) -> Result<Plugin, Fault> {
-        let compiled = host.compile(component.clone()).await.map_err(|error| compile_fault(&error))?;
+        let compiled = host
+            .compile(component.clone())
+            .await
+            .map_err(|error| compile_fault(&error))?;
         let version = compiled.version;
-        let written = self
-            .vfs
-            .write_atomic(&self.path(version, "wasm"), &component)
-            .and_then(|()| self.vfs.write_atomic(&self.path(version, "cwasm"), &compiled.artifact));
+        let artifact = Bytes::from(compiled.artifact);
+        let files = [("wasm", component), ("cwasm", artifact.clone())]
+            .map(|(extension, bytes)| (self.path(version, extension), bytes));
+        let vfs = self.vfs.clone();
+        let write = move || {
+            let mut files = files.iter();
+            files.try_for_each(|(path, bytes)| vfs.write_atomic(path, bytes))
+        };
+        // Megabytes and fsyncs: not on the thread that serves everybody.
+        let written = tokio::task::spawn_blocking(write).await;
+        let written = written.map_err(io::Error::other).flatten();
         written.map_err(|error| {
             let text = format!("the component cannot be stored: {error}; make room and try again");
             Fault::new(ErrorCode::DiskFull, text)
         })?;
-        let plugin = host.load(version, &compiled.artifact).map_err(|error| load_fault(&error))?;
+        let plugin = host
+            .load(version, &artifact)
+            .map_err(|error| load_fault(&error))?;
         self.loaded.lock().insert(version, plugin.clone());
         Ok(plugin)
     }
@@ -66,15 +83,24 @@ impl PluginStore {
                 }
             }
         }
-        let component = self.vfs.read(&self.path(version, "wasm")).map_err(|error| {
-            let text = format!("the component of version {} is gone: {error}", version.short());
-            Fault::new(ErrorCode::InvalidPlugin, text)
-        })?;
+        let component = self
+            .vfs
+            .read(&self.path(version, "wasm"))
+            .map_err(|error| {
+                let text = format!(
+                    "the component of version {} is gone: {error}",
+                    version.short()
+                );
+                Fault::new(ErrorCode::InvalidPlugin, text)
+            })?;
         let plugin = self.add(host, Bytes::from(component)).await?;
         if plugin.version() == version {
             return Ok(plugin);
         }
-        let text = format!("the component file of version {} was changed", version.short());
+        let text = format!(
+            "the component file of version {} was changed",
+            version.short()
+        );
         Err(Fault::new(ErrorCode::InvalidPlugin, text))
     }
 
@@ -88,8 +114,10 @@ impl PluginStore {
         routes: &[String],
     ) -> Result<Bound, Fault> {
         let plugin = self.load(host, version).await?;
-        let config: Vec<(String, String)> =
-            config.iter().map(|setting| (setting.name.clone(), setting.value.clone())).collect();
+        let config: Vec<(String, String)> = config
+            .iter()
+            .map(|setting| (setting.name.clone(), setting.value.clone()))
+            .collect();
         host.bind(&plugin, hook, &config, routes, self.limits)
             .await
             .map_err(|error| Fault::new(ErrorCode::InvalidArgument, error.to_string()))

@@ -108,7 +108,11 @@ pub(crate) async fn run(
     let (replies, to_write) = mpsc::channel(REPLIES_MAX);
     let writer = reply::Writer::new(shared.clone(), connection, stream, to_write);
     let pipeline = Pipeline::new(shared.clone(), producer, frames, replies);
-    tokio::join!(read(shared, budget, reader, to_pipeline), pipeline.run(), writer.run());
+    tokio::join!(
+        read(shared, budget, reader, to_pipeline),
+        pipeline.run(),
+        writer.run()
+    );
 }
 
 /// Reads frames as fast as the budgets allow; that is what holds a fast producer back.
@@ -132,16 +136,24 @@ async fn read(
             Ok(Some(frame)) => frame,
             Ok(None) | Err(Ended::Lost) => return,
             Err(Ended::Violation(fault)) => {
-                shared.metrics.malformed_frames.inc();
+                shared.frame_refused(&fault);
                 let _ = frames.send(Err(fault)).await;
                 return;
             }
         };
         let arrived = Instant::now();
         let deadline = shared.config.limits.request_deadline;
-        let bytes = frame.payload.0.capacity();
+        let bytes = frame.payload.bytes.capacity();
         let permit = Budget::acquire(&shared.budget, &connection, bytes, deadline).await;
-        if frames.send(Ok(Admitted { frame, permit, arrived })).await.is_err() {
+        if frames
+            .send(Ok(Admitted {
+                frame,
+                permit,
+                arrived,
+            }))
+            .await
+            .is_err()
+        {
             return;
         }
     }

@@ -10,7 +10,7 @@ use weir_wire::error::{ErrorCode, Fault};
 use weir_wire::frame::{FrameMessage, Kind};
 
 use crate::fault::IntoFault;
-use crate::frames::Received;
+use crate::frames::{Payload, Received};
 use crate::state::Shared;
 
 pub(crate) use plugins::{binding_info, filter_fault};
@@ -25,7 +25,11 @@ pub(crate) async fn handle(shared: &Arc<Shared>, frame: Received) -> Result<Vec<
         Kind::DescribeTopic => reply(topics::describe(shared, &read(&frame)?)),
         Kind::PushPlugin => {
             let request = read(&frame)?;
-            reply(plugins::push(shared, request, frame.payload.0.freeze()).await)
+            // Its room is held until the component is compiled.
+            let Payload { bytes, room } = frame.payload;
+            let pushed = plugins::push(shared, request, bytes.freeze()).await;
+            drop(room);
+            reply(pushed)
         }
         Kind::ListPlugins => reply(Ok(plugins::list(shared))),
         Kind::DescribePlugin => reply(plugins::describe(shared, &read(&frame)?)),

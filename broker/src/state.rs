@@ -11,6 +11,7 @@ use tokio_util::task::TaskTracker;
 use weir_core::shard::Shard;
 use weir_host::Host;
 use weir_log::{LogReader, Vfs};
+use weir_wire::error::{ErrorCode, Fault};
 use weir_wire::id::Timestamp;
 
 use crate::auth::Authenticator;
@@ -40,7 +41,12 @@ pub(crate) struct Shared {
     pub(crate) producers: Arc<Producers>,
     pub(crate) reader: LogReader,
     pub(crate) tails: Arc<Tails>,
+    /// Requests under way.
     pub(crate) budget: Budget,
+    /// Large frames on their way in.
+    pub(crate) intake: Budget,
+    /// Batches unfolded for their hooks.
+    pub(crate) unfolded: Budget,
     pub(crate) sequencer: mpsc::Sender<Command>,
     pub(crate) connections: AtomicUsize,
     pub(crate) subscriptions: AtomicUsize,
@@ -50,6 +56,17 @@ pub(crate) struct Shared {
     pub(crate) draining: CancellationToken,
     /// Every task of a connection.
     pub(crate) tasks: TaskTracker,
+}
+
+impl Shared {
+    /// Counts a frame that was not taken.
+    pub(crate) fn frame_refused(&self, fault: &Fault) {
+        if fault.code == ErrorCode::Overloaded {
+            self.metrics.overloaded.inc();
+        } else {
+            self.metrics.malformed_frames.inc();
+        }
+    }
 }
 
 /// What tests may do to a broker; nothing in release builds.

@@ -40,7 +40,15 @@ pub(crate) async fn run(
             if send(&mut stream, &subscribed).await.is_err() {
                 return;
             }
-            serve(&shared, &connection, &mut reader, &request, filters, subscribed).await
+            serve(
+                &shared,
+                &connection,
+                &mut reader,
+                &request,
+                filters,
+                subscribed,
+            )
+            .await
         }
         Err(fault) => {
             shared.metrics.request(Kind::Subscribe, Err(fault.code));
@@ -105,7 +113,9 @@ async fn serve(
                 ended = lane.run(&connection) => ended,
             };
             // The first fault ends the subscription; others say nothing new.
-            ended.into_iter().for_each(|fault| drop(faults.try_send(fault)));
+            ended
+                .into_iter()
+                .for_each(|fault| drop(faults.try_send(fault)));
         });
     }
     drop(faults);

@@ -257,6 +257,8 @@ async fn assemble(
         reader: log.reader(),
         tails,
         budget: Budget::new(config.limits.broker_buffer_bytes.as_usize()),
+        intake: Budget::new(config.limits.broker_buffer_bytes.as_usize()),
+        unfolded: Budget::new(config.limits.broker_buffer_bytes.as_usize()),
         sequencer: to_sequencer,
         connections: AtomicUsize::new(0),
         subscriptions: AtomicUsize::new(0),

@@ -24,7 +24,10 @@ pub(super) async fn open(
     let unknown = || Fault::new(ErrorCode::UnknownTopic, "the topic was deleted meanwhile");
     let view = shared.topics.view(producer.topic).ok_or_else(unknown)?;
     let next_sequence: Sequence = producer.state.lock().done_before();
-    let session = ProducerSession { id: producer.session.producer, epoch: producer.session.epoch };
+    let session = ProducerSession {
+        id: producer.session.producer,
+        epoch: producer.session.epoch,
+    };
     let opened = ProducerOpened {
         session,
         next_sequence,
@@ -40,10 +43,20 @@ fn resume(
     request: &OpenProducer,
     session: &ProducerSession,
 ) -> Result<Arc<Producer>, Fault> {
-    let topic = shared.shard.read().existing_topic(&request.topic).map(|topic| topic.id);
+    let topic = shared
+        .shard
+        .read()
+        .existing_topic(&request.topic)
+        .map(|topic| topic.id);
     let topic = topic.map_err(IntoFault::into_fault)?;
-    let session = Session { producer: session.id, epoch: session.epoch };
-    let producer = shared.producers.find(session).filter(|producer| producer.topic == topic);
+    let session = Session {
+        producer: session.id,
+        epoch: session.epoch,
+    };
+    let producer = shared
+        .producers
+        .find(session)
+        .filter(|producer| producer.topic == topic);
     producer.ok_or_else(|| {
         let text = format!(
             "the broker does not know producer {} of topic \"{}\" any more; open a new one",
@@ -56,8 +69,18 @@ fn resume(
 async fn create(shared: &Shared, request: &OpenProducer) -> Result<Arc<Producer>, Fault> {
     let request = ChangeRequest::OpenProducer(request.topic.clone());
     let change = sequence::change(shared, request, None).await?;
-    let opened = change.producer_opened.expect("that is the change that was asked for");
-    let session = Session { producer: opened.id, epoch: opened.epoch };
-    let gone = || Fault::new(ErrorCode::UnknownProducer, "the session is gone; open a new one");
+    let opened = change
+        .producer_opened
+        .expect("that is the change that was asked for");
+    let session = Session {
+        producer: opened.id,
+        epoch: opened.epoch,
+    };
+    let gone = || {
+        Fault::new(
+            ErrorCode::UnknownProducer,
+            "the session is gone; open a new one",
+        )
+    };
     shared.producers.find(session).ok_or_else(gone)
 }

@@ -116,7 +116,9 @@ impl Pipeline {
             return self.refuse_overloaded(request.sequence, waiter);
         };
         let admission = self.producer.state.lock().admit(request.sequence, waiter);
-        let Some(repeats) = self.settle(request.sequence, admission) else { return };
+        let Some(repeats) = self.settle(request.sequence, admission) else {
+            return;
+        };
         let flight = Flight {
             producer: self.producer.clone(),
             sequence: Some(request.sequence),
@@ -124,11 +126,14 @@ impl Pipeline {
             partition: request.partition,
             all_or_nothing: request.all_or_nothing,
             sticky: self.next_sticky(),
-            batch: admitted.frame.payload.0,
+            batch: admitted.frame.payload.bytes,
             prepared: Prepared::Not,
             arrived: admitted.arrived,
             permit,
-            redo: self.to_redo.clone().expect("frames are taken only before the end"),
+            redo: self
+                .to_redo
+                .clone()
+                .expect("frames are taken only before the end"),
             repeats,
         };
         self.prepare(flight);
@@ -137,7 +142,7 @@ impl Pipeline {
     fn admit_one_way(&mut self, admitted: Admitted, request: &Produce) {
         let Some(permit) = admitted.permit else {
             self.shared.metrics.overloaded.inc();
-            return prepare::count_lost(&self.shared, admitted.frame.payload.0.as_slice());
+            return prepare::count_lost(&self.shared, admitted.frame.payload.bytes.as_slice());
         };
         let flight = Flight {
             producer: self.producer.clone(),
@@ -146,11 +151,14 @@ impl Pipeline {
             partition: request.partition,
             all_or_nothing: request.all_or_nothing,
             sticky: self.next_sticky(),
-            batch: admitted.frame.payload.0,
+            batch: admitted.frame.payload.bytes,
             prepared: Prepared::Not,
             arrived: admitted.arrived,
             permit,
-            redo: self.to_redo.clone().expect("frames are taken only before the end"),
+            redo: self
+                .to_redo
+                .clone()
+                .expect("frames are taken only before the end"),
             repeats: false,
         };
         self.prepare(flight);
@@ -199,7 +207,8 @@ impl Pipeline {
 
     fn prepare(&mut self, flight: Flight) {
         let shared = self.shared.clone();
-        self.preparing.push_back(Box::pin(prepare::prepare(shared, flight)));
+        self.preparing
+            .push_back(Box::pin(prepare::prepare(shared, flight)));
     }
 
     async fn hand_over(&mut self, flight: Flight) {
@@ -211,7 +220,12 @@ impl Pipeline {
             return;
         }
         let (producer, sequence) = (flight.producer.clone(), flight.sequence);
-        if self.shared.sequencer.send(Command::Produce(flight)).await.is_err()
+        if self
+            .shared
+            .sequencer
+            .send(Command::Produce(flight))
+            .await
+            .is_err()
             && let Some(sequence) = sequence
         {
             let fault = Fault::new(ErrorCode::ShuttingDown, "the broker is shutting down");
@@ -226,7 +240,8 @@ impl Pipeline {
 }
 
 fn too_many() -> Fault {
-    let text =
-        format!("{PRODUCER_IN_FLIGHT_MAX} requests of this producer are unanswered; wait for replies");
+    let text = format!(
+        "{PRODUCER_IN_FLIGHT_MAX} requests of this producer are unanswered; wait for replies"
+    );
     Fault::new(ErrorCode::Overloaded, text)
 }

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use weir_core::place::{Decisions, PlaceError, Placed, Refused, Routing, Target, place};
 use weir_host::{CallError, Input, RecordFailure, Verdicts};
-use weir_wire::batch::{BatchHeader, Verified, verify};
+use weir_wire::batch::{BatchHeader, Compression, Verified, verify};
 use weir_wire::error::{ErrorCode, Fault};
 use weir_wire::id::{Offset, PartitionId};
+use weir_wire::limits::BATCH_INFLATED_MAX;
 use weir_wire::placement::OrderingKey;
 use weir_wire::plugin::ErrorPolicy;
 
@@ -20,7 +21,7 @@ use crate::topics::{Binding, TopicView};
 /// Runs everything that comes before the sequencer.
 pub(super) async fn prepare(shared: Arc<Shared>, mut flight: Flight) -> Flight {
     flight.prepared = match shared.topics.view(flight.producer.topic) {
-        Some(view) => run(&view, &flight).await,
+        Some(view) => run(&shared, &view, &flight).await,
         None => Prepared::Refused {
             epoch: None,
             fault: Fault::new(ErrorCode::UnknownTopic, "the topic was deleted meanwhile"),
@@ -35,14 +36,34 @@ pub(super) fn count_lost(shared: &Shared, batch: &[u8]) {
     shared.metrics.one_way_lost.inc_by(u64::from(count));
 }
 
-async fn run(view: &TopicView, flight: &Flight) -> Prepared {
+async fn run(shared: &Shared, view: &TopicView, flight: &Flight) -> Prepared {
+    // Held while hooks run: a batch of a few kilobytes may unfold to a thousand times as much.
+    let mut held = None;
+    if view.placement_by_plugin() {
+        let bytes = unfolded_max(flight.batch.as_slice());
+        let deadline = shared.config.limits.request_deadline;
+        held = shared.unfolded.hold_within(bytes, deadline).await;
+        if held.is_none() {
+            let text = "the broker has unfolded as many batches as it may; send more slowly";
+            return Prepared::Retry(Fault::new(ErrorCode::Overloaded, text));
+        }
+    }
     let verified = match verify(flight.batch.as_slice()) {
         Ok(verified) => verified,
-        Err(error) => return Prepared::Refused { epoch: None, fault: error.into_fault() },
+        Err(error) => {
+            return Prepared::Refused {
+                epoch: None,
+                fault: error.into_fault(),
+            };
+        }
     };
+    if let Some(held) = &mut held {
+        held.shrink_to(verified.records.len());
+    }
+    let count = verified.header.count;
     let result = match check_partition(view, flight.partition) {
         Err(fault) => Err(Stop::Refuse(fault)),
-        Ok(()) if view.placement_by_plugin() => run_hooks(view, flight, &verified).await,
+        Ok(()) if view.placement_by_plugin() => run_hooks(view, flight, verified).await,
         Ok(()) => place_by_key(view, flight, &verified),
     };
     let epoch = view.epoch;
@@ -51,11 +72,29 @@ async fn run(view: &TopicView, flight: &Flight) -> Prepared {
             let reason = &placed.refusals()[0].reason;
             let text = format!("all or nothing was asked for, and a record was refused: {reason}");
             let fault = Fault::new(ErrorCode::RecordsRefused, text);
-            Prepared::Refused { epoch: Some(epoch), fault }
+            Prepared::Refused {
+                epoch: Some(epoch),
+                fault,
+            }
         }
-        Ok(placed) => Prepared::Placed { epoch, placed, count: verified.header.count },
-        Err(Stop::Refuse(fault)) => Prepared::Refused { epoch: Some(epoch), fault },
+        Ok(placed) => Prepared::Placed {
+            epoch,
+            placed,
+            count,
+        },
+        Err(Stop::Refuse(fault)) => Prepared::Refused {
+            epoch: Some(epoch),
+            fault,
+        },
         Err(Stop::Retry(fault)) => Prepared::Retry(fault),
+    }
+}
+
+/// The most that a batch's records may take once they are uncompressed.
+fn unfolded_max(batch: &[u8]) -> usize {
+    match BatchHeader::parse(batch) {
+        Ok(header) if header.compression != Compression::None => BATCH_INFLATED_MAX,
+        _ => batch.len(),
     }
 }
 
@@ -76,8 +115,12 @@ impl From<PlaceError> for Stop {
 }
 
 fn check_partition(view: &TopicView, partition: Option<PartitionId>) -> Result<(), Fault> {
-    let Some(partition) = partition else { return Ok(()) };
-    let Target { name, partitions, .. } = &view.target;
+    let Some(partition) = partition else {
+        return Ok(());
+    };
+    let Target {
+        name, partitions, ..
+    } = &view.target;
     if view.placement_by_plugin() {
         let text = format!(
             "topic \"{name}\" leaves the choice of the partition to a plugin; \
@@ -118,14 +161,15 @@ fn place_by_key(
 async fn run_hooks(
     view: &TopicView,
     flight: &Flight,
-    verified: &Verified<'_>,
+    verified: Verified<'_>,
 ) -> Result<Placed, Stop> {
     let header = &verified.header;
+    let records = Bytes::from(verified.records.into_owned());
     let input = Input {
         base_offset: Offset::ZERO,
         base_timestamp: header.base_timestamp,
         count: header.count,
-        records: Bytes::copy_from_slice(&verified.records),
+        records: records.clone(),
     };
     let mut refused = Vec::new();
     let sets = match &view.route {
@@ -143,11 +187,15 @@ async fn run_hooks(
     };
     refused.sort_by_key(|refused: &Refused| refused.index);
     refused.dedup_by_key(|refused| refused.index);
-    let routing = view.route.as_ref().zip(sets.as_ref()).map(|(route, sets)| Routing {
-        binding: route.binding.id,
-        targets: &route.targets,
-        sets,
-    });
+    let routing = view
+        .route
+        .as_ref()
+        .zip(sets.as_ref())
+        .map(|(route, sets)| Routing {
+            binding: route.binding.id,
+            targets: &route.targets,
+            sets,
+        });
     let decisions = Decisions {
         addressed: &view.target,
         routing,
@@ -155,7 +203,7 @@ async fn run_hooks(
         refused: &refused,
         sticky: flight.sticky,
     };
-    Ok(place(header, &verified.records, &decisions)?)
+    Ok(place(header, &records, &decisions)?)
 }
 
 fn ready(binding: &Binding) -> Result<&weir_host::Bound, Stop> {
@@ -175,7 +223,10 @@ fn settle<T>(
     refused: &mut Vec<Refused>,
 ) -> Result<Vec<T>, Stop> {
     let named = |text: String| {
-        format!("plugin \"{}\" (binding {}): {text}", binding.plugin, binding.id)
+        format!(
+            "plugin \"{}\" (binding {}): {text}",
+            binding.plugin, binding.id
+        )
     };
     let verdicts = verdicts.map_err(|error| {
         let fault = |code| Fault::new(code, named(error.to_string()));
@@ -188,14 +239,20 @@ fn settle<T>(
     if let Some(failure) = verdicts.failures.first()
         && binding.on_error != ErrorPolicy::Drop
     {
-        let text = named(format!("record {} of the batch: {}", failure.index, failure.message));
+        let text = named(format!(
+            "record {} of the batch: {}",
+            failure.index, failure.message
+        ));
         return Err(Stop::Refuse(Fault::new(ErrorCode::PluginFailed, text)));
     }
-    let dropped = verdicts.failures.into_iter().map(|RecordFailure { index, message }| Refused {
-        index,
-        binding: binding.id,
-        reason: message,
-    });
+    let dropped = verdicts
+        .failures
+        .into_iter()
+        .map(|RecordFailure { index, message }| Refused {
+            index,
+            binding: binding.id,
+            reason: message,
+        });
     refused.extend(dropped);
     Ok(verdicts.values)
 }

@@ -41,7 +41,12 @@ impl Writer {
         stream: SendStream,
         expected: mpsc::Receiver<Expected>,
     ) -> Self {
-        Self { shared, connection, stream, expected }
+        Self {
+            shared,
+            connection,
+            stream,
+            expected,
+        }
     }
 
     pub(super) async fn run(mut self) {
@@ -66,7 +71,9 @@ impl Writer {
                             }
                         };
                         // A request that was dropped unanswered belongs to a broker that ends.
-                        ready.into_iter().for_each(|ready| self.encode(&ready, &mut out));
+                        ready
+                            .into_iter()
+                            .for_each(|ready| self.encode(&ready, &mut out));
                     }
                     Expected::End(fault) => {
                         self.flush(&mut out).await?;
@@ -84,7 +91,8 @@ impl Writer {
             return Ok(());
         }
         if self.shared.tests.drops_reply() {
-            self.connection.close(0_u32.into(), b"a test drops this reply");
+            self.connection
+                .close(0_u32.into(), b"a test drops this reply");
             return Err(Gone);
         }
         let written = self.stream.write_all(out).await;

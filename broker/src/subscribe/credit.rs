@@ -25,8 +25,14 @@ impl Left {
 
 impl Credit {
     pub(super) fn new(bytes: u64, records: u64) -> Self {
-        let left = Left { bytes: clamp(bytes), records: clamp(records) };
-        Self { left: Mutex::new(left), more: Notify::new() }
+        let left = Left {
+            bytes: clamp(bytes),
+            records: clamp(records),
+        };
+        Self {
+            left: Mutex::new(left),
+            more: Notify::new(),
+        }
     }
 
     /// The subscriber allows more.

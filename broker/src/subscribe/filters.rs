@@ -5,13 +5,14 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use weir_host::{Bound, Input};
 use weir_log::StoredBatch;
-use weir_wire::batch::{BatchBuilder, BatchHeader, HEADER_LEN, Records};
+use weir_wire::batch::{BatchBuilder, BatchHeader, Compression, HEADER_LEN, Records};
 use weir_wire::error::{ErrorCode, Fault};
 use weir_wire::limits::{BATCH_INFLATED_MAX, CONFIG_ENTRIES_MAX};
 use weir_wire::name::PluginName;
 use weir_wire::plugin::{ErrorPolicy, Hook};
 use weir_wire::subscribe::FilterSpec;
 
+use crate::budget::Budget;
 use crate::fault::IntoFault;
 use crate::requests::filter_fault;
 use crate::state::Shared;
@@ -59,7 +60,11 @@ impl Filters {
                 .bind(&shared.host, version, Hook::Filter, &spec.config, &[])
                 .await
                 .map_err(|fault| filter_fault(&spec.plugin, &fault))?;
-            filters.push(Filter { plugin: spec.plugin.clone(), on_error, bound });
+            filters.push(Filter {
+                plugin: spec.plugin.clone(),
+                on_error,
+                bound,
+            });
         }
         Ok(Self(filters))
     }
@@ -68,6 +73,7 @@ impl Filters {
     /// the subscriber's business.
     pub(super) async fn apply(
         &self,
+        unfolded: &Budget,
         stored: &StoredBatch,
         skip: u32,
     ) -> Result<Kept, Fault> {
@@ -75,11 +81,26 @@ impl Filters {
         let header = BatchHeader::parse(&stored.bytes).map_err(damaged)?;
         if self.0.is_empty() && skip == 0 {
             let (batch, count) = (Some(stored.bytes.clone()), header.count);
-            return Ok(Kept { batch, count, ordering_keys: all_keys, filtered_out: 0 });
+            return Ok(Kept {
+                batch,
+                count,
+                ordering_keys: all_keys,
+                filtered_out: 0,
+            });
         }
+        let most = match header.compression {
+            Compression::None => stored.bytes.len(),
+            _ => BATCH_INFLATED_MAX,
+        };
+        let mut held = unfolded.hold(most).await;
         let records = inflate(stored, &header)?;
+        if let Some(held) = &mut held {
+            held.shrink_to(records.len());
+        }
         let mut keep = vec![true; header.count as usize];
-        keep.iter_mut().take(skip as usize).for_each(|keep| *keep = false);
+        keep.iter_mut()
+            .take(skip as usize)
+            .for_each(|keep| *keep = false);
         let input = Input {
             base_offset: stored.base_offset,
             base_timestamp: header.base_timestamp,
@@ -93,11 +114,23 @@ impl Filters {
         let filtered_out = u64::from(header.count - skip.min(header.count) - count);
         if count == header.count {
             let batch = Some(stored.bytes.clone());
-            return Ok(Kept { batch, count, ordering_keys: all_keys, filtered_out });
+            return Ok(Kept {
+                batch,
+                count,
+                ordering_keys: all_keys,
+                filtered_out,
+            });
         }
-        let batch = (count > 0).then(|| rebuild(stored, &header, &records, &keep)).transpose()?;
+        let batch = (count > 0)
+            .then(|| rebuild(stored, &header, &records, &keep))
+            .transpose()?;
         let ordering_keys = select_keys(&all_keys, &keep);
-        Ok(Kept { batch, count, ordering_keys, filtered_out })
+        Ok(Kept {
+            batch,
+            count,
+            ordering_keys,
+            filtered_out,
+        })
     }
 }
 
@@ -127,7 +160,10 @@ impl Filter {
                 ErrorPolicy::Drop => keep[index] = false,
                 _ => {
                     let offset = stored.base_offset.advance(failure.index);
-                    return Err(failed(format!("record at offset {offset}: {}", failure.message)));
+                    return Err(failed(format!(
+                        "record at offset {offset}: {}",
+                        failure.message
+                    )));
                 }
             }
         }
@@ -151,7 +187,11 @@ fn policy(spec: &FilterSpec) -> Result<ErrorPolicy, Fault> {
 
 fn inflate(stored: &StoredBatch, header: &BatchHeader) -> Result<Bytes, Fault> {
     let section = stored.bytes.slice(HEADER_LEN..);
-    match header.compression.inflate(&section, BATCH_INFLATED_MAX).map_err(damaged)? {
+    match header
+        .compression
+        .inflate(&section, BATCH_INFLATED_MAX)
+        .map_err(damaged)?
+    {
         Cow::Borrowed(_) => Ok(section.clone()),
         Cow::Owned(records) => Ok(Bytes::from(records)),
     }
@@ -165,7 +205,10 @@ fn rebuild(
     keep: &[bool],
 ) -> Result<Bytes, Fault> {
     let mut builder = BatchBuilder::with_capacity(records.len());
-    for (record, _) in Records::new(records, header.count).zip(keep).filter(|(_, keep)| **keep) {
+    for (record, _) in Records::new(records, header.count)
+        .zip(keep)
+        .filter(|(_, keep)| **keep)
+    {
         let record = record.map_err(damaged)?;
         let timestamp = record.timestamp(header.base_timestamp);
         builder.push_body_at(timestamp, record.offset_delta, record.body());
@@ -181,10 +224,16 @@ fn rebuild(
 }
 
 fn select_keys(keys: &[u8], keep: &[bool]) -> Bytes {
-    let kept = keys.chunks_exact(KEY_BYTES).zip(keep).filter(|(_, keep)| **keep);
+    let kept = keys
+        .chunks_exact(KEY_BYTES)
+        .zip(keep)
+        .filter(|(_, keep)| **keep);
     kept.flat_map(|(key, _)| key.iter().copied()).collect()
 }
 
 fn damaged(error: impl std::fmt::Display) -> Fault {
-    Fault::new(ErrorCode::CorruptLog, format!("a stored batch cannot be read: {error}"))
+    Fault::new(
+        ErrorCode::CorruptLog,
+        format!("a stored batch cannot be read: {error}"),
+    )
 }

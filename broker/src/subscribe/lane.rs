@@ -107,10 +107,19 @@ impl Lane {
 
     async fn pump(&mut self, connection: &Connection) -> Result<(), Stop> {
         let mut stream = connection.open_uni().await.map_err(|_| Gone)?;
+        let stopped = stream.stopped();
+        tokio::select! {
+            // An idle lane would not learn of it by writing.
+            _ = stopped => Err(Stop::Gone),
+            ended = self.pump_into(&mut stream) => ended,
+        }
+    }
+
+    async fn pump_into(&mut self, stream: &mut SendStream) -> Result<(), Stop> {
         let opened = LaneOpened {
             subscription: self.subscription,
         };
-        send(&mut stream, &opened).await.map_err(|_| Gone)?;
+        send(stream, &opened).await.map_err(|_| Gone)?;
         let partitions = self.positions.iter().map(|position| position.at).collect();
         let tail = self.shared.tails.register(partitions);
         loop {
@@ -121,13 +130,13 @@ impl Lane {
                 idle &= batches.is_empty();
                 for batch in batches {
                     self.credit.available().await;
-                    self.deliver(&mut stream, index, &batch).await?;
+                    self.deliver(stream, index, &batch).await?;
                 }
-                self.report(&mut stream, index, SILENT_MAX).await?;
+                self.report(stream, index, SILENT_MAX).await?;
             }
             if idle {
                 for index in 0..self.positions.len() {
-                    self.report(&mut stream, index, 0).await?;
+                    self.report(stream, index, 0).await?;
                 }
                 tail.changed().await;
             }
@@ -185,7 +194,11 @@ impl Lane {
     ) -> Result<(), Stop> {
         let from = self.positions[index].next;
         let skip = u32::try_from(from.since(batch.base_offset)).unwrap_or(u32::MAX);
-        let kept = self.filters.apply(batch, skip).await.map_err(Stop::Fault)?;
+        let kept = self
+            .filters
+            .apply(&self.shared.unfolded, batch, skip)
+            .await
+            .map_err(Stop::Fault)?;
         let metrics = &self.shared.metrics;
         metrics.records_filtered.inc_by(kept.filtered_out);
         let position = &mut self.positions[index];

@@ -317,6 +317,21 @@ impl<P> Assembler<P> {
             body: None,
         }
     }
+
+    /// From the next frame on, refuses every other kind: the stream has said what it is.
+    pub const fn expect(&mut self, kinds: &'static [Kind]) {
+        self.expected = kinds;
+    }
+
+    /// Bytes of header and payload of a frame that has begun and is not whole, as soon as its
+    /// prefix has told them.
+    #[must_use]
+    pub const fn announced(&self) -> Option<usize> {
+        match &self.body {
+            Some(body) => Some(body.prefix.header_len + body.prefix.payload_len),
+            None => None,
+        }
+    }
 }
 
 impl<P: PayloadBuffer> Assembler<P> {

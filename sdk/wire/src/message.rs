@@ -8,6 +8,7 @@
 use bytes::Bytes;
 
 use crate::limits::REPEATED_MAX;
+use crate::name::NameError;
 use crate::varint::{ReadError, Reader, put_unsigned};
 
 /// Why a message could not be read.
@@ -27,6 +28,14 @@ pub enum MessageError {
         field: &'static str,
         /// What is wrong with it.
         reason: String,
+    },
+    /// A field holds a name outside the grammar.
+    #[error("field {field}: {error}")]
+    Name {
+        /// The field.
+        field: &'static str,
+        /// What is wrong with the name.
+        error: NameError,
     },
     /// A field that must be there is not.
     #[error("field {0} is missing")]

@@ -103,10 +103,8 @@ macro_rules! names {
 
             fn read(raw: Raw<'_>, field: &'static str) -> Result<Self, MessageError> {
                 let name = text(raw, field)?;
-                name.parse().map_err(|error: crate::name::NameError| MessageError::Value {
-                    field,
-                    reason: error.to_string(),
-                })
+                name.parse()
+                    .map_err(|error| MessageError::Name { field, error })
             }
         }
     )*};
