@@ -34,7 +34,6 @@ struct Shared {
 
 impl Client {
     /// Begins to describe a connection to the broker at `weir://host:port`.
-    #[must_use]
     pub fn builder(address: impl Into<String>) -> ClientBuilder {
         ClientBuilder::new(address.into())
     }
@@ -51,13 +50,11 @@ impl Client {
     }
 
     /// Begins to describe a producer of that topic (`name` or `namespace/name`).
-    #[must_use]
     pub fn producer(&self, topic: impl AsRef<str>) -> ProducerBuilder {
         ProducerBuilder::new(self.clone(), topic.as_ref())
     }
 
     /// Begins to describe a subscription to these topics.
-    #[must_use]
     pub fn subscribe<T: AsRef<str>>(
         &self,
         topics: impl IntoIterator<Item = T>,

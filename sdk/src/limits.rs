@@ -35,9 +35,18 @@ pub enum Direction {
 pub fn quinn_mb_per_s(direction: Direction, time: Duration) -> io::Result<f64> {
     let (server_config, client_config) = configs().map_err(io::Error::other)?;
     let (bound, address) = oneshot::channel();
+    // Held until the measurement is over: the client's farewell may get lost in the flood.
+    let (measuring, over) = oneshot::channel::<()>();
     let server = thread::Builder::new()
         .name("quinn-baseline".to_owned())
-        .spawn(move || runtime()?.block_on(serve(server_config, direction, bound)))?;
+        .spawn(move || {
+            runtime()?.block_on(async {
+                tokio::select! {
+                    served = serve(server_config, direction, bound) => served,
+                    _ = over => Ok(()),
+                }
+            })
+        })?;
     let runtime = runtime()?;
     let measured = runtime.block_on(async {
         let address = address
@@ -45,6 +54,7 @@ pub fn quinn_mb_per_s(direction: Direction, time: Duration) -> io::Result<f64> {
             .map_err(|_| io::Error::other("the baseline's server did not start"))?;
         measure(client_config, address, direction, time).await
     });
+    drop(measuring);
     let served = server
         .join()
         .map_err(|_| io::Error::other("the baseline's server panicked"))?;
@@ -143,7 +153,6 @@ async fn measure(
         }
     };
     connection.close(VarInt::from_u32(0), b"done");
-    endpoint.wait_idle().await;
     Ok(rate)
 }
 

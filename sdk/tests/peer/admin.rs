@@ -1,0 +1,147 @@
+//! Control requests.
+
+use weir_sdk::wire::error::ErrorCode;
+use weir_sdk::wire::id::{Timestamp, TopicId};
+use weir_sdk::wire::request::{CreateTopic, ListTopics, Status, TopicCreated, TopicInfo, Topics};
+use weir_sdk::{AdminError, Client};
+
+use crate::peer::{Peer, accept};
+
+fn topic(name: &str) -> TopicInfo {
+    TopicInfo {
+        id: TopicId::new(1),
+        name: name.parse().unwrap(),
+        partitions: 3,
+        created: Timestamp::new(0),
+        records: 0,
+        bytes: 0,
+        placement_by_plugin: false,
+    }
+}
+
+async fn connected(peer: &Peer) -> (Client, quinn::Connection) {
+    let (client, connection) = tokio::join!(peer.client().connect(), peer.welcome());
+    (client.unwrap(), connection)
+}
+
+#[tokio::test]
+async fn a_request_has_its_reply_and_a_refusal_its_code() {
+    let peer = Peer::start();
+    let (client, connection) = connected(&peer).await;
+    let broker = async {
+        let mut stream = accept(&connection).await;
+        let create: CreateTopic = stream.take().await;
+        assert_eq!(
+            (create.name.to_string().as_str(), create.partitions),
+            ("orders", 3)
+        );
+        assert!(
+            stream.frame().await.is_none(),
+            "one request, then the stream ends"
+        );
+        let topic = topic("orders");
+        stream.reply(&TopicCreated { topic }).await;
+        let mut stream = accept(&connection).await;
+        let _: CreateTopic = stream.take().await;
+        stream.fail(ErrorCode::TopicExists, "it exists").await;
+    };
+    let requests = async {
+        let admin = client.admin();
+        assert_eq!(
+            admin.create_topic("orders", 3).await.unwrap(),
+            topic("orders")
+        );
+        admin.create_topic("orders", 3).await.unwrap_err()
+    };
+    let (error, ()) = tokio::join!(requests, broker);
+    assert_eq!(error.fault().unwrap().code, ErrorCode::TopicExists);
+    assert!(!error.is_retryable());
+}
+
+#[tokio::test]
+async fn pages_are_joined_and_circles_are_not_walked() {
+    let peer = Peer::start();
+    let (client, connection) = connected(&peer).await;
+    let page = async |after: Option<&str>, names: &[&str], more| {
+        let mut stream = accept(&connection).await;
+        let list: ListTopics = stream.take().await;
+        assert_eq!(list.after.map(|name| name.to_string()).as_deref(), after);
+        let topics = names.iter().map(|name| topic(name)).collect();
+        stream.reply(&Topics { topics, more }).await;
+        let _ = stream.send.finish();
+    };
+    let broker = async {
+        page(None, &["a", "b"], true).await;
+        page(Some("b"), &["c"], false).await;
+        page(None, &["a", "b"], true).await;
+        page(Some("b"), &["a", "b"], true).await;
+    };
+    let requests = async {
+        let admin = client.admin();
+        let names = admin.list_topics().await.unwrap();
+        let names: Vec<_> = names.iter().map(|topic| topic.name.to_string()).collect();
+        assert_eq!(names, ["a", "b", "c"]);
+        admin.list_topics().await.unwrap_err()
+    };
+    let (error, ()) = tokio::join!(requests, broker);
+    assert!(matches!(error, AdminError::Protocol { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_question_is_asked_again_and_a_change_is_not() {
+    let peer = Peer::start();
+    let (client, connection) = connected(&peer).await;
+    let admin = client.admin();
+    let broker = async {
+        let mut stream = accept(&connection).await;
+        let _: Status = stream.take().await;
+        peer.restart();
+        let connection = peer.welcome().await;
+        let mut stream = accept(&connection).await;
+        let _: Status = stream.take().await;
+        stream
+            .fail(ErrorCode::Internal, "but it was asked again")
+            .await;
+        let mut stream = accept(&connection).await;
+        let _: CreateTopic = stream.take().await;
+        connection.close(0_u32.into(), b"");
+        connection
+    };
+    let requests = async {
+        let status = admin.status().await.unwrap_err();
+        assert_eq!(status.to_string(), "but it was asked again");
+        admin.create_topic("orders", 1).await.unwrap_err()
+    };
+    let (error, _connection) = tokio::join!(requests, broker);
+    assert!(matches!(error, AdminError::Lost { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_refusal_in_the_middle_of_an_upload_is_heard() {
+    let peer = Peer::start();
+    let (client, connection) = connected(&peer).await;
+    let broker = async {
+        let (mut send, mut receive) = connection.accept_bi().await.unwrap();
+        let mut some = [0; 100];
+        receive.read_exact(&mut some).await.unwrap();
+        let fault = weir_sdk::wire::error::Fault::new(ErrorCode::InvalidPlugin, "no component");
+        let error = weir_sdk::wire::request::Error::from(&fault);
+        use weir_sdk::wire::frame::FrameMessage;
+        send.write_all(&error.to_frame(0)).await.unwrap();
+        send.finish().unwrap();
+        receive.stop(0_u32.into()).unwrap();
+        let _ = send.stopped().await;
+    };
+    let admin = client.admin();
+    let push = admin.push_plugin("big", vec![0; 20 << 20]);
+    let (pushed, ()) = tokio::join!(push, broker);
+    assert_eq!(
+        pushed.unwrap_err().fault().unwrap().code,
+        ErrorCode::InvalidPlugin
+    );
+    let too_large = admin.push_plugin("big", vec![0; 33 << 20]).await;
+    assert!(matches!(
+        too_large,
+        Err(AdminError::ComponentTooLarge { .. })
+    ));
+}
