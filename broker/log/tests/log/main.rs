@@ -7,5 +7,6 @@ mod crash_enumerator;
 mod crash_plan;
 mod decoders;
 mod failures;
+mod format;
 mod round_trip;
 mod support;
