@@ -3,6 +3,7 @@
 use crate::exit::Failure;
 use crate::runtime;
 
+mod bench;
 mod completions;
 mod consume;
 mod context;
@@ -30,6 +31,9 @@ pub enum Verb {
     /// Upload plugins and bind them to topics
     #[command(subcommand)]
     Plugin(plugin::PluginVerb),
+    /// Measure a broker, with the limits of the machine beside it
+    #[command(subcommand)]
+    Bench(bench::BenchVerb),
     /// Manage contexts: brokers by name
     #[command(subcommand)]
     Context(context::ContextVerb),
@@ -57,6 +61,7 @@ impl Verb {
             Self::Produce(args) => produce::run(args),
             Self::Consume(args) => runtime::run(consume::run(args)),
             Self::Plugin(verb) => runtime::run(plugin::run(verb)),
+            Self::Bench(verb) => runtime::run(bench::run(verb)),
             Self::Context(verb) => context::run(verb),
             Self::Status(args) => runtime::run(status::run(args)),
             Self::Completions(args) => completions::run(&args),

@@ -1,0 +1,148 @@
+//! Latency: one durable record at a time, and from sending to a subscriber under a steady load.
+
+use std::time::Duration;
+
+use rand::RngCore;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use weir_sdk::{Client, PublishError, Record, Start, Subscriber};
+
+use super::Load;
+use super::load::Latencies;
+use super::report::{Measurement, Report};
+use super::site::Site;
+use crate::exit::{Exit, Failure};
+
+/// The steady load.
+const RATE: u64 = 10_000;
+/// Records are sent in bursts this far apart: the runtime's timers are no finer.
+const TICK: Duration = Duration::from_millis(1);
+/// How long a batch waits for more records while another is on its way.
+const LINGER: Duration = Duration::from_millis(1);
+/// Records of one partition's answers are awaited this much longer than the load lasts.
+const PATIENCE: Duration = Duration::from_secs(10);
+const WARM_UP: Duration = Duration::from_millis(500);
+/// A record's send time stands in the first bytes of its value.
+const STAMP_LEN: usize = 8;
+
+/// Measures both.
+pub async fn measure(site: &Site, load: Load, report: &mut Report) -> Result<(), Failure> {
+    let topic = site.topic().await?;
+    let latencies = one_in_flight(site.client(), &topic, load).await?;
+    site.remove(&topic).await;
+    let sync = report.limits().fdatasync_us;
+    let mut measurement = Measurement::new("latency-one-in-flight", None)
+        .with("size", load.size)
+        .with("producers", 1)
+        .latency(&latencies);
+    if let Some(sync) = sync {
+        measurement = measurement.with("ratio_to_fdatasync", latencies.quantile_us(0.5) / sync);
+    }
+    report.add(measurement)?;
+
+    let topic = site.topic().await?;
+    let latencies = end_to_end(site.client(), &topic, load).await?;
+    site.remove(&topic).await;
+    report.add(
+        Measurement::new("latency-end-to-end", None)
+            .with("size", load.size)
+            .with("producers", 1)
+            .with("rate", RATE)
+            .with("received", latencies.count())
+            .latency(&latencies),
+    )
+}
+
+async fn one_in_flight(client: &Client, topic: &str, load: Load) -> Result<Latencies, Failure> {
+    let producer = client.producer(topic).open().await?;
+    let mut latencies = Latencies::new();
+    let mut value = vec![0; load.size as usize];
+    let begin = Instant::now();
+    while begin.elapsed() < WARM_UP + load.time {
+        rand::rng().fill_bytes(&mut value);
+        let record = Record::new(value.clone());
+        let sent = Instant::now();
+        producer.publish(record).await?;
+        if begin.elapsed() > WARM_UP {
+            latencies.add(sent.elapsed());
+        }
+    }
+    let closed = producer.close().await;
+    closed.map_err(|error| Failure::of(Exit::Failed, &error))?;
+    Ok(latencies)
+}
+
+async fn end_to_end(client: &Client, topic: &str, load: Load) -> Result<Latencies, Failure> {
+    let builder = client.subscribe([topic]).from(Start::Latest);
+    let subscriber = builder.open().await?;
+    let begin = Instant::now();
+    let total = RATE * (WARM_UP + load.time).as_millis() as u64 / 1000;
+    let receiving = tokio::time::timeout(
+        WARM_UP + load.time + PATIENCE,
+        receive(subscriber, begin, total),
+    );
+    let (sent, received) = tokio::join!(send(client, topic, load, begin, total), receiving);
+    sent?;
+    received.map_err(|_| Failure::failed("records that were sent did not come in time"))?
+}
+
+async fn send(
+    client: &Client,
+    topic: &str,
+    load: Load,
+    begin: Instant,
+    total: u64,
+) -> Result<(), Failure> {
+    let producer = client.producer(topic).linger(LINGER).open().await?;
+    let mut value = vec![0; (load.size as usize).max(STAMP_LEN)];
+    rand::rng().fill_bytes(&mut value);
+    let mut tick = interval(TICK);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Burst);
+    let per_tick = RATE * TICK.as_micros() as u64 / 1_000_000;
+    let mut sent = 0;
+    while sent < total {
+        tick.tick().await;
+        for _ in 0..per_tick.min(total - sent) {
+            let stamp = begin.elapsed().as_nanos() as u64;
+            if let Some(room) = value.first_chunk_mut::<STAMP_LEN>() {
+                *room = stamp.to_le_bytes();
+            }
+            let record = Record::new(value.clone());
+            let ticket = producer.send(record).await.map_err(PublishError::from)?;
+            // What is lost, the subscriber misses.
+            drop(ticket);
+            sent += 1;
+        }
+    }
+    let closed = producer.close().await;
+    closed
+        .map(drop)
+        .map_err(|error| Failure::of(Exit::Failed, &error))
+}
+
+async fn receive(
+    mut subscriber: Subscriber,
+    begin: Instant,
+    total: u64,
+) -> Result<Latencies, Failure> {
+    let mut latencies = Latencies::new();
+    let mut received = 0;
+    while received < total {
+        let Some(batch) = subscriber.next_batch().await else {
+            return Err(Failure::failed("the subscription ended too early"));
+        };
+        for record in batch? {
+            let record = record?;
+            let now = begin.elapsed();
+            let value = record.value.as_deref().unwrap_or_default();
+            let Some(stamp) = value.first_chunk::<STAMP_LEN>() else {
+                return Err(Failure::failed("a record came that was not sent"));
+            };
+            let sent = Duration::from_nanos(u64::from_le_bytes(*stamp));
+            if sent > WARM_UP {
+                latencies.add(now.saturating_sub(sent));
+            }
+            received += 1;
+        }
+    }
+    Ok(latencies)
+}

@@ -1,0 +1,132 @@
+//! What the machine allows: QUIC alone, and the disk alone, in the same minutes.
+
+use std::io::{self, IoSlice};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use weir_log::vfs::{OpenMode, VfsFile};
+use weir_log::{PageBuf, RealVfs, Vfs};
+use weir_sdk::limits::{Direction, quinn_mb_per_s};
+
+use super::site::Site;
+use crate::exit::Failure;
+use crate::output;
+
+/// How often QUIC is tried, and how long; the best counts.
+const QUINN_TRIES: u32 = 3;
+const QUINN_TIME: Duration = Duration::from_millis(800);
+/// The file that is written over and over, and for how long.
+const FILE_BYTES: u64 = 64 << 20;
+const WRITE: usize = 1 << 20;
+const DISK_TIME: Duration = Duration::from_millis(1500);
+const PAGE: usize = 4096;
+const SYNCS: usize = 300;
+
+/// Which directions of QUIC are needed.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wanted {
+    /// Client to broker.
+    pub up: bool,
+    /// Broker to client.
+    pub down: bool,
+}
+
+/// The limits; those that do not count here, or cannot be known, are none.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Limits {
+    /// QUIC alone, client to broker, 10^6 bytes per second.
+    pub quinn_up: Option<f64>,
+    /// QUIC alone, broker to client.
+    pub quinn_down: Option<f64>,
+    /// Appends of 1 MiB, each synced.
+    pub disk: Option<f64>,
+    /// The median of a synced write of 4 KiB, in microseconds.
+    pub fdatasync_us: Option<f64>,
+}
+
+impl Limits {
+    /// Measures them while the broker idles.
+    pub async fn measure(site: &Site, wanted: Wanted) -> Result<Self, Failure> {
+        output::note("measuring the limits of this machine");
+        let directory = site.disk().map(Path::to_owned);
+        tokio::task::spawn_blocking(move || {
+            let mut limits = Self::default();
+            let quinn = |direction| {
+                best(direction).map_err(|error| Failure::failed(format!("QUIC alone: {error}")))
+            };
+            if wanted.up {
+                limits.quinn_up = Some(quinn(Direction::Up)?);
+            }
+            if wanted.down {
+                limits.quinn_down = Some(quinn(Direction::Down)?);
+            }
+            match directory.map(|directory| disk(&directory)) {
+                None => {}
+                Some(Ok((rate, sync))) => {
+                    limits.disk = Some(rate);
+                    limits.fdatasync_us = Some(sync);
+                }
+                Some(Err(error)) => output::note(&format!("the disk cannot be measured: {error}")),
+            }
+            Ok(limits)
+        })
+        .await
+        .map_err(|error| Failure::failed(format!("measuring the limits ended early: {error}")))?
+    }
+}
+
+fn best(direction: Direction) -> io::Result<f64> {
+    let mut best = 0.0_f64;
+    for _ in 0..QUINN_TRIES {
+        best = best.max(quinn_mb_per_s(direction, QUINN_TIME)?);
+    }
+    Ok(best)
+}
+
+/// Rate of synced writes of 1 MiB (10^6 bytes per second), and the median of a small one in
+/// microseconds, into a file that is allocated and written already, as the WAL's are.
+fn disk(directory: &Path) -> io::Result<(f64, f64)> {
+    let vfs = RealVfs::new();
+    let path = directory.join(format!("weir-bench-{:016x}", vfs.nonce()));
+    let file = vfs.open(&path, OpenMode::Create { direct: true })?;
+    let measured = fill(&file).and_then(|()| Ok((rate(&file)?, median_sync(&file)?)));
+    drop(file);
+    vfs.remove(&path)?;
+    measured
+}
+
+fn fill(file: &Arc<dyn VfsFile>) -> io::Result<()> {
+    file.allocate(FILE_BYTES)?;
+    let block = PageBuf::with_len(WRITE);
+    for offset in (0..FILE_BYTES).step_by(WRITE) {
+        file.write_vectored_at(&[IoSlice::new(block.as_slice())], offset)?;
+    }
+    file.sync_all()
+}
+
+fn rate(file: &Arc<dyn VfsFile>) -> io::Result<f64> {
+    let block = PageBuf::from_slice(&[0x57; WRITE]);
+    let begin = Instant::now();
+    let mut written = 0_u64;
+    while begin.elapsed() < DISK_TIME {
+        file.write_vectored_at(&[IoSlice::new(block.as_slice())], written % FILE_BYTES)?;
+        file.sync_data()?;
+        written += WRITE as u64;
+    }
+    Ok(written as f64 / 1e6 / begin.elapsed().as_secs_f64())
+}
+
+fn median_sync(file: &Arc<dyn VfsFile>) -> io::Result<f64> {
+    let page = PageBuf::from_slice(&[0x57; PAGE]);
+    let mut times = Vec::with_capacity(SYNCS);
+    for number in 0..SYNCS {
+        let begin = Instant::now();
+        file.write_vectored_at(&[IoSlice::new(page.as_slice())], (number * PAGE) as u64)?;
+        file.sync_data()?;
+        times.push(begin.elapsed());
+    }
+    times.sort_unstable();
+    let median = times.get(SYNCS / 2).copied().unwrap_or_default();
+    Ok(median.as_secs_f64() * 1e6)
+}
