@@ -30,8 +30,8 @@ pub enum Direction {
     Down,
 }
 
-/// Bytes per second, in megabytes (10^6), over that time. Blocks; client and server run on a
-/// thread of their own, each with a runtime of one thread.
+/// Bytes per second, in megabytes (10^6), over that time. Blocks the thread; client and server run
+/// on threads of their own, each with a runtime of one thread.
 pub fn quinn_mb_per_s(direction: Direction, time: Duration) -> io::Result<f64> {
     let (server_config, client_config) = configs().map_err(io::Error::other)?;
     let (bound, address) = oneshot::channel();
@@ -47,13 +47,20 @@ pub fn quinn_mb_per_s(direction: Direction, time: Duration) -> io::Result<f64> {
                 }
             })
         })?;
-    let runtime = runtime()?;
-    let measured = runtime.block_on(async {
-        let address = address
-            .await
-            .map_err(|_| io::Error::other("the baseline's server did not start"))?;
-        measure(client_config, address, direction, time).await
-    });
+    // Not on this thread: it may be one of a runtime, and there nobody may block on another.
+    let client = thread::Builder::new()
+        .name("quinn-baseline-client".to_owned())
+        .spawn(move || {
+            runtime()?.block_on(async {
+                let address = address
+                    .await
+                    .map_err(|_| io::Error::other("the baseline's server did not start"))?;
+                measure(client_config, address, direction, time).await
+            })
+        })?;
+    let measured = client
+        .join()
+        .map_err(|_| io::Error::other("the baseline's client panicked"))?;
     drop(measuring);
     let served = server
         .join()
