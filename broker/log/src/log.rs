@@ -110,13 +110,7 @@ impl<T: Send + 'static> Log<T> {
     pub fn submit(&self, submission: Submission<T>) -> Result<(), SubmitError> {
         let Submission { entry, token } = submission;
         assert_sound(&entry);
-        let bytes = EntrySize::of(&entry).total();
-        if bytes > self.entry_bytes_max {
-            return Err(SubmitError::TooLarge {
-                bytes,
-                max: self.entry_bytes_max,
-            });
-        }
+        let bytes = self.size(&entry)?;
         if self.files.is_full() {
             return Err(SubmitError::DiskFull);
         }
@@ -144,6 +138,25 @@ impl<T: Send + 'static> Log<T> {
             self.queue.changed.notify_one();
         }
         Ok(())
+    }
+
+    /// Whether an entry is small enough: the one reason to refuse it that will never pass.
+    ///
+    /// # Errors
+    /// When it is not; [`Log::submit`] would say the same.
+    pub fn check(&self, entry: &Entry) -> Result<(), SubmitError> {
+        self.size(entry).map(|_| ())
+    }
+
+    fn size(&self, entry: &Entry) -> Result<usize, SubmitError> {
+        let bytes = EntrySize::of(entry).total();
+        if bytes > self.entry_bytes_max {
+            return Err(SubmitError::TooLarge {
+                bytes,
+                max: self.entry_bytes_max,
+            });
+        }
+        Ok(bytes)
     }
 
     /// Reads what is durable.

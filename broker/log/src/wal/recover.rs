@@ -5,6 +5,7 @@
 //! damage to acknowledged data: the log is not opened, and nothing is changed.
 
 mod scan;
+mod window;
 
 use std::io::IoSlice;
 use std::path::{Path, PathBuf};
@@ -203,19 +204,18 @@ struct Tail {
     position: u64,
     /// The length of its file.
     file_bytes: u64,
-    /// The blocks above what was stated to be durable, where they begin, and their bytes.
-    unstated: Vec<(u64, PageBuf)>,
+    /// The last block's bytes.
+    last: PageBuf,
 }
 
-/// Opens the last file for writing. What nobody stated to be durable is written again: after a
-/// failed sync the system's memory may show what the disk does not hold.
+/// Opens the last file for writing. The last block, which none states to be durable, is written
+/// again: after a failed sync the system's memory may show what the disk does not hold.
 fn reopen<E>(vfs: &dyn Vfs, config: &LogConfig, tail: &Tail) -> Result<WalFile, OpenError<E>> {
     let path = file_path(&config.dir, tail.sequence);
     let rewrite = || {
         let file = vfs.open(&path, OpenMode::Write { direct: true })?;
-        for (position, bytes) in &tail.unstated {
-            file.write_vectored_at(&[IoSlice::new(bytes.padded())], *position)?;
-        }
+        let position = tail.position - tail.last.len() as u64;
+        file.write_vectored_at(&[IoSlice::new(tail.last.padded())], position)?;
         file.sync_all()?;
         Ok(file)
     };

@@ -241,7 +241,7 @@ fn check_all(plan: &Plan, points: &[Point], seeds: u64) -> usize {
 fn whatever_a_crash_leaves_holds_all_that_was_acknowledged() {
     let plan = Plan::new(1, 200);
     let points = record(&plan, None);
-    let crashes = check_all(&plan, &points, 10);
+    let crashes = check_all(&plan, &points, 9);
     println!(
         "{} steps of 200 operations, {crashes} crashes",
         points.len()

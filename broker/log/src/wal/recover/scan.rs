@@ -1,10 +1,11 @@
 //! Reading the files block by block.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use weir_wire::id::EntryIndex;
 
+use super::window::Window;
 use super::{Cut, RecoveredEntry, RecoveredOp, Tail, io_error};
 use crate::config::LogConfig;
 use crate::error::OpenError;
@@ -17,9 +18,6 @@ use crate::index::{Added, Index, Place};
 use crate::page_buf::{PAGE_BYTES, PageBuf};
 use crate::vfs::{OpenMode, Vfs, VfsFile};
 use crate::wal::files::file_path;
-
-/// Bytes read at once while looking for a block behind a bad one.
-const SEARCH_BYTES: usize = 1 << 20;
 
 pub(super) struct Scan<'a, E> {
     vfs: &'a Arc<dyn Vfs>,
@@ -56,7 +54,7 @@ struct Bad {
 
 /// A file that is being read.
 struct Source {
-    file: Arc<dyn VfsFile>,
+    window: Window,
     path: PathBuf,
     header: FileHeader,
     bytes: u64,
@@ -66,7 +64,6 @@ struct Source {
 struct Good {
     header: BlockHeader,
     crc: u32,
-    bytes: PageBuf,
     entries: Vec<DecodedEntry>,
 }
 
@@ -105,37 +102,38 @@ impl<'a, E> Scan<'a, E> {
         is_last: bool,
     ) -> Result<(), OpenError<E>> {
         let path = file_path(&self.config.dir, sequence);
-        let source = match self.open(sequence, path)? {
+        let mut source = match self.open(sequence, path.clone())? {
             Ok(source) => source,
             Err((bad, _)) if !is_last => return Err(bad.corrupt()),
             Err((bad, file)) => {
                 // Each file is durable as a whole before the next one is made. So the last one
                 // was being made when the log ended, or it is damaged: blocks tell.
                 self.bad.get_or_insert(bad);
-                return self.search(&*file, sequence, None, 0);
+                let size = file.size().map_err(|e| io_error(&path, e))?;
+                return self.search(&mut Window::new(file, size), &path, None, 0);
             }
         };
         let mut position = PAGE_BYTES as u64;
         if self.bad.is_some() {
             // The blocks before made no sense up to the end of their file. If the one that comes
             // next begins here, the rest of that file was not used, or held a write that was cut.
-            if self.block(&source, position)?.is_err() {
+            if self.block(&mut source, position)?.is_err() {
                 let nonce = Some(source.header.nonce);
-                return self.search(&*source.file, sequence, nonce, position);
+                return self.search(&mut source.window, &path, nonce, position);
             }
             self.bad = None;
         }
         while position < source.bytes {
-            match self.block(&source, position)? {
+            match self.block(&mut source, position)? {
                 Ok(good) => {
                     let bytes = good.header.bytes() as u64;
-                    self.take(&source, position, good)?;
+                    self.take(&mut source, position, good)?;
                     position += bytes;
                 }
                 Err(bad) => {
                     self.bad = Some(bad);
                     let (nonce, next) = (source.header.nonce, position + PAGE_BYTES as u64);
-                    return self.search(&*source.file, sequence, Some(nonce), next);
+                    return self.search(&mut source.window, &path, Some(nonce), next);
                 }
             }
         }
@@ -213,8 +211,14 @@ impl<'a, E> Scan<'a, E> {
         if bytes != u64::from(header.pages) * PAGE_BYTES as u64 {
             return bad("the file is not as long as its header says");
         }
+        // Past the page cache: it is faster, it leaves the cache to others, and what it shows is
+        // what the disk holds.
+        let file = self
+            .vfs
+            .open(&path, OpenMode::Write { direct: true })
+            .map_err(|e| io_error(&path, e))?;
         Ok(Ok(Source {
-            file,
+            window: Window::new(file, bytes),
             path,
             header,
             bytes,
@@ -222,28 +226,27 @@ impl<'a, E> Scan<'a, E> {
     }
 
     /// The block at a position, if it is the one that comes next.
-    fn block(&self, source: &Source, at: u64) -> Result<Result<Good, Bad>, OpenError<E>> {
-        let mut page = PageBuf::with_len(PAGE_BYTES);
-        let read = |buffer: &mut [u8], from| {
-            source
-                .file
-                .read_exact_at(buffer, from)
-                .map_err(|e| io_error(&source.path, e))
-        };
-        read(page.as_mut_slice(), at)?;
-        let blank = page.as_slice().iter().all(|byte| *byte == 0);
+    fn block(&self, source: &mut Source, at: u64) -> Result<Result<Good, Bad>, OpenError<E>> {
+        let Source {
+            window,
+            path,
+            header: file,
+            bytes: file_bytes,
+        } = source;
+        let page = window.get(at, PAGE_BYTES).map_err(|e| io_error(path, e))?;
+        let blank = page.iter().all(|byte| *byte == 0);
         let bad = |offset, what, header: Option<&BlockHeader>| Bad {
-            path: source.path.clone(),
+            path: path.clone(),
             offset,
             what,
             partitions: header.map_or_else(|| "unknown".to_owned(), names),
             blank,
         };
-        let (header, crc) = match BlockHeader::decode(page.as_slice()) {
+        let (header, crc) = match BlockHeader::decode(page) {
             Ok(decoded) => decoded,
             Err(error) => return Ok(Err(bad(at + error.at as u64, error.what, None))),
         };
-        if header.nonce != source.header.nonce
+        if header.nonce != file.nonce
             || header.lsn != self.end.last.next()
             || header.previous != self.end.previous
         {
@@ -253,31 +256,30 @@ impl<'a, E> Scan<'a, E> {
                 None,
             )));
         }
-        if at + header.bytes() as u64 > source.bytes {
+        if at + header.bytes() as u64 > *file_bytes {
             return Ok(Err(bad(
                 at,
                 "the block reaches beyond its file",
                 Some(&header),
             )));
         }
-        let mut bytes = PageBuf::with_len(header.bytes());
-        read(bytes.as_mut_slice(), at)?;
-        match check_body(&header, bytes.as_slice(), self.end.next_index) {
+        let block = window
+            .get(at, header.bytes())
+            .map_err(|e| io_error(path, e))?;
+        match check_body(&header, block, self.end.next_index) {
             Ok(entries) => Ok(Ok(Good {
                 header,
                 crc,
-                bytes,
                 entries,
             })),
             Err((offset, what)) => Ok(Err(bad(at + offset as u64, what, Some(&header)))),
         }
     }
 
-    fn take(&mut self, source: &Source, at: u64, good: Good) -> Result<(), OpenError<E>> {
+    fn take(&mut self, source: &mut Source, at: u64, good: Good) -> Result<(), OpenError<E>> {
         let Good {
             header,
             crc,
-            bytes,
             entries,
         } = good;
         let end = &mut self.end;
@@ -285,25 +287,26 @@ impl<'a, E> Scan<'a, E> {
         end.last = header.lsn;
         end.previous = crc;
         end.durable = end.durable.max(header.durable);
-        let stated = end.durable;
-        let mut unstated = match end.tail.take() {
-            Some(tail) if tail.sequence == source.header.sequence => tail.unstated,
+        let mut last = match end.tail.take() {
+            Some(tail) if tail.sequence == source.header.sequence => tail.last,
             _ => {
                 end.file_bytes += source.bytes;
-                Vec::new()
+                PageBuf::with_len(0)
             }
         };
-        if header.lsn > stated {
-            // Only the last block can be above; those before it are stated by this one.
-            unstated.clear();
-            unstated.push((at, bytes));
-        }
+        // Kept, because no block states yet that this one is durable. The next one will.
+        last.clear();
+        let block = source
+            .window
+            .get(at, header.bytes())
+            .map_err(|e| io_error(&source.path, e))?;
+        last.extend_from_slice(block);
         end.tail = Some(Tail {
             sequence: source.header.sequence,
             nonce: source.header.nonce,
             position: at + header.bytes() as u64,
             file_bytes: source.bytes,
-            unstated,
+            last,
         });
         let mut extent = at + header.head_region() as u64;
         for entry in entries {
@@ -341,41 +344,32 @@ impl<'a, E> Scan<'a, E> {
     /// Without a `nonce` (the file's header is bad) every block counts that comes later.
     fn search(
         &mut self,
-        file: &dyn VfsFile,
-        sequence: FileSequence,
+        window: &mut Window,
+        path: &Path,
         nonce: Option<Nonce>,
         from: u64,
     ) -> Result<(), OpenError<E>> {
-        let path = file_path(&self.config.dir, sequence);
-        let size = file.size().map_err(|e| io_error(&path, e))?;
         let earliest = if nonce.is_some() {
             self.end.last.next()
         } else {
             self.end.last
         };
-        let mut buffer = vec![0; SEARCH_BYTES];
         let mut position = from;
-        while position < size {
-            let length = SEARCH_BYTES.min(usize::try_from(size - position).unwrap_or(0));
-            let chunk = buffer
-                .get_mut(..length)
-                .expect("it is at most SEARCH_BYTES");
-            file.read_exact_at(chunk, position)
-                .map_err(|e| io_error(&path, e))?;
-            let headers = chunk
-                .chunks(PAGE_BYTES)
-                .filter_map(|page| BlockHeader::decode(page).ok());
-            let mut later = headers.filter(|(header, _)| {
+        while position < window.size() {
+            let page = window
+                .get(position, PAGE_BYTES)
+                .map_err(|e| io_error(path, e))?;
+            let is_later = BlockHeader::decode(page).is_ok_and(|(header, _)| {
                 nonce.is_none_or(|nonce| nonce == header.nonce) && header.lsn > earliest
             });
-            if later.next().is_some() {
+            if is_later {
                 return Err(self
                     .bad
                     .take()
                     .expect("a search follows something bad")
                     .corrupt());
             }
-            position += length as u64;
+            position += PAGE_BYTES as u64;
         }
         Ok(())
     }
