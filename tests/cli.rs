@@ -1,0 +1,14 @@
+//! The command line as a user meets it: the real binary, its exit codes, its two outputs.
+
+#[cfg(test)]
+#[path = "cli/broker.rs"]
+mod broker;
+#[cfg(test)]
+#[path = "cli/contexts.rs"]
+mod contexts;
+#[cfg(test)]
+#[path = "cli/home.rs"]
+mod home;
+#[cfg(test)]
+#[path = "cli/usage.rs"]
+mod usage;

@@ -1,0 +1,178 @@
+//! Help, wrong usage, and errors that need no broker.
+
+use crate::home::Home;
+
+/// Every verb that a person may type.
+const VERBS: [&[&str]; 29] = [
+    &["serve"],
+    &["demo"],
+    &["topic", "create"],
+    &["topic", "list"],
+    &["topic", "describe"],
+    &["topic", "delete"],
+    &["produce"],
+    &["consume"],
+    &["plugin", "push"],
+    &["plugin", "list"],
+    &["plugin", "show"],
+    &["plugin", "bind"],
+    &["plugin", "unbind"],
+    &["plugin", "remove"],
+    &["bench", "produce"],
+    &["bench", "consume"],
+    &["bench", "latency"],
+    &["bench", "plugin"],
+    &["bench", "all"],
+    &["context", "list"],
+    &["context", "use"],
+    &["context", "show"],
+    &["context", "add"],
+    &["context", "remove"],
+    &["status"],
+    &["completions"],
+    &["topic"],
+    &["plugin"],
+    &["context"],
+];
+
+#[test]
+fn every_verb_explains_itself_with_two_examples() {
+    let home = Home::new();
+    for verb in VERBS {
+        let help = home.ok(&[verb, &["--help"]].concat());
+        assert!(help.contains("Usage: weir"), "{verb:?}: {help}");
+        // A verb that only has verbs below it leaves the examples to them.
+        let group = help.contains("Commands:");
+        let (_, examples) = help.rsplit_once("Examples:").unwrap_or_default();
+        let examples = examples.matches("weir ").count();
+        assert!(group || examples >= 2, "{verb:?} has {examples} examples");
+    }
+}
+
+#[test]
+fn later_verbs_do_not_exist_yet() {
+    let home = Home::new();
+    for verb in ["group", "transaction", "trace", "log"] {
+        home.weir(&[verb, "list"])
+            .fails(2, "unrecognized subcommand");
+    }
+}
+
+#[test]
+fn the_compiler_is_hidden() {
+    let home = Home::new();
+    assert!(!home.ok(&["--help"]).contains("compile"));
+    let done = home.weir_with_input(&["compile-component"], b"no component");
+    assert_eq!(done.code, Some(1), "{done:?}");
+}
+
+#[test]
+fn wrong_usage_ends_with_2() {
+    let home = Home::new();
+    let file = home.file("input", "x\n");
+    for (arguments, expected) in [
+        (&["topic", "create"][..], "required"),
+        (&["topic", "create", "a b"], "letters, digits"),
+        (&["topic", "create", "a", "--partitions", "0"], "0"),
+        (&["topic", "delete"], "required"),
+        (
+            &[
+                "produce",
+                "t",
+                &file,
+                "--key-field",
+                "k",
+                "--format",
+                "lines",
+            ],
+            "--format ndjson",
+        ),
+        (
+            &["produce", "t", &file, "--tag", "a", "--tag-field", "b"],
+            "cannot be used with",
+        ),
+        (&["produce", "t", &file, "--rate", "fast"], "5000/s"),
+        (
+            &["produce", "t", &file, "--compression", "rar"],
+            "not one of",
+        ),
+        (
+            &["produce", "t", &file, "--header", "novalue"],
+            "NAME=VALUE",
+        ),
+        (&["consume"], "required"),
+        (&["consume", "t", "--from", "yesterday"], "earliest, latest"),
+        (&["consume", "t", "--output", "xml"], "value, json, table"),
+        (&["consume", "t", "--output", "%z"], "stands for nothing"),
+        (&["consume", "t", "--config", "a=b"], "--filter"),
+        (
+            &["consume", "t", "--config", "a=b", "--filter", "f"],
+            "put it behind one",
+        ),
+        (
+            &["plugin", "bind", "p", "--topic", "t", "--hook", "filter"],
+            "weir consume",
+        ),
+        (
+            &["plugin", "bind", "p", "--topic", "t", "--hook", "route"],
+            "--to VALUE=TOPIC",
+        ),
+        (&["plugin", "unbind", "x"], "number"),
+        (&["status", "--broker", "http://x"], "weir://host:port"),
+        (
+            &["bench", "produce", "--size", "100000", "--batch", "1000"],
+            "smaller --batch",
+        ),
+    ] {
+        home.weir(arguments).fails(2, expected);
+    }
+}
+
+#[test]
+fn destruction_asks_or_needs_yes() {
+    let home = Home::new();
+    home.weir(&["plugin", "remove", "p"]).fails(2, "--yes");
+}
+
+#[test]
+fn a_broker_that_is_not_there_ends_with_3() {
+    let home = Home::new();
+    // A port that was free a moment ago, and that nobody listens on.
+    let port = std::net::UdpSocket::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let address = format!("127.0.0.1:{port}");
+    let expected = format!("no broker answers at {address} (is it running? weir serve)");
+    let flags = ["--broker", &address, "--connect-timeout", "300ms"];
+    for verb in [
+        &["topic", "list"][..],
+        &["status"],
+        &["consume", "t"],
+        &["produce", "t"],
+    ] {
+        home.weir(&[verb, &flags].concat()).fails(3, &expected);
+    }
+}
+
+#[test]
+fn missing_files_are_named() {
+    let home = Home::new();
+    home.weir(&["produce", "t", "nowhere.ndjson"])
+        .fails(1, "nowhere.ndjson");
+    home.weir(&["plugin", "push", "nowhere.wasm", "--name", "p"])
+        .fails(1, "nowhere.wasm");
+    home.weir(&["demo", "--input", "nowhere"])
+        .fails(1, "nowhere");
+}
+
+#[test]
+fn completions_know_the_verbs() {
+    let home = Home::new();
+    for shell in ["bash", "fish", "zsh"] {
+        let script = home.ok(&["completions", shell]);
+        assert!(script.contains("consume"), "{shell}");
+    }
+    home.weir(&["completions", "tcsh"]).fails(2, "tcsh");
+}
