@@ -4,6 +4,8 @@
 //! `plugins/prebuilt`. `--out DIR` writes them elsewhere instead. `--check` refuses a manifest that
 //! does not belong to the sources or to the committed files, then builds into
 //! `plugins/target/fresh`; tests take that directory from `WEIR_PREBUILT`.
+//!
+//! `cargo xtask component DIR` builds the plugin in any folder into `DIR/target/NAME.wasm`.
 
 mod hostile;
 mod manifest;
@@ -27,7 +29,8 @@ const PLUGINS: [&str; 5] = [
     "tag-filter",
 ];
 
-const USAGE: &str = "usage: cargo xtask plugins [--check | --out DIR]";
+const USAGE: &str =
+    "usage: cargo xtask plugins [--check | --out DIR], or cargo xtask component DIR";
 
 #[expect(
     clippy::print_stdout,
@@ -61,6 +64,7 @@ fn run(arguments: &[String]) -> Result<String> {
             Manifest::read(&prebuilt)?.verify(root, &prebuilt)?;
             build(root, &root.join("target/fresh"))
         }
+        ["component", folder] => component(Path::new(folder)),
         _ => Err(USAGE.into()),
     }
 }
@@ -90,6 +94,25 @@ fn build(root: &Path, out: &Path) -> Result<String> {
         components.len(),
         out.display()
     ))
+}
+
+/// Builds one plugin that somebody wrote, wherever it is.
+fn component(folder: &Path) -> Result<String> {
+    let manifest = folder.join("Cargo.toml");
+    let text = fs::read_to_string(&manifest)
+        .map_err(|error| format!("{}: {error}", manifest.display()))?;
+    let table: toml::Table = text.parse()?;
+    let package = table.get("package").and_then(|package| package.get("name"));
+    let package = package.and_then(toml::Value::as_str);
+    let package = package.ok_or_else(|| format!("{} names no package", manifest.display()))?;
+    // Cargo and the compiler run in that folder, whatever the path was relative to.
+    let absolute = folder.canonicalize()?;
+    let module = Toolchain::find()?.build_folder(&absolute, package)?;
+    let core = fs::read(&module).map_err(|error| format!("{}: {error}", module.display()))?;
+    let component = componentise(&core).map_err(|error| format!("{package}: {error:#}"))?;
+    let out = folder.join("target").join(format!("{package}.wasm"));
+    fs::write(&out, &component)?;
+    Ok(format!("{}, {} bytes", out.display(), component.len()))
 }
 
 /// What `wasm-tools component new` does.

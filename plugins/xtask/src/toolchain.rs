@@ -38,33 +38,37 @@ impl Toolchain {
 
     /// Builds the packages; their modules are then at [`output`].
     pub fn build(&self, root: &Path, packages: &[&str]) -> Result<()> {
+        let mut command = self.cargo_build(root);
+        command.args(["--locked", "--profile", "plugin"]);
+        for package in packages {
+            command.args(["-p", package]);
+        }
+        run(&mut command)
+    }
+
+    /// Builds the package in a folder that is a workspace of its own; answers where the module is.
+    pub fn build_folder(&self, folder: &Path, package: &str) -> Result<PathBuf> {
+        run(self.cargo_build(folder).arg("--release"))?;
+        let file = format!("{}.wasm", package.replace('-', "_"));
+        Ok(folder
+            .join("target")
+            .join(TARGET)
+            .join("release")
+            .join(file))
+    }
+
+    fn cargo_build(&self, root: &Path) -> Command {
         let mut command = match self {
             Self::Rustup => Command::new("cargo"),
             Self::Debian => debian_cargo(),
         };
         command.current_dir(root).env("RUSTFLAGS", remapped(root));
-        command.args([
-            "build",
-            "--quiet",
-            "--locked",
-            "--profile",
-            "plugin",
-            "--target",
-            TARGET,
-        ]);
+        command.args(["build", "--quiet", "--target", TARGET]);
         command.arg("--target-dir").arg(root.join("target"));
         if let Self::Debian = self {
             command.arg("-Zbuild-std=std,panic_abort");
         }
-        for package in packages {
-            command.args(["-p", package]);
-        }
-        let status = command.status()?;
-        if status.success() {
-            Ok(())
-        } else {
-            Err(format!("{command:?}: {status}").into())
-        }
+        command
     }
 
     /// The compiler's version, for the manifest.
@@ -75,6 +79,15 @@ impl Toolchain {
         };
         let output = Command::new(rustc).arg("--version").output()?;
         Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+    }
+}
+
+fn run(command: &mut Command) -> Result<()> {
+    let status = command.status()?;
+    if status.success() {
+        Ok(())
+    } else {
+        Err(format!("{command:?}: {status}").into())
     }
 }
 
