@@ -123,9 +123,9 @@ impl Report {
             "with",
             "MB/s#",
             "records/s#",
-            "p50 µs#",
-            "p99 µs#",
-            "p99.9 µs#",
+            "p50 us#",
+            "p99 us#",
+            "p99.9 us#",
             "of quinn#",
         ]);
         for object in &self.table {
