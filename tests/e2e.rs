@@ -1,0 +1,18 @@
+//! The whole path on real and generated input, and under kills. Each test starts the brokers it
+//! needs as child processes.
+
+#[cfg(test)]
+#[path = "e2e/flights.rs"]
+mod flights;
+#[cfg(test)]
+#[path = "e2e/kills.rs"]
+mod kills;
+#[cfg(test)]
+#[path = "e2e/planted.rs"]
+mod planted;
+
+/// The broker as a user runs it.
+#[cfg(test)]
+fn setup() -> weir_harness::process::Setup {
+    weir_harness::process::Setup::new(env!("CARGO_BIN_EXE_weir"))
+}

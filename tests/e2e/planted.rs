@@ -1,0 +1,77 @@
+//! The same runs on brokers that are broken on purpose: a checker that finds nothing there would
+//! prove nothing elsewhere.
+
+use weir_harness::crash::{Outcome, Plan, run};
+use weir_harness::history::Problem;
+use weir_harness::report::{say, seed};
+
+use crate::setup;
+
+/// Kills of one attempt.
+const KILLS: usize = 5;
+/// Attempts: a kill that meets the window of a bug is a matter of luck.
+const ATTEMPTS: u64 = 4;
+
+async fn finds(bug: &'static str, more: Option<(&'static str, String)>, is: fn(&Problem) -> bool) {
+    let seed = seed(bug);
+    let mut last: Option<Outcome> = None;
+    for attempt in 0..ATTEMPTS {
+        let mut switches = vec![("WEIR_PLANT", bug.to_owned())];
+        switches.extend(more.clone());
+        let outcome = run(Plan {
+            setup: setup().with("WEIR_VFS", "lazy"),
+            switches,
+            kills: KILLS,
+            rebinds: more.is_some(),
+            seed: seed.wrapping_add(attempt),
+        })
+        .await;
+        say(&format!("{bug}, attempt {attempt}: {}", outcome.line()));
+        if outcome.problems.iter().any(is) {
+            return;
+        }
+        last = Some(outcome);
+    }
+    let last = last.expect("there was an attempt");
+    panic!(
+        "{bug} was not found by {} kills: {}",
+        ATTEMPTS * KILLS as u64,
+        last.line()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_missing_fsync_is_found() {
+    finds("skip-fsync", None, |problem| {
+        matches!(problem, Problem::Lost { .. })
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_ack_before_the_fsync_is_found() {
+    finds("ack-before-fsync", None, |problem| {
+        matches!(problem, Problem::Lost { .. })
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tail_published_before_the_fsync_is_found() {
+    finds("publish-before-fsync", None, |problem| {
+        matches!(
+            problem,
+            Problem::Vanished { .. } | Problem::Diverged { .. } | Problem::ReaderEnded { .. }
+        )
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn dedup_after_the_hooks_is_found() {
+    let dropped = ("WEIR_DROP_REPLIES", "0.1".to_owned());
+    finds("dedup-after-hooks", Some(dropped), |problem| {
+        matches!(problem, Problem::Doubled { .. })
+    })
+    .await;
+}

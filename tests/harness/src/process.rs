@@ -1,0 +1,219 @@
+//! The real broker as a child process: started, killed by SIGKILL, started again on the same
+//! directory and the same port, and never left behind.
+
+use std::collections::VecDeque;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStderr, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+/// A broker is ready within that time, also on a machine that is busy with other tests.
+const READY_MAX: Duration = Duration::from_secs(60);
+/// Lines of the broker's log that are kept for the message of a failed test.
+const LINES_MAX: usize = 60;
+/// What the line begins with that names the address.
+const ADDRESS: &str = "address";
+/// The smallest files there are, so that long runs fill several.
+const CONFIG: &str = "[log]\nwal_file_bytes = \"16MiB\"\n";
+
+/// How the broker of a test runs.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// The program.
+    pub program: PathBuf,
+    /// Environment variables: the test switches.
+    pub switches: Vec<(&'static str, String)>,
+}
+
+impl Setup {
+    /// The program as a user runs it.
+    #[must_use]
+    pub fn new(program: impl Into<PathBuf>) -> Self {
+        Self {
+            program: program.into(),
+            switches: Vec::new(),
+        }
+    }
+
+    /// The same with a test switch on.
+    #[must_use]
+    pub fn with(mut self, switch: &'static str, value: impl Into<String>) -> Self {
+        self.switches.push((switch, value.into()));
+        self
+    }
+}
+
+/// A broker in a directory of its own.
+#[derive(Debug)]
+pub struct Process {
+    setup: Setup,
+    directory: TempDir,
+    address: SocketAddr,
+    running: Option<Running>,
+    lines: Arc<Mutex<VecDeque<String>>>,
+}
+
+#[derive(Debug)]
+struct Running {
+    child: Child,
+    reader: Option<JoinHandle<()>>,
+}
+
+impl Process {
+    /// Starts a broker on a free port.
+    #[must_use]
+    pub fn start(setup: Setup) -> Self {
+        let directory = tempfile::tempdir().expect("a test may make a directory");
+        std::fs::write(directory.path().join("weir.toml"), CONFIG)
+            .expect("a test may write into its directory");
+        let mut process = Self {
+            setup,
+            directory,
+            address: ([127, 0, 0, 1], 0).into(),
+            running: None,
+            lines: Arc::default(),
+        };
+        process.spawn();
+        process
+    }
+
+    /// Where it listens: the same after every start.
+    #[must_use]
+    pub fn address(&self) -> String {
+        format!("weir://{}", self.address)
+    }
+
+    /// Its data directory.
+    #[must_use]
+    pub fn data(&self) -> PathBuf {
+        self.directory.path().join("data")
+    }
+
+    /// Turns switches on or off for the next start.
+    pub fn set_switches(&mut self, switches: Vec<(&'static str, String)>) {
+        self.setup.switches = switches;
+    }
+
+    /// Ends it as a power failure would, as far as a process can. Returns once it is gone.
+    pub fn kill(&mut self) {
+        drop(self.running.take());
+    }
+
+    /// Starts it again on the same directory and the same port.
+    pub fn restart(&mut self) {
+        self.kill();
+        self.spawn();
+    }
+
+    /// The last lines it wrote.
+    #[must_use]
+    pub fn last_lines(&self) -> String {
+        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.iter().map(|line| format!("    {line}\n")).collect()
+    }
+
+    fn spawn(&mut self) {
+        let path = self.directory.path();
+        let mut child = self
+            .command(path)
+            .spawn()
+            .unwrap_or_else(|error| panic!("{} starts: {error}", self.setup.program.display()));
+        let stderr = child.stderr.take().expect("it was asked for");
+        let (to_ready, ready) = mpsc::sync_channel(1);
+        let lines = self.lines.clone();
+        let reader = std::thread::spawn(move || read_lines(stderr, &lines, &to_ready));
+        self.running = Some(Running {
+            child,
+            reader: Some(reader),
+        });
+        match ready.recv_timeout(READY_MAX) {
+            Ok(address) => self.address = address,
+            Err(error) => panic!(
+                "the broker is not ready: {error}; its log:\n{}",
+                self.last_lines()
+            ),
+        }
+    }
+
+    fn command(&self, path: &Path) -> Command {
+        let mut command = Command::new(&self.setup.program);
+        command
+            .arg("serve")
+            .arg("--no-context")
+            .arg("--data")
+            .arg(path.join("data"))
+            .arg("--config")
+            .arg(path.join("weir.toml"))
+            .arg("--listen")
+            .arg(self.address.to_string())
+            .env("XDG_CONFIG_HOME", path.join("config"))
+            .env_remove("WEIR_VFS")
+            .env_remove("WEIR_PLANT")
+            .env_remove("WEIR_DROP_REPLIES")
+            .envs(
+                self.setup
+                    .switches
+                    .iter()
+                    .map(|(name, value)| (name, value)),
+            )
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        command
+    }
+}
+
+/// Keeps the last lines; tells the address once.
+fn read_lines(
+    stderr: ChildStderr,
+    lines: &Mutex<VecDeque<String>>,
+    ready: &mpsc::SyncSender<SocketAddr>,
+) {
+    for line in BufReader::new(stderr).lines() {
+        // Whatever ends the reading, there is nothing more to be kept.
+        let Ok(line) = line else { return };
+        if let Some(address) = announced(&line) {
+            // Only the first one is waited for.
+            let _ = ready.try_send(address);
+        }
+        let mut lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
+        if lines.len() == LINES_MAX {
+            lines.pop_front();
+        }
+        lines.push_back(line);
+    }
+}
+
+fn announced(line: &str) -> Option<SocketAddr> {
+    let rest = line.trim_start().strip_prefix(ADDRESS)?;
+    rest.trim().strip_prefix("weir://")?.parse().ok()
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended by itself; waiting reaps it all the same.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if let Some(reader) = self.reader.take() {
+            let _ = reader.join();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::announced;
+
+    #[test]
+    fn finds_the_address() {
+        let found = announced("  address   weir://127.0.0.1:4711");
+        assert_eq!(found, Some(([127, 0, 0, 1], 4711).into()));
+        assert_eq!(announced("  data      /tmp/x"), None);
+        assert_eq!(announced("address unknown"), None);
+    }
+}
