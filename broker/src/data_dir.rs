@@ -134,6 +134,12 @@ impl DataDir {
         self.tls().join("broker.key")
     }
 
+    /// What lets a restarted broker end the connections of the one before.
+    #[must_use]
+    pub fn reset_key(&self) -> PathBuf {
+        self.root.join("reset.key")
+    }
+
     /// The admin token.
     #[must_use]
     pub fn token(&self) -> PathBuf {

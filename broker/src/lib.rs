@@ -19,6 +19,7 @@ mod plugins;
 mod producers;
 mod publish;
 mod requests;
+mod reset;
 mod sampler;
 mod sequence;
 mod state;
@@ -30,5 +31,6 @@ mod topics;
 mod transport;
 
 pub use broker::{Broker, Fatal, StartError, StartOptions};
+pub use reset::ResetError;
 pub use state::TestHooks;
 pub use transport::ListenError;

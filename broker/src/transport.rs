@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quinn::crypto::rustls::{NoInitialCipherSuite, QuicServerConfig};
-use quinn::{Connection, Endpoint, EndpointConfig, IdleTimeout, MtuDiscoveryConfig, ServerConfig};
+use quinn::{Connection, Endpoint, IdleTimeout, MtuDiscoveryConfig, ServerConfig};
 use quinn::{TransportConfig, VarInt};
 use socket2::{Domain, Protocol, Socket, Type};
 use weir_wire::limits::HELLO_FRAME_MAX;
 
 use crate::config::LimitsSection;
+use crate::reset::ResetSecret;
 
 /// Ten segments of that size fit one send of 65,507 bytes; larger packets make discovery see
 /// black holes.
@@ -48,13 +49,14 @@ pub enum ListenError {
 pub(crate) fn listen(
     address: SocketAddr,
     tls: Arc<rustls::ServerConfig>,
+    reset: &ResetSecret,
 ) -> Result<Endpoint, ListenError> {
     let crypto = QuicServerConfig::try_from(tls)?;
     let mut server = ServerConfig::with_crypto(Arc::new(crypto));
     server.transport_config(Arc::new(transport()));
     let failed = |source| ListenError::Address { address, source };
     let socket = socket(address).map_err(failed)?;
-    let mut endpoint = EndpointConfig::default();
+    let mut endpoint = reset.endpoint();
     endpoint.max_udp_payload_size(PACKET_MAX).expect("it is within QUIC's bounds");
     Endpoint::new(endpoint, Some(server), socket, Arc::new(quinn::TokioRuntime)).map_err(failed)
 }

@@ -24,6 +24,7 @@ use crate::config::{Config, ConfigError};
 use crate::data_dir::{DataDir, DataDirError};
 use crate::metrics::{Metrics, MetricsError, MetricsServer, Readiness, State};
 use crate::plugins::PluginStore;
+use crate::reset::{ResetError, ResetSecret};
 use crate::sequence::{self, Sequencer};
 use crate::state::Shared;
 use crate::tails::Tails;
@@ -53,6 +54,9 @@ pub enum StartError {
     /// The token.
     #[error(transparent)]
     Auth(#[from] AuthError),
+    /// The secret of connection resets.
+    #[error(transparent)]
+    Reset(#[from] ResetError),
     /// The log.
     #[error(transparent)]
     Log(#[from] OpenError<ReplayError>),
@@ -170,7 +174,8 @@ impl Running {
             }
         };
         let metrics_address = metrics_server.as_ref().map(MetricsServer::address);
-        let endpoint = transport::listen(config.listen, identity.server_crypto())?;
+        let reset = ResetSecret::with_file(&*vfs, &data_dir.reset_key())?;
+        let endpoint = transport::listen(config.listen, identity.server_crypto(), &reset)?;
         let address = endpoint.local_addr()?;
         let (shared, sequencer) =
             assemble(config, &options, &data_dir, auth, metrics.clone(), draining, fatal).await?;
