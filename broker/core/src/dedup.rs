@@ -15,14 +15,38 @@ pub struct ProducerState<W> {
     /// Outcomes of consecutive requests from `oldest_outcome` on.
     outcomes: VecDeque<Bytes>,
     /// Requests under way, consecutive, the first right behind the outcomes.
-    in_flight: VecDeque<Vec<W>>,
+    in_flight: VecDeque<Row<W>>,
+    /// Flights so far.
+    flights: u64,
+}
+
+#[derive(Debug)]
+struct Row<W> {
+    flight: FlightId,
+    waiters: Vec<W>,
+}
+
+/// One flight of a request. A request that failed and is sent again flies as another one, so
+/// that what is left of the failed flight cannot be mistaken for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FlightId {
+    sequence: Sequence,
+    number: u64,
+}
+
+impl FlightId {
+    /// The request.
+    #[must_use]
+    pub const fn sequence(self) -> Sequence {
+        self.sequence
+    }
 }
 
 /// What to do with a request.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Admission<W> {
     /// It is new: run it. The waiter is answered when it ends.
-    New,
+    New(FlightId),
     /// It is under way already; the waiter is answered when that flight ends.
     InFlight,
     /// It is done; this was its outcome.
@@ -49,6 +73,7 @@ impl<W> ProducerState<W> {
             oldest_outcome: next,
             outcomes: VecDeque::new(),
             in_flight: VecDeque::new(),
+            flights: 0,
         }
     }
 
@@ -80,8 +105,16 @@ impl<W> ProducerState<W> {
             if self.in_flight.len() >= PRODUCER_IN_FLIGHT_MAX {
                 return Admission::TooMany(waiter);
             }
-            self.in_flight.push_back(vec![waiter]);
-            return Admission::New;
+            self.flights += 1;
+            let flight = FlightId {
+                sequence,
+                number: self.flights,
+            };
+            self.in_flight.push_back(Row {
+                flight,
+                waiters: vec![waiter],
+            });
+            return Admission::New(flight);
         }
         let Some(age) = sequence.value().checked_sub(self.oldest_outcome.value()) else {
             return Admission::Forgotten(waiter);
@@ -90,7 +123,9 @@ impl<W> ProducerState<W> {
         if let Some(outcome) = self.outcomes.get(index) {
             return Admission::Known(waiter, outcome.clone());
         }
-        self.in_flight[index - self.outcomes.len()].push(waiter);
+        self.in_flight[index - self.outcomes.len()]
+            .waiters
+            .push(waiter);
         Admission::InFlight
     }
 
@@ -108,34 +143,36 @@ impl<W> ProducerState<W> {
         self.in_flight
             .pop_front()
             .expect("a request that ends is under way")
+            .waiters
     }
 
-    /// A request failed in a way that a retry may mend: it and everything behind it will have to
-    /// be sent again. Answers who waits, oldest first.
-    pub fn fail_from(&mut self, sequence: Sequence) -> Vec<(Sequence, Vec<W>)> {
-        let first = self.done_before().value();
-        let keep = sequence.value().saturating_sub(first) as usize;
-        if keep >= self.in_flight.len() {
+    /// A flight failed in a way that a retry may mend: its request and everything behind it will
+    /// have to be sent again. Answers who waits, oldest first; nobody if the flight had failed
+    /// before, together with one in front of it.
+    pub fn fail_from(&mut self, flight: FlightId) -> Vec<(Sequence, Vec<W>)> {
+        let Some(keep) = self.position(flight) else {
             return Vec::new();
-        }
+        };
         let failed = self.in_flight.split_off(keep);
-        (first + keep as u64..)
-            .map(Sequence::new)
-            .zip(failed)
+        failed
+            .into_iter()
+            .map(|row| (row.flight.sequence, row.waiters))
             .collect()
+    }
+
+    /// Whether this flight is still the one that its request waits for.
+    #[must_use]
+    pub fn is_current(&self, flight: FlightId) -> bool {
+        self.position(flight).is_some()
     }
 
     /// Who waits for a request under way, for an answer before its end.
     pub fn take_waiters(&mut self, sequence: Sequence) -> Vec<W> {
         let index = sequence.value().checked_sub(self.done_before().value());
         let waiters = index.and_then(|index| self.in_flight.get_mut(index as usize));
-        waiters.map(std::mem::take).unwrap_or_default()
-    }
-
-    /// Whether this request is under way.
-    #[must_use]
-    pub fn is_in_flight(&self, sequence: Sequence) -> bool {
-        (self.done_before()..self.next()).contains(&sequence)
+        waiters
+            .map(|row| std::mem::take(&mut row.waiters))
+            .unwrap_or_default()
     }
 
     /// Recovery: the log holds this outcome.
@@ -145,6 +182,16 @@ impl<W> ProducerState<W> {
             self.oldest_outcome = sequence;
         }
         self.remember(outcome);
+    }
+
+    /// Where among those under way a flight is.
+    fn position(&self, flight: FlightId) -> Option<usize> {
+        let index = flight
+            .sequence
+            .value()
+            .checked_sub(self.done_before().value())? as usize;
+        let row = self.in_flight.get(index)?;
+        (row.flight == flight).then_some(index)
     }
 
     fn remember(&mut self, outcome: Bytes) {

@@ -6,11 +6,16 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use weir_wire::batch::{BatchBuilder, BatchHeader, CompressionError, RecordView, Records};
 use weir_wire::id::{BindingId, Offset, PartitionId, TopicId, TopicPartition};
+use weir_wire::limits::BATCH_INFLATED_MAX;
 use weir_wire::name::TopicName;
 use weir_wire::placement::{OrderingKey, partition_of_key};
 use weir_wire::produce::{Destination, Fate, Outcome, Refusal, encode_runs};
 use weir_wire::produce::{REFUSAL_DROPPED, REFUSAL_REJECTED};
 use weir_wire::varint::{ReadError, put_unsigned};
+
+/// What the records of one request may become together, before they are compressed: a route to
+/// many places must not turn one large batch into gigabytes.
+pub const PLACED_BYTES_MAX: usize = 4 * BATCH_INFLATED_MAX;
 
 /// A topic that records may go to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,6 +101,13 @@ pub enum PlaceError {
     /// A batch could not be compressed again.
     #[error(transparent)]
     Compression(#[from] CompressionError),
+    /// Routed to so many places that the copies are too large.
+    #[error(
+        "the records would take more than {max} bytes in all the places they are routed to; \
+         send smaller batches",
+        max = PLACED_BYTES_MAX
+    )]
+    TooLarge,
     /// A hook answered for another number of records.
     #[error("a hook answered for {answers} of {records} records")]
     Answers {
@@ -333,11 +345,16 @@ impl<'a> Plan<'a> {
             .iter()
             .map(|_| (BatchBuilder::with_capacity(share), Vec::new()))
             .collect();
+        let mut bytes = 0;
         for (index, record) in Records::new(section, header.count).enumerate() {
             let record = record?;
             let Fate::Set(set) = self.fates[index] else {
                 continue;
             };
+            bytes += record.body().len() * self.sets[set].len();
+            if bytes > PLACED_BYTES_MAX {
+                return Err(PlaceError::TooLarge);
+            }
             for &place in &self.sets[set] {
                 let (builder, keys) = &mut builders[place];
                 builder.push_body(record.timestamp(header.base_timestamp), record.body());

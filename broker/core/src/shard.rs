@@ -175,26 +175,29 @@ impl Shard {
         epoch: ProducerEpoch,
         sequence: Sequence,
     ) {
-        self.producers.advance(Turn { session: Session { producer, epoch }, sequence });
+        self.producers.advance(Turn {
+            session: Session { producer, epoch },
+            sequence,
+        });
     }
 
-    /// The log took this change, or holds it (recovery).
-    pub fn commit_change(&mut self, change: &Change) {
+    /// The log took this change, or holds it (recovery). Answers which producers were forgotten.
+    pub fn commit_change(&mut self, change: &Change) -> Vec<ProducerId> {
+        let mut forgotten = Vec::new();
         if let Some(opened) = &change.producer_opened {
-            self.producers.open(
-                Session {
-                    producer: opened.id,
-                    epoch: opened.epoch,
-                },
-                opened.topic,
-            );
+            let session = Session {
+                producer: opened.id,
+                epoch: opened.epoch,
+            };
+            forgotten = self.producers.open(session, opened.topic);
         }
         if let Some(deleted) = &change.topic_deleted {
             self.partitions
                 .retain(|partition, _| partition.topic != deleted.id);
-            self.producers.forget_topic(deleted.id);
+            forgotten = self.producers.forget_topic(deleted.id);
         }
         self.catalog.apply(change);
+        forgotten
     }
 
     /// The topic that a session addresses, and the request it sends next.

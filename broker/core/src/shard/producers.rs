@@ -78,14 +78,17 @@ impl Producers {
         }
     }
 
-    pub(super) fn open(&mut self, session: Session, topic: TopicId) {
+    /// Opens a session; answers which were forgotten for it.
+    pub(super) fn open(&mut self, session: Session, topic: TopicId) -> Vec<ProducerId> {
         self.last_id = self.last_id.max(session.producer);
         self.forget(session.producer);
+        let mut forgotten = Vec::new();
         while self.rows.len() >= PRODUCERS_MAX {
             let Some((_, &idle)) = self.by_use.first_key_value() else {
                 break;
             };
             self.forget(idle);
+            forgotten.push(idle);
         }
         self.last_use.0 += 1;
         let used = self.last_use;
@@ -97,16 +100,19 @@ impl Producers {
         };
         self.rows.insert(session.producer, row);
         self.by_use.insert(used, session.producer);
+        forgotten
     }
 
-    pub(super) fn forget_topic(&mut self, topic: TopicId) {
+    /// Forgets the sessions of a topic; answers which.
+    pub(super) fn forget_topic(&mut self, topic: TopicId) -> Vec<ProducerId> {
         let gone: Vec<ProducerId> = self
             .rows
             .iter()
             .filter(|(_, row)| row.topic == topic)
             .map(|(id, _)| *id)
             .collect();
-        gone.into_iter().for_each(|id| self.forget(id));
+        gone.iter().for_each(|id| self.forget(*id));
+        gone
     }
 
     fn forget(&mut self, producer: ProducerId) {
