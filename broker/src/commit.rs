@@ -7,9 +7,9 @@ use std::time::Instant;
 use bytes::Bytes;
 use tokio::sync::{oneshot, watch};
 use weir_core::change::Change;
-use weir_log::{CommitSink, CommittedBlock, LogError};
+use weir_core::dedup::FlightId;
+use weir_log::{CommitSink, CommittedBlock, LogError, LogReader};
 use weir_wire::error::{ErrorCode, Fault};
-use weir_wire::id::Sequence;
 
 use crate::budget::Permit;
 use crate::metrics::Metrics;
@@ -24,6 +24,8 @@ pub(crate) enum Token {
     Change {
         /// The change.
         change: Box<Change>,
+        /// What reads the log.
+        reader: LogReader,
         /// Where the answer goes.
         reply: oneshot::Sender<Result<Change, Fault>>,
     },
@@ -32,7 +34,7 @@ pub(crate) enum Token {
 /// A produce request that is done once its entry is durable.
 pub(crate) struct Done {
     pub(crate) producer: Arc<Producer>,
-    pub(crate) sequence: Option<Sequence>,
+    pub(crate) id: Option<FlightId>,
     pub(crate) outcome: Bytes,
     pub(crate) records: u64,
     pub(crate) bytes: u64,
@@ -58,8 +60,18 @@ impl CommitSink<Token> for Commits {
             self.metrics.entries.inc();
             match token {
                 Token::Produce(done) => self.produced(done),
-                // Whoever asked may have gone.
-                Token::Change { change, reply } => drop(reply.send(Ok(*change))),
+                Token::Change {
+                    change,
+                    reader,
+                    reply,
+                } => {
+                    // Batches that came before the deletion became readable only now.
+                    if let Some(deleted) = &change.topic_deleted {
+                        reader.forget(deleted.id);
+                    }
+                    // Whoever asked may have gone.
+                    drop(reply.send(Ok(*change)));
+                }
             }
         }
     }
@@ -70,8 +82,8 @@ impl CommitSink<Token> for Commits {
         for token in tokens {
             match token {
                 Token::Produce(done) => {
-                    if let Some(sequence) = done.sequence {
-                        done.producer.fail_from(sequence, &fault);
+                    if let Some(id) = done.id {
+                        done.producer.fail_from(id, &fault);
                     }
                 }
                 Token::Change { reply, .. } => drop(reply.send(Err(fault.clone()))),
@@ -85,7 +97,7 @@ impl Commits {
     fn produced(&self, done: Done) {
         let Done {
             producer,
-            sequence,
+            id,
             outcome,
             records,
             bytes,
@@ -96,8 +108,8 @@ impl Commits {
         self.metrics.bytes_in.inc_by(bytes);
         Metrics::observe(&self.metrics.produce_seconds, arrived.elapsed());
         drop(permit);
-        if let Some(sequence) = sequence {
-            producer.complete(sequence, &outcome);
+        if let Some(id) = id {
+            producer.complete(id.sequence(), &outcome);
         }
     }
 }

@@ -6,11 +6,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::oneshot;
-use weir_core::dedup::ProducerState;
+use weir_core::dedup::{FlightId, ProducerState};
 use weir_core::shard::Session;
 use weir_wire::error::Fault;
 use weir_wire::id::{ProducerId, Sequence, TopicId};
-use weir_wire::limits::PRODUCERS_MAX;
 
 /// What a request is answered.
 #[derive(Clone, Debug)]
@@ -34,7 +33,11 @@ pub(crate) struct Producer {
 
 impl Producer {
     pub(crate) fn new(session: Session, topic: TopicId) -> Self {
-        Self { session, topic, state: Mutex::default() }
+        Self {
+            session,
+            topic,
+            state: Mutex::default(),
+        }
     }
 
     /// A request is done: everybody who waits for it gets its outcome.
@@ -44,8 +47,8 @@ impl Producer {
     }
 
     /// A request was not taken, nor is anything behind it.
-    pub(crate) fn fail_from(&self, sequence: Sequence, fault: &Fault) {
-        let failed = self.state.lock().fail_from(sequence);
+    pub(crate) fn fail_from(&self, flight: FlightId, fault: &Fault) {
+        let failed = self.state.lock().fail_from(flight);
         for (failed, waiters) in failed {
             answer(waiters, &Reply::Fault(failed, fault.clone()));
         }
@@ -65,7 +68,7 @@ fn answer(waiters: Vec<Waiter>, reply: &Reply) {
     }
 }
 
-/// All producer sessions. Those that the shard forgot are swept out when the table is full.
+/// All producer sessions that the shard knows; it bounds them.
 #[derive(Debug, Default)]
 pub(crate) struct Producers {
     sessions: RwLock<HashMap<ProducerId, Arc<Producer>>>,
@@ -77,11 +80,19 @@ impl Producers {
         producer.filter(|producer| producer.session == session)
     }
 
-    pub(crate) fn insert(&self, producer: Arc<Producer>, known: impl Fn(Session) -> bool) {
-        let mut sessions = self.sessions.write();
-        if sessions.len() >= PRODUCERS_MAX {
-            sessions.retain(|_, producer| known(producer.session));
+    pub(crate) fn insert(&self, producer: Producer) {
+        let id = producer.session.producer;
+        self.sessions.write().insert(id, Arc::new(producer));
+    }
+
+    /// Those that the shard forgot. Their streams learn of it with their next request.
+    pub(crate) fn forget(&self, forgotten: &[ProducerId]) {
+        if forgotten.is_empty() {
+            return;
         }
-        sessions.insert(producer.session.producer, producer);
+        let mut sessions = self.sessions.write();
+        for id in forgotten {
+            sessions.remove(id);
+        }
     }
 }

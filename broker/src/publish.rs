@@ -15,10 +15,11 @@ use std::time::Instant;
 
 use quinn::SendStream;
 use tokio::sync::mpsc;
+use weir_core::dedup::FlightId;
 use weir_core::place::Placed;
 use weir_log::PageBuf;
 use weir_wire::error::{ErrorCode, Fault};
-use weir_wire::id::{BindingEpoch, PartitionId, Sequence};
+use weir_wire::id::{BindingEpoch, PartitionId};
 use weir_wire::limits::PRODUCER_IN_FLIGHT_MAX;
 use weir_wire::produce::{Ack, OpenProducer};
 
@@ -27,6 +28,7 @@ use crate::frames::{Ended, FrameReader, Received, send, send_fault};
 use crate::producers::Producer;
 use crate::state::Shared;
 use pipeline::Pipeline;
+pub(crate) use prepare::count_lost;
 
 /// Frames read ahead of the pipeline.
 const READ_AHEAD: usize = 2;
@@ -36,8 +38,9 @@ const REPLIES_MAX: usize = 2 * PRODUCER_IN_FLIGHT_MAX;
 /// A produce request on its way through the broker.
 pub(crate) struct Flight {
     pub(crate) producer: Arc<Producer>,
-    /// Its place in the session; `None` for one-way requests.
-    pub(crate) sequence: Option<Sequence>,
+    /// Its place in the session; `None` for one-way requests (and for one that a planted bug
+    /// runs again although its turn is over).
+    pub(crate) id: Option<FlightId>,
     pub(crate) ack: Ack,
     partition: Option<PartitionId>,
     all_or_nothing: bool,
@@ -50,8 +53,6 @@ pub(crate) struct Flight {
     pub(crate) permit: Permit,
     /// Where the sequencer sends it when its hooks must run again.
     pub(crate) redo: mpsc::Sender<Flight>,
-    /// Planted bug: sequence it although its turn is over.
-    pub(crate) repeats: bool,
 }
 
 /// What the hooks made of a request.

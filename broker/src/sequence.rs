@@ -6,13 +6,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 use weir_core::change::Change;
-use weir_core::place::Part;
+use weir_core::dedup::FlightId;
 use weir_core::shard::{ChangeRequest, LEADER_EPOCH, Plan, ProduceRequest, SequenceError, Turn};
 use weir_host::Bound;
 use weir_log::{Append, BatchBytes, Columns, Entry, Log, Op, PageBuf, Submission, SubmitError};
 use weir_wire::batch::stamp;
 use weir_wire::error::{ErrorCode, Fault};
-use weir_wire::id::{BindingEpoch, Sequence};
 use weir_wire::message::Message;
 use weir_wire::produce::{Ack, Produced};
 use weir_wire::request::Error;
@@ -22,7 +21,7 @@ use crate::commit::{Done, Token};
 use crate::fault::IntoFault;
 use crate::metrics::Metrics;
 use crate::producers::Producer;
-use crate::publish::{Flight, Prepared};
+use crate::publish::{Flight, Prepared, count_lost};
 use crate::state::Shared;
 
 /// Commands that wait for the sequencer.
@@ -40,10 +39,13 @@ pub(crate) enum Command {
         request: ChangeRequest,
         /// For a bind: the component, configured and ready.
         bound: Option<Bound>,
-        /// Where the answer goes, once the change is durable.
-        reply: oneshot::Sender<Result<Change, Fault>>,
+        /// Where the answer goes.
+        reply: oneshot::Sender<Result<Durable, Fault>>,
     },
 }
+
+/// Tells when a change that has its place is durable.
+pub(crate) type Durable = oneshot::Receiver<Result<Change, Fault>>;
 
 /// Asks for a change of the catalog; returns once it is durable.
 pub(crate) async fn change(
@@ -59,7 +61,8 @@ pub(crate) async fn change(
         reply,
     };
     shared.sequencer.send(command).await.map_err(|_| ending())?;
-    answer.await.map_err(|_| ending())?
+    let durable = answer.await.map_err(|_| ending())??;
+    durable.await.map_err(|_| ending())?
 }
 
 pub(crate) struct Sequencer {
@@ -98,6 +101,13 @@ impl Sequencer {
     }
 
     fn produce(&self, mut flight: Flight) {
+        if let Some(id) = flight.id
+            && !flight.producer.state.lock().is_current(id)
+        {
+            // It failed together with one before it, and its client knows: a flight that is sent
+            // again is another one.
+            return;
+        }
         let parts = match &mut flight.prepared {
             Prepared::Placed { placed, .. } => std::mem::take(&mut placed.parts),
             _ => Vec::new(),
@@ -107,13 +117,10 @@ impl Sequencer {
             Prepared::Refused { epoch, .. } => *epoch,
             Prepared::Not | Prepared::Retry(_) => None,
         };
-        let turn = flight
-            .sequence
-            .map(|sequence| Turn {
-                session: flight.producer.session,
-                sequence,
-            })
-            .filter(|_| !flight.repeats);
+        let turn = flight.id.map(|id| Turn {
+            session: flight.producer.session,
+            sequence: id.sequence(),
+        });
         let topic = flight.producer.topic;
         let request = ProduceRequest {
             topic,
@@ -123,74 +130,66 @@ impl Sequencer {
         };
         let plan = self.shared.shard.read().plan(clock::now(), &request);
         match plan {
-            Ok(plan) => self.append(flight, parts, &plan, binding_epoch),
+            Ok(plan) => self.append(flight, &request, &plan),
             Err(error) => self.refuse(flight, error),
         }
     }
 
     /// The request has its place: one entry, with everything it became.
-    fn append(
-        &self,
-        flight: Flight,
-        parts: Vec<Part>,
-        plan: &Plan,
-        binding_epoch: Option<BindingEpoch>,
-    ) {
+    fn append(&self, mut flight: Flight, request: &ProduceRequest<'_>, plan: &Plan) {
         let shared = &self.shared;
+        if flight.id.is_none() && request.parts.is_empty() {
+            return self.nothing_to_log(&flight);
+        }
+        let outcome = outcome(&flight.prepared, flight.id, plan);
+        let batch = std::mem::replace(&mut flight.batch, PageBuf::with_capacity(0));
+        let (ops, bytes) = operations(request, batch, plan, &outcome);
+        let entry = Entry { ops };
+        if let Err(error) = self.log.check(&entry) {
+            // Sending it again would not make it smaller, so the refusal is its outcome.
+            return self.refuse_for_good(flight, submit_fault(&error));
+        }
+        let records: u64 = request.parts.iter().map(|p| u64::from(p.count)).sum();
         let Flight {
             producer,
-            sequence,
+            id,
             ack,
-            batch,
             prepared,
             permit,
             arrived,
-            repeats,
             ..
         } = flight;
-        let outcome = outcome(&prepared, sequence, plan);
-        let turn = sequence.map(|sequence| Turn {
-            session: producer.session,
-            sequence,
-        });
-        let topic = producer.topic;
-        let request = ProduceRequest {
-            topic,
-            binding_epoch,
-            turn: turn.filter(|_| !repeats),
-            parts: &parts,
-        };
-        let records: u64 = parts.iter().map(|part| u64::from(part.count)).sum();
-        let (ops, bytes) = operations(&parts, batch, plan, request.turn, &outcome);
-        if ops.is_empty() {
-            return;
-        }
         let token = Token::Produce(Done {
             producer: producer.clone(),
-            sequence: sequence.filter(|_| !repeats),
+            id,
             outcome: outcome.clone(),
             records,
             bytes,
             arrived,
             permit,
         });
-        match self.log.submit(Submission {
-            entry: Entry { ops },
-            token,
-        }) {
+        match self.log.submit(Submission { entry, token }) {
             Ok(_) => {
-                shared.shard.write().commit(&request, plan);
+                shared.shard.write().commit(request, plan);
                 count_refused(&shared.metrics, &prepared);
-                match (ack, sequence) {
-                    (Ack::Memory, Some(sequence)) => {
+                match (ack, id) {
+                    (Ack::Memory, Some(id)) => {
                         shared.metrics.memory_acks.inc();
-                        producer.answer_early(sequence, &outcome);
+                        producer.answer_early(id.sequence(), &outcome);
                     }
                     (Ack::None, _) => drop(shared.metrics.one_way_records.inc_by(records)),
                     _ => {}
                 }
             }
-            Err(error) => self.not_logged(&producer, sequence, records, &error),
+            Err(error) => self.not_logged(&producer, id, records, &error),
+        }
+    }
+
+    /// A one-way request of which nothing is left.
+    fn nothing_to_log(&self, flight: &Flight) {
+        count_refused(&self.shared.metrics, &flight.prepared);
+        if let Prepared::Refused { .. } = flight.prepared {
+            count_lost(&self.shared, flight.batch.as_slice());
         }
     }
 
@@ -198,63 +197,61 @@ impl Sequencer {
     fn not_logged(
         &self,
         producer: &Arc<Producer>,
-        sequence: Option<Sequence>,
+        id: Option<FlightId>,
         records: u64,
         error: &SubmitError,
     ) {
-        let Some(sequence) = sequence else {
-            self.shared.metrics.one_way_lost.inc_by(records);
-            return;
-        };
-        producer.fail_from(sequence, &submit_fault(error));
+        match id {
+            Some(id) => producer.fail_from(id, &submit_fault(error)),
+            None => drop(self.shared.metrics.one_way_lost.inc_by(records)),
+        }
     }
 
-    fn refuse(&self, mut flight: Flight, error: SequenceError) {
-        let Some(sequence) = flight.sequence else {
-            if matches!(error, SequenceError::Stale) {
+    fn refuse(&self, flight: Flight, error: SequenceError) {
+        match (error, flight.id) {
+            (SequenceError::Stale, _) => self.run_again(flight),
+            // Behind one that runs its hooks again, it does so too.
+            (SequenceError::OutOfSequence { expected }, Some(id)) if id.sequence() > expected => {
                 self.run_again(flight);
-            } else {
-                let count = match flight.prepared {
-                    Prepared::Placed { count, .. } => u64::from(count),
-                    _ => 0,
-                };
-                self.shared.metrics.one_way_lost.inc_by(count);
+            }
+            (SequenceError::OutOfSequence { .. }, Some(id)) => {
+                // The log had taken it, and failed before it was durable.
+                let text = "the log failed, so it is unknown whether this was stored";
+                let fault = Fault::new(ErrorCode::OutcomeUnknown, text);
+                flight.producer.fail_from(id, &fault);
+            }
+            (error @ (SequenceError::Fenced | SequenceError::UnknownProducer), Some(id)) => {
+                flight.producer.fail_from(id, &error.into_fault());
+            }
+            (permanent, _) => self.refuse_for_good(flight, permanent.into_fault()),
+        }
+    }
+
+    /// The refusal is the request's outcome: logged, so that a repeated one hears the same.
+    fn refuse_for_good(&self, mut flight: Flight, fault: Fault) {
+        if flight.id.is_none() {
+            match flight.prepared {
+                Prepared::Placed { count, .. } => {
+                    self.shared.metrics.one_way_lost.inc_by(u64::from(count));
+                }
+                _ => count_lost(&self.shared, flight.batch.as_slice()),
             }
             return;
-        };
-        match error {
-            SequenceError::Stale => self.run_again(flight),
-            SequenceError::OutOfSequence { expected } => {
-                // Behind one that runs its hooks again, it does so too. Otherwise another flight
-                // of the same request was faster, or it was failed together with one before it.
-                let waits = sequence > expected;
-                if waits && flight.producer.state.lock().is_in_flight(sequence) {
-                    self.run_again(flight);
-                }
-            }
-            SequenceError::Fenced | SequenceError::UnknownProducer => {
-                flight.producer.fail_from(sequence, &error.into_fault());
-            }
-            permanent => {
-                flight.prepared = Prepared::Refused {
-                    epoch: None,
-                    fault: permanent.into_fault(),
-                };
-                self.produce(flight);
-            }
         }
+        flight.prepared = Prepared::Refused { epoch: None, fault };
+        self.produce(flight);
     }
 
     fn run_again(&self, mut flight: Flight) {
         self.shared.metrics.hooks_repeated.inc();
         flight.prepared = Prepared::Not;
-        let (producer, sequence) = (flight.producer.clone(), flight.sequence);
+        let (producer, id) = (flight.producer.clone(), flight.id);
         let redo = flight.redo.clone();
         if let Err(error) = redo.try_send(flight) {
             tracing::error!(%error, "a request could not go back to its hooks");
             let fault = Fault::new(ErrorCode::Overloaded, "too many requests wait; send again");
-            if let Some(sequence) = sequence {
-                producer.fail_from(sequence, &fault);
+            if let Some(id) = id {
+                producer.fail_from(id, &fault);
             }
         }
     }
@@ -263,7 +260,7 @@ impl Sequencer {
         &self,
         request: &ChangeRequest,
         bound: Option<Bound>,
-        reply: oneshot::Sender<Result<Change, Fault>>,
+        reply: oneshot::Sender<Result<Durable, Fault>>,
     ) {
         let change = self.shared.shard.read().plan_change(clock::now(), request);
         let change = match change {
@@ -273,21 +270,32 @@ impl Sequencer {
         let entry = Entry {
             ops: vec![Op::Metadata(Bytes::from(change.to_vec()))],
         };
+        let (logged, durable) = oneshot::channel();
         let token = Token::Change {
             change: Box::new(change.clone()),
-            reply,
+            reader: self.shared.reader.clone(),
+            reply: logged,
         };
-        match self.log.submit(Submission { entry, token }) {
-            Ok(_) => self.apply(&change, bound),
-            Err(error) => tracing::warn!(%error, "the log refused a change of the catalog"),
-        }
+        let answer = match self.log.submit(Submission { entry, token }) {
+            Ok(()) => {
+                self.apply(&change, bound);
+                Ok(durable)
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the log refused a change of the catalog");
+                Err(submit_fault(&error))
+            }
+        };
+        // Whoever asked may have gone.
+        drop(reply.send(answer));
     }
 
     /// The change has its place: whatever is sequenced from here on comes after it.
     fn apply(&self, change: &Change, bound: Option<Bound>) {
         let shared = &self.shared;
         let mut shard = shared.shard.write();
-        shard.commit_change(change);
+        let forgotten = shard.commit_change(change);
+        shared.producers.forget(&forgotten);
         if let (Some(made), Some(bound)) = (&change.bound, bound) {
             shared.topics.ready(made.id, Ok(bound));
         }
@@ -317,10 +325,8 @@ impl Sequencer {
                 producer: opened.id,
                 epoch: opened.epoch,
             };
-            let producer = Arc::new(Producer::new(session, opened.topic));
-            shared
-                .producers
-                .insert(producer, |session| shard.session(session).is_some());
+            let producer = Producer::new(session, opened.topic);
+            shared.producers.insert(producer);
         }
     }
 }
@@ -330,6 +336,7 @@ pub(crate) fn submit_fault(error: &SubmitError) -> Fault {
     let code = match error {
         SubmitError::DiskFull => ErrorCode::DiskFull,
         SubmitError::TooLarge { .. } => ErrorCode::BatchTooLarge,
+        SubmitError::Busy { .. } => ErrorCode::Overloaded,
         SubmitError::Poisoned { .. } => ErrorCode::OutcomeUnknown,
         _ => ErrorCode::ShuttingDown,
     };
@@ -337,7 +344,7 @@ pub(crate) fn submit_fault(error: &SubmitError) -> Fault {
 }
 
 /// What the producer is told, encoded as it is stored.
-fn outcome(prepared: &Prepared, sequence: Option<Sequence>, plan: &Plan) -> Bytes {
+fn outcome(prepared: &Prepared, id: Option<FlightId>, plan: &Plan) -> Bytes {
     let (outcome, error) = match prepared {
         Prepared::Placed { placed, .. } => (Some(placed.outcome(&plan.base_offsets)), None),
         Prepared::Refused { fault, .. } | Prepared::Retry(fault) => {
@@ -345,7 +352,7 @@ fn outcome(prepared: &Prepared, sequence: Option<Sequence>, plan: &Plan) -> Byte
         }
         Prepared::Not => unreachable!("only prepared flights reach the sequencer"),
     };
-    let sequence = sequence.unwrap_or_default();
+    let sequence = id.map(FlightId::sequence).unwrap_or_default();
     let produced = Produced {
         sequence,
         outcome,
@@ -371,12 +378,12 @@ fn count_refused(metrics: &Metrics, prepared: &Prepared) {
 
 /// The operations of a request's entry, and the bytes of its batches.
 fn operations(
-    parts: &[Part],
+    request: &ProduceRequest<'_>,
     original: PageBuf,
     plan: &Plan,
-    turn: Option<Turn>,
     outcome: &Bytes,
 ) -> (Vec<Op>, u64) {
+    let parts = request.parts;
     let mut ops = Vec::with_capacity(parts.len() + 1);
     let mut bytes = 0;
     let mut original = Some(original);
@@ -403,7 +410,7 @@ fn operations(
             },
         }));
     }
-    if let Some(turn) = turn {
+    if let Some(turn) = request.turn {
         ops.push(Op::ProducerSequence {
             producer: turn.session.producer,
             epoch: turn.session.epoch,

@@ -1,4 +1,6 @@
-//! The whole path once: produce, store, subscribe, restart.
+//! The whole path once: produce, store, subscribe.
+
+#![expect(clippy::unwrap_used, reason = "a test that meets an error has failed")]
 
 use futures_util::StreamExt;
 use weir_broker::testing::TestBroker;

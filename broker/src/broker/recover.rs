@@ -1,7 +1,5 @@
 //! From the log's entries back to the broker's state.
 
-use std::sync::Arc;
-
 use weir_core::change::Change;
 use weir_core::shard::{Session, Shard};
 use weir_log::{RecoveredEntry, RecoveredOp};
@@ -35,13 +33,24 @@ impl Replay {
         let index = entry.index.value();
         for op in entry.ops {
             match op {
-                RecoveredOp::Append { partition, base_offset, count, append_time } => {
+                RecoveredOp::Append {
+                    partition,
+                    base_offset,
+                    count,
+                    append_time,
+                } => {
                     // A topic deleted since then has no state.
                     if self.shard.catalog().topic(partition.topic).is_some() {
-                        self.shard.replay_append(partition, base_offset, count, append_time);
+                        self.shard
+                            .replay_append(partition, base_offset, count, append_time);
                     }
                 }
-                RecoveredOp::ProducerSequence { producer, epoch, sequence, outcome } => {
+                RecoveredOp::ProducerSequence {
+                    producer,
+                    epoch,
+                    sequence,
+                    outcome,
+                } => {
                     self.shard.replay_sequence(producer, epoch, sequence);
                     if let Some(known) = self.producers.find(Session { producer, epoch }) {
                         known.state.lock().replay(sequence, outcome);
@@ -49,8 +58,10 @@ impl Replay {
                 }
                 RecoveredOp::Metadata(bytes) => {
                     let change = Change::decode(&bytes);
-                    let change = change
-                        .map_err(|error| ReplayError { index, reason: error.to_string() })?;
+                    let change = change.map_err(|error| ReplayError {
+                        index,
+                        reason: error.to_string(),
+                    })?;
                     self.change(&change);
                 }
                 _ => {
@@ -63,13 +74,14 @@ impl Replay {
     }
 
     fn change(&mut self, change: &Change) {
-        self.shard.commit_change(change);
+        let forgotten = self.shard.commit_change(change);
+        self.producers.forget(&forgotten);
         if let Some(opened) = &change.producer_opened {
-            let session = Session { producer: opened.id, epoch: opened.epoch };
-            let shard = &self.shard;
-            self.producers.insert(Arc::new(Producer::new(session, opened.topic)), |session| {
-                shard.session(session).is_some()
-            });
+            let session = Session {
+                producer: opened.id,
+                epoch: opened.epoch,
+            };
+            self.producers.insert(Producer::new(session, opened.topic));
         }
     }
 }
@@ -84,8 +96,14 @@ pub(super) async fn bind_all(
 ) {
     for (topic, bound) in shard.catalog().bindings() {
         let hook: Hook = bound.hook;
-        let routes: Vec<String> = bound.routes.iter().map(|route| route.value.clone()).collect();
-        let ready = plugins.bind(host, bound.version, hook, &bound.config, &routes).await;
+        let routes: Vec<String> = bound
+            .routes
+            .iter()
+            .map(|route| route.value.clone())
+            .collect();
+        let ready = plugins
+            .bind(host, bound.version, hook, &bound.config, &routes)
+            .await;
         if let Err(fault) = &ready {
             tracing::error!(binding = %bound.id, topic = %topic.name, %fault, "binding cannot run");
         }

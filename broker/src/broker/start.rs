@@ -246,6 +246,10 @@ async fn assemble(
     let plugins = PluginStore::new(options.vfs.clone(), data_dir, limits);
     let topics = Topics::default();
     bind_all(&replay.shard, &topics, &plugins, &host).await;
+    // The log knows batches only; which topics are left is for the catalog to say.
+    let reader = log.reader();
+    let catalog = replay.shard.catalog();
+    reader.retain(|topic| catalog.topic(topic).is_some());
     let (to_sequencer, commands) = mpsc::channel(sequence::QUEUE_MAX);
     let shared = Arc::new(Shared {
         vfs: options.vfs.clone(),
@@ -259,7 +263,7 @@ async fn assemble(
         shard: Arc::new(RwLock::new(replay.shard)),
         topics: Arc::new(topics),
         producers: Arc::new(replay.producers),
-        reader: log.reader(),
+        reader,
         tails,
         budget: Budget::new(config.limits.broker_buffer_bytes.as_usize()),
         intake: Budget::new(config.limits.broker_buffer_bytes.as_usize()),

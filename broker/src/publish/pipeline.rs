@@ -6,7 +6,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesOrdered, StreamExt};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
-use weir_core::dedup::Admission;
+use weir_core::dedup::{Admission, FlightId};
 use weir_wire::error::{ErrorCode, Fault};
 use weir_wire::id::Sequence;
 use weir_wire::limits::PRODUCER_IN_FLIGHT_MAX;
@@ -116,12 +116,12 @@ impl Pipeline {
             return self.refuse_overloaded(request.sequence, waiter);
         };
         let admission = self.producer.state.lock().admit(request.sequence, waiter);
-        let Some(repeats) = self.settle(request.sequence, admission) else {
+        let Some(id) = self.settle(request.sequence, admission) else {
             return;
         };
         let flight = Flight {
             producer: self.producer.clone(),
-            sequence: Some(request.sequence),
+            id,
             ack,
             partition: request.partition,
             all_or_nothing: request.all_or_nothing,
@@ -134,7 +134,6 @@ impl Pipeline {
                 .to_redo
                 .clone()
                 .expect("frames are taken only before the end"),
-            repeats,
         };
         self.prepare(flight);
     }
@@ -146,7 +145,7 @@ impl Pipeline {
         };
         let flight = Flight {
             producer: self.producer.clone(),
-            sequence: None,
+            id: None,
             ack: Ack::None,
             partition: request.partition,
             all_or_nothing: request.all_or_nothing,
@@ -159,24 +158,23 @@ impl Pipeline {
                 .to_redo
                 .clone()
                 .expect("frames are taken only before the end"),
-            repeats: false,
         };
         self.prepare(flight);
     }
 
-    /// Answers what needs no flight. `Some` if the request is to be run; `true` in it if only a
-    /// planted bug runs it again.
-    fn settle(&self, sequence: Sequence, admission: Admission<Waiter>) -> Option<bool> {
+    /// Answers what needs no flight. `Some` if the request is to be run, with `None` in it if only
+    /// a planted bug runs it again.
+    fn settle(&self, sequence: Sequence, admission: Admission<Waiter>) -> Option<Option<FlightId>> {
         let answer = |waiter: Waiter, fault| {
             let _ = waiter.send(Reply::Fault(sequence, fault));
         };
         match admission {
-            Admission::New => return Some(false),
+            Admission::New(id) => return Some(Some(id)),
             Admission::InFlight => drop(self.shared.metrics.duplicates.inc()),
             Admission::Known(waiter, outcome) => {
                 self.shared.metrics.duplicates.inc();
                 let _ = waiter.send(Reply::Outcome(outcome));
-                return self.shared.tests.dedups_after_hooks().then_some(true);
+                return self.shared.tests.dedups_after_hooks().then_some(None);
             }
             Admission::Forgotten(waiter) => {
                 let text = format!(
@@ -213,23 +211,23 @@ impl Pipeline {
 
     async fn hand_over(&mut self, flight: Flight) {
         if let Prepared::Retry(fault) = &flight.prepared {
-            match flight.sequence {
-                Some(sequence) => flight.producer.fail_from(sequence, fault),
+            match flight.id {
+                Some(id) => flight.producer.fail_from(id, fault),
                 None => prepare::count_lost(&self.shared, flight.batch.as_slice()),
             }
             return;
         }
-        let (producer, sequence) = (flight.producer.clone(), flight.sequence);
+        let (producer, id) = (flight.producer.clone(), flight.id);
         if self
             .shared
             .sequencer
             .send(Command::Produce(flight))
             .await
             .is_err()
-            && let Some(sequence) = sequence
+            && let Some(id) = id
         {
             let fault = Fault::new(ErrorCode::ShuttingDown, "the broker is shutting down");
-            producer.fail_from(sequence, &fault);
+            producer.fail_from(id, &fault);
         }
     }
 

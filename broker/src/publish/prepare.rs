@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use weir_core::place::{Decisions, PlaceError, Placed, Refused, Routing, Target, place};
 use weir_host::{CallError, Input, RecordFailure, Verdicts};
-use weir_wire::batch::{BatchHeader, Compression, Verified, verify};
+use weir_wire::batch::{BatchHeader, Compression, CompressionError, Verified, verify};
 use weir_wire::error::{ErrorCode, Fault};
 use weir_wire::id::{Offset, PartitionId};
 use weir_wire::limits::BATCH_INFLATED_MAX;
@@ -31,7 +31,7 @@ pub(super) async fn prepare(shared: Arc<Shared>, mut flight: Flight) -> Flight {
 }
 
 /// Counts the records of a one-way request that got lost.
-pub(super) fn count_lost(shared: &Shared, batch: &[u8]) {
+pub(crate) fn count_lost(shared: &Shared, batch: &[u8]) {
     let count = BatchHeader::parse(batch).map_or(0, |header| header.count);
     shared.metrics.one_way_lost.inc_by(u64::from(count));
 }
@@ -108,6 +108,9 @@ impl From<PlaceError> for Stop {
     fn from(error: PlaceError) -> Self {
         let code = match &error {
             PlaceError::Answers { .. } => ErrorCode::PluginFailed,
+            PlaceError::TooLarge | PlaceError::Compression(CompressionError::TooLarge(_)) => {
+                ErrorCode::BatchTooLarge
+            }
             _ => ErrorCode::CorruptBatch,
         };
         Self::Refuse(Fault::new(code, error.to_string()))

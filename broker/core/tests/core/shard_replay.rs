@@ -1,0 +1,313 @@
+//! The log says it all: a shard that replays the entries is the shard that wrote them.
+
+use std::collections::HashMap;
+use std::fmt::Write;
+
+use proptest::prelude::{Strategy, proptest};
+use proptest::{collection, option, prop_oneof};
+use weir_core::change::Change;
+use weir_core::place::Part;
+use weir_core::shard::{ChangeRequest, ProduceRequest, SequenceError, Session, Shard, Turn};
+use weir_wire::id::{
+    BindingEpoch, Offset, PartitionId, ProducerEpoch, ProducerId, Sequence, Timestamp, TopicId,
+    TopicPartition,
+};
+
+use crate::support::request;
+
+const TOPICS: u64 = 4;
+
+#[derive(Clone, Debug)]
+enum Step {
+    /// Words of a change, which may be refused.
+    Change(String),
+    Produce {
+        now: i64,
+        topic: u64,
+        /// The producer, and how far its sequence is from the one awaited.
+        turn: Option<(u64, i64)>,
+        /// How many epochs ago the hooks ran.
+        stale: u64,
+        /// Topic, partition, records.
+        parts: Vec<(u64, u32, u32)>,
+    },
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let topic = || "[ab]";
+    prop_oneof![
+        2 => (topic(), 1_u32..4).prop_map(|(t, n)| Step::Change(format!("create {t} {n}"))),
+        1 => topic().prop_map(|t| Step::Change(format!("delete {t}"))),
+        3 => topic().prop_map(|t| Step::Change(format!("open {t}"))),
+        1 => "[cd]".prop_map(|d| Step::Change(format!("push tools {d}{d} key route"))),
+        1 => "[cd]".prop_map(|d| Step::Change(format!("remove tools {d}{d}"))),
+        1 => (topic(), "[cd]")
+            .prop_map(|(t, d)| Step::Change(format!("bind {t} key tools {d}{d} fail"))),
+        1 => (topic(), topic())
+            .prop_map(|(t, to)| Step::Change(format!("bind {t} route tools cc fail *={to}"))),
+        1 => (1_u64..8).prop_map(|id| Step::Change(format!("unbind {id}"))),
+        12 => produce(),
+    ]
+}
+
+fn produce() -> impl Strategy<Value = Step> {
+    let turn = (1_u64..6, prop_oneof![8 => 0_i64..1, 1 => -1_i64..=1]);
+    let part = (1_u64..=TOPICS, 0_u32..3, 1_u32..20);
+    let stale = prop_oneof![6 => 0_u64..1, 1 => 1_u64..2];
+    (
+        0_i64..100,
+        1_u64..=TOPICS,
+        option::weighted(0.8, turn),
+        stale,
+        collection::vec(part, 0..4),
+    )
+        .prop_map(|(now, topic, turn, stale, parts)| Step::Produce {
+            now,
+            topic,
+            turn,
+            stale,
+            parts,
+        })
+}
+
+/// An entry, as the log would give it back.
+enum Entry {
+    Change(Box<Change>),
+    Produce {
+        appends: Vec<(TopicPartition, Offset, u32, Timestamp)>,
+        turn: Option<Turn>,
+    },
+}
+
+#[derive(Default)]
+struct Harness {
+    shard: Shard,
+    log: Vec<Entry>,
+    /// Records that each partition has taken.
+    taken: HashMap<TopicPartition, (u64, Timestamp)>,
+    /// Requests that each producer got through.
+    turns: HashMap<ProducerId, u64>,
+}
+
+const fn session(producer: u64) -> Session {
+    Session {
+        producer: ProducerId::new(producer),
+        epoch: ProducerEpoch::new(0),
+    }
+}
+
+impl Harness {
+    fn run(&mut self, step: &Step) {
+        match step {
+            Step::Change(line) => self.change(&request(line)),
+            Step::Produce {
+                now,
+                topic,
+                turn,
+                stale,
+                parts,
+            } => self.produce(*now, *topic, *turn, *stale, parts),
+        }
+    }
+
+    fn change(&mut self, request: &ChangeRequest) {
+        let Ok(change) = self.shard.plan_change(Timestamp::new(5), request) else {
+            return;
+        };
+        if let Some(created) = &change.topic_created {
+            assert!(
+                self.taken.keys().all(|at| at.topic != created.id),
+                "ids are not reused"
+            );
+        }
+        if let Some(opened) = &change.producer_opened {
+            assert!(
+                self.turns.insert(opened.id, 0).is_none(),
+                "ids are not reused"
+            );
+        }
+        self.shard.commit_change(&change);
+        self.log.push(Entry::Change(Box::new(change)));
+    }
+
+    fn produce(
+        &mut self,
+        now: i64,
+        topic: u64,
+        turn: Option<(u64, i64)>,
+        stale: u64,
+        parts: &[(u64, u32, u32)],
+    ) {
+        // One part per partition, as placing makes them.
+        let mut seen = Vec::new();
+        let parts: Vec<Part> = parts
+            .iter()
+            .map(|&(topic, partition, count)| (at(topic, partition), count))
+            .filter(|(at, _)| {
+                !seen.contains(at) && {
+                    seen.push(*at);
+                    true
+                }
+            })
+            .map(|(partition, count)| Part {
+                partition,
+                count,
+                batch: None,
+                ordering_keys: None,
+            })
+            .collect();
+        let topic = TopicId::new(topic);
+        let epoch = self
+            .shard
+            .catalog()
+            .topic(topic)
+            .map(|t| t.binding_epoch.value());
+        let turn = turn.map(|(producer, distance)| {
+            let awaited = self
+                .turns
+                .get(&ProducerId::new(producer))
+                .copied()
+                .unwrap_or(0);
+            Turn {
+                session: session(producer),
+                sequence: Sequence::new(awaited.saturating_add_signed(distance)),
+            }
+        });
+        let request = ProduceRequest {
+            topic,
+            binding_epoch: Some(BindingEpoch::new(epoch.unwrap_or(0) + stale)),
+            turn,
+            parts: &parts,
+        };
+        match self.shard.plan(Timestamp::new(now), &request) {
+            Ok(plan) => {
+                assert_eq!(stale, 0, "hooks of other bindings decide nothing");
+                self.shard.commit(&request, &plan);
+                self.log(&parts, turn, &plan.base_offsets, &plan.append_times);
+            }
+            Err(error) => self.refused(&error, turn, stale, epoch.is_some()),
+        }
+    }
+
+    /// Keeps the entry, and checks it against what was taken before.
+    fn log(&mut self, parts: &[Part], turn: Option<Turn>, base: &[Offset], time: &[Timestamp]) {
+        let mut appends = Vec::new();
+        for ((part, base), time) in parts.iter().zip(base).zip(time) {
+            let zero = (0, Timestamp::new(0));
+            let (next, latest) = self.taken.entry(part.partition).or_insert(zero);
+            assert_eq!(base.value(), *next, "offsets leave no gap");
+            assert!(time >= latest, "append times do not go back");
+            (*next, *latest) = (*next + u64::from(part.count), *time);
+            appends.push((part.partition, *base, part.count, *time));
+        }
+        if let Some(turn) = turn {
+            let awaited = self.turns.get_mut(&turn.session.producer).unwrap();
+            assert_eq!(
+                turn.sequence.value(),
+                *awaited,
+                "each request is taken once, in order"
+            );
+            *awaited += 1;
+        }
+        self.log.push(Entry::Produce { appends, turn });
+    }
+
+    fn refused(&self, error: &SequenceError, turn: Option<Turn>, stale: u64, topic: bool) {
+        match error {
+            SequenceError::Stale => assert!(stale > 0 && topic),
+            SequenceError::OutOfSequence { expected } => {
+                let turn = turn.unwrap();
+                assert_ne!(turn.sequence, *expected);
+                assert_eq!(self.turns[&turn.session.producer], expected.value());
+            }
+            SequenceError::UnknownProducer => {
+                assert!(self.shard.session(turn.unwrap().session).is_none());
+            }
+            SequenceError::UnknownTopic(id) => assert!(self.shard.catalog().topic(*id).is_none()),
+            SequenceError::UnknownPartition {
+                topic, partitions, ..
+            } => {
+                let known = self.shard.catalog().topic(*topic).unwrap();
+                assert_eq!(known.partitions, *partitions);
+            }
+            other => panic!("nothing here leads to {other}"),
+        }
+    }
+
+    fn replayed(&self) -> Shard {
+        let mut shard = Shard::default();
+        for entry in &self.log {
+            match entry {
+                Entry::Change(change) => drop(shard.commit_change(change)),
+                Entry::Produce { appends, turn } => {
+                    for (at, base, count, time) in appends {
+                        shard.replay_append(*at, *base, *count, *time);
+                    }
+                    if let Some(Turn { session, sequence }) = *turn {
+                        shard.replay_sequence(session.producer, session.epoch, sequence);
+                    }
+                }
+            }
+        }
+        shard
+    }
+}
+
+const fn at(topic: u64, partition: u32) -> TopicPartition {
+    TopicPartition {
+        topic: TopicId::new(topic),
+        partition: PartitionId::new(partition),
+    }
+}
+
+/// Everything that a shard would decide next.
+fn observe(shard: &Shard) -> String {
+    let mut out = String::new();
+    let catalog = shard.catalog();
+    for topic in catalog.topics() {
+        writeln!(out, "{topic:?}").unwrap();
+        for partition in 0..topic.partitions {
+            let part = Part {
+                partition: at(topic.id.value(), partition),
+                count: 1,
+                batch: None,
+                ordering_keys: None,
+            };
+            let request = ProduceRequest {
+                topic: topic.id,
+                binding_epoch: Some(topic.binding_epoch),
+                turn: None,
+                parts: &[part],
+            };
+            let plan = shard.plan(Timestamp::new(0), &request).unwrap();
+            writeln!(out, "  {partition}: {plan:?}").unwrap();
+        }
+    }
+    catalog
+        .plugins()
+        .for_each(|plugin| writeln!(out, "{plugin:?}").unwrap());
+    for producer in 0..100 {
+        if let Some(known) = shard.session(session(producer)) {
+            writeln!(out, "producer {producer}: {known:?}").unwrap();
+        }
+    }
+    let (topic, binding) = (catalog.next_topic_id(), catalog.next_binding_id());
+    writeln!(out, "next topic {topic}, binding {binding}").unwrap();
+    let open = catalog.topics().next().map(|topic| {
+        let open = ChangeRequest::OpenProducer(topic.name.clone());
+        shard.plan_change(Timestamp::new(0), &open).unwrap()
+    });
+    writeln!(out, "{open:?}, {} producers", shard.producer_count()).unwrap();
+    out
+}
+
+proptest! {
+    #[test]
+    fn replaying_the_entries_gives_the_same_shard(
+        steps in collection::vec(step(), 1..120),
+    ) {
+        let mut harness = Harness::default();
+        steps.iter().for_each(|step| harness.run(step));
+        assert_eq!(observe(&harness.replayed()), observe(&harness.shard));
+    }
+}

@@ -1,0 +1,89 @@
+//! What several of these tests need: a shard with a log, and changes written as words.
+
+use weir_core::change::Change;
+use weir_core::shard::{BindRequest, ChangeError, ChangeRequest, RouteRequest, Shard};
+use weir_wire::id::{BindingId, PartitionId, PluginVersion, ProducerId, Timestamp};
+use weir_wire::name::{PluginName, TopicName};
+use weir_wire::plugin::{ErrorPolicy, Hook};
+use weir_wire::request::Setting;
+
+pub(crate) fn topic(name: &str) -> TopicName {
+    name.parse().unwrap()
+}
+
+pub(crate) fn plugin(name: &str) -> PluginName {
+    name.parse().unwrap()
+}
+
+/// The version that begins with these hex digits and goes on with zeros.
+pub(crate) fn version(digits: &str) -> PluginVersion {
+    let mut digest = [0; 32];
+    for (byte, pair) in digest.iter_mut().zip(digits.as_bytes().chunks(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
+    }
+    PluginVersion::new(digest)
+}
+
+/// Plans and commits a change; answers it, with the producers that were forgotten for it.
+pub(crate) fn change(
+    shard: &mut Shard,
+    now: Timestamp,
+    request: &ChangeRequest,
+) -> Result<(Change, Vec<ProducerId>), ChangeError> {
+    let change = shard.plan_change(now, request)?;
+    let forgotten = shard.commit_change(&change);
+    Ok((change, forgotten))
+}
+
+/// A change from words:
+///
+/// - `create TOPIC PARTITIONS`, `delete TOPIC`, `open TOPIC`
+/// - `push PLUGIN DIGITS HOOK...`, `remove PLUGIN DIGITS`
+/// - `bind TOPIC HOOK PLUGIN DIGITS POLICY [VALUE=TOPIC[:PARTITION]]...`, `unbind ID`
+pub(crate) fn request(line: &str) -> ChangeRequest {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    match words.as_slice() {
+        ["create", name, partitions] => ChangeRequest::CreateTopic {
+            name: topic(name),
+            partitions: partitions.parse().unwrap(),
+        },
+        ["delete", name] => ChangeRequest::DeleteTopic(topic(name)),
+        ["open", name] => ChangeRequest::OpenProducer(topic(name)),
+        ["push", name, digits, hooks @ ..] => ChangeRequest::PushPlugin {
+            name: plugin(name),
+            version: version(digits),
+            bytes: 1000,
+            hooks: hooks.iter().map(|hook| hook.parse().unwrap()).collect(),
+        },
+        ["remove", name, digits] => ChangeRequest::RemovePlugin {
+            name: plugin(name),
+            version: version(digits),
+        },
+        ["bind", name, hook, plugin_name, digits, policy, routes @ ..] => {
+            ChangeRequest::Bind(BindRequest {
+                topic: topic(name),
+                hook: hook.parse::<Hook>().unwrap(),
+                plugin: plugin(plugin_name),
+                version: version(digits),
+                config: Vec::<Setting>::new(),
+                routes: routes.iter().map(|word| route(word)).collect(),
+                on_error: policy.parse::<ErrorPolicy>().unwrap(),
+            })
+        }
+        ["unbind", id] => ChangeRequest::Unbind(BindingId::new(id.parse().unwrap())),
+        _ => panic!("{line:?} is no change"),
+    }
+}
+
+fn route(word: &str) -> RouteRequest {
+    let (value, target) = word.split_once('=').unwrap();
+    let (name, partition) = match target.split_once(':') {
+        Some((name, partition)) => (name, Some(PartitionId::new(partition.parse().unwrap()))),
+        None => (target, None),
+    };
+    RouteRequest {
+        value: value.to_owned(),
+        topic: topic(name),
+        partition,
+    }
+}
