@@ -8,7 +8,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::oneshot;
 use weir_core::dedup::{FlightId, ProducerState};
 use weir_core::shard::Session;
-use weir_wire::error::Fault;
+use weir_wire::error::{ErrorCode, Fault};
 use weir_wire::id::{ProducerId, Sequence, TopicId};
 
 /// What a request is answered.
@@ -46,11 +46,17 @@ impl Producer {
         answer(waiters, &Reply::Outcome(outcome.clone()));
     }
 
-    /// A request was not taken, nor is anything behind it.
+    /// A request was not taken, nor is anything behind it: if it may be sent again, those wait
+    /// for it, as the protocol has it.
     pub(crate) fn fail_from(&self, flight: FlightId, fault: &Fault) {
         let failed = self.state.lock().fail_from(flight);
         for (failed, waiters) in failed {
-            answer(waiters, &Reply::Fault(failed, fault.clone()));
+            let fault = if failed == flight.sequence() || !fault.is_retryable() {
+                fault.clone()
+            } else {
+                out_of_sequence(flight.sequence())
+            };
+            answer(waiters, &Reply::Fault(failed, fault));
         }
     }
 
@@ -59,6 +65,12 @@ impl Producer {
         let waiters = self.state.lock().take_waiters(sequence);
         answer(waiters, &Reply::Outcome(outcome.clone()));
     }
+}
+
+/// A request came before one that is awaited.
+pub(crate) fn out_of_sequence(expected: Sequence) -> Fault {
+    let text = format!("request {expected} of this producer is awaited first");
+    Fault::new(ErrorCode::OutOfSequence, text)
 }
 
 fn answer(waiters: Vec<Waiter>, reply: &Reply) {

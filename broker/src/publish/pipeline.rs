@@ -15,7 +15,7 @@ use weir_wire::produce::{Ack, Produce};
 use super::reply::Expected;
 use super::{Admitted, Flight, Prepared, prepare};
 use crate::fault::IntoFault;
-use crate::producers::{Producer, Reply, Waiter};
+use crate::producers::{Producer, Reply, Waiter, out_of_sequence};
 use crate::sequence::Command;
 use crate::state::Shared;
 
@@ -112,11 +112,19 @@ impl Pipeline {
             Err(TrySendError::Closed(_)) => return self.end(None),
             Err(TrySendError::Full(_)) => return self.end(Some(too_many())),
         }
-        let Some(permit) = admitted.permit else {
-            return self.refuse_overloaded(request.sequence, waiter);
+        let admission = {
+            let mut state = self.producer.state.lock();
+            // Without room only what would be new is refused: what is done has its outcome, and
+            // what comes too early is told so.
+            if admitted.permit.is_none() && state.next() == request.sequence {
+                drop(state);
+                return self.refuse_overloaded(request.sequence, waiter);
+            }
+            state.admit(request.sequence, waiter)
         };
-        let admission = self.producer.state.lock().admit(request.sequence, waiter);
-        let Some(id) = self.settle(request.sequence, admission) else {
+        let settled = self.settle(request.sequence, admission);
+        // Whatever is to be run has room: it was new.
+        let (Some(id), Some(permit)) = (settled, admitted.permit) else {
             return;
         };
         let flight = Flight {
@@ -184,8 +192,7 @@ impl Pipeline {
                 answer(waiter, Fault::new(ErrorCode::OutcomeForgotten, text));
             }
             Admission::OutOfSequence(waiter, expected) => {
-                let text = format!("request {expected} of this producer is awaited first");
-                answer(waiter, Fault::new(ErrorCode::OutOfSequence, text));
+                answer(waiter, out_of_sequence(expected));
             }
             Admission::TooMany(waiter) => {
                 answer(waiter, too_many());

@@ -150,14 +150,14 @@ impl Filter {
             Ok(verdicts) => verdicts,
             Err(error) => return Err(failed(error.to_string())),
         };
-        for (keep, passes) in keep.iter_mut().zip(&verdicts.values) {
-            *keep &= passes;
-        }
+        let mut passes = verdicts.values;
         for failure in verdicts.failures {
-            let index = failure.index as usize;
+            let Some(passes) = passes.get_mut(failure.index as usize) else {
+                continue;
+            };
             match self.on_error {
-                ErrorPolicy::Skip => {}
-                ErrorPolicy::Drop => keep[index] = false,
+                ErrorPolicy::Skip => *passes = true,
+                ErrorPolicy::Drop => *passes = false,
                 _ => {
                     let offset = stored.base_offset.advance(failure.index);
                     return Err(failed(format!(
@@ -166,6 +166,9 @@ impl Filter {
                     )));
                 }
             }
+        }
+        for (keep, passes) in keep.iter_mut().zip(passes) {
+            *keep &= passes;
         }
         Ok(())
     }
