@@ -96,6 +96,9 @@ pub struct PluginSection {
     /// CPU time of one call.
     #[serde(with = "quantity::span")]
     pub cpu_time: Duration,
+    /// Processor time of compiling one component, in whole seconds.
+    #[serde(with = "quantity::span")]
+    pub compile_time: Duration,
     /// Memory of one instance.
     pub memory_bytes: ByteSize,
     /// Threads that run plugins.
@@ -146,6 +149,7 @@ impl Default for PluginSection {
     fn default() -> Self {
         Self {
             cpu_time: Duration::from_millis(100),
+            compile_time: Duration::from_secs(60),
             memory_bytes: ByteSize::mib(64),
             threads: 4,
             compiler: None,
@@ -264,6 +268,11 @@ impl Config {
         )?;
         if !(1..=256).contains(&plugins.threads) {
             return Err(invalid("plugins.threads", plugins.threads, "take 1 to 256"));
+        }
+        if plugins.compile_time < Duration::from_secs(1) {
+            let reason = "the system counts a process's time in seconds";
+            let time = humantime::format_duration(plugins.compile_time);
+            return Err(invalid("plugins.compile_time", time, reason));
         }
         positive("plugins.cpu_time", plugins.cpu_time)
     }

@@ -4,6 +4,8 @@
     reason = "in a test that is how to fail, helpers included"
 )]
 
+#[path = "host/bomb.rs"]
+mod bomb;
 #[path = "host/compile.rs"]
 mod compile;
 #[path = "host/hostile.rs"]

@@ -299,7 +299,10 @@ fn host_config(config: &Config) -> HostConfig {
         program: program.clone(),
         arguments: vec![COMPILER_VERB.into()],
     });
-    HostConfig { compiler, threads: config.plugins.threads, ..HostConfig::default() }
+    HostConfig { compiler, threads: config.plugins.threads,
+        compile_cpu: config.plugins.compile_time,
+        // A busy machine gives a compiler less than a core.
+        compile_wall: config.plugins.compile_time * 3, ..HostConfig::default() }
 }
 
 fn absolute(path: &Path) -> std::path::PathBuf {

@@ -38,6 +38,7 @@ fn the_default_is_printed_whole() {
 
         [plugins]
         cpu_time = "100ms"
+        compile_time = "1m"
         memory_bytes = "64MiB"
         threads = 4
     "#]]
