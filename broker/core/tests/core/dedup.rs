@@ -250,11 +250,15 @@ fn a_session_may_begin_anywhere() {
     let early = Admission::OutOfSequence((), Sequence::new(40));
     assert_eq!(state.admit(Sequence::new(41), ()), early);
     // The log's requests of a session whose beginning was trimmed away.
+    state.replay(Sequence::new(40), Bytes::from_static(b"forty"));
     state.replay(Sequence::new(60), Bytes::from_static(b"sixty"));
     assert_eq!(state.next(), Sequence::new(61));
     let known = Admission::Known((), Bytes::from_static(b"sixty"));
     assert_eq!(state.admit(Sequence::new(60), ()), known);
-    assert_eq!(state.admit(Sequence::new(59), ()), Admission::Forgotten(()));
+    for forgotten in [40, 41, 59] {
+        let admission = state.admit(Sequence::new(forgotten), ());
+        assert_eq!(admission, Admission::Forgotten(()));
+    }
 }
 
 #[test]

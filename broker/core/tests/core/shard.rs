@@ -189,6 +189,11 @@ fn a_deleted_topic_takes_its_partitions_and_producers_along() {
     forgotten.sort_by_key(|producer| producer.value());
     assert_eq!(forgotten, [ProducerId::new(1), ProducerId::new(3)]);
     assert_eq!(shard.producer_count(), 1);
+    let state = format!("{shard:?}");
+    assert!(
+        !state.contains("TopicId(1)"),
+        "nothing of it is kept: {state}"
+    );
     let gone = [part(1, 0, 1)];
     let error = take(&mut shard, 3, &produce(0, turn(1, 1), &gone)).unwrap_err();
     assert_eq!(error, SequenceError::UnknownProducer);
