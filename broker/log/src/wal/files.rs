@@ -28,9 +28,17 @@ const ZERO_AFTER: Duration = Duration::from_secs(1);
 /// How soon a full disk is tried again.
 const RETRY: Duration = Duration::from_millis(200);
 
+/// The end of the name of a file that is being made.
+pub(super) const MAKING_SUFFIX: &str = ".making";
+
 /// Where a WAL file is.
 pub(crate) fn file_path(dir: &Path, sequence: FileSequence) -> PathBuf {
     wal_dir(dir).join(format!("{:016}.wal", sequence.value()))
+}
+
+/// What a WAL file is called while it is being made.
+pub(super) fn making_path(dir: &Path, sequence: FileSequence) -> PathBuf {
+    wal_dir(dir).join(format!("{:016}{MAKING_SUFFIX}", sequence.value()))
 }
 
 /// The directory of the WAL files.
@@ -93,17 +101,17 @@ impl Files {
 impl Maker {
     /// A new file, allocated and durable.
     pub(crate) fn make(&self, sequence: FileSequence) -> io::Result<WalFile> {
-        let path = file_path(&self.dir, sequence);
-        let made = self.try_make(sequence, &path);
+        let making = making_path(&self.dir, sequence);
+        let made = self.try_make(sequence, &making);
         if made.is_err() {
             // Half a file is worth nothing, and its room may be what is missing.
-            let _ = self.vfs.remove(&path);
+            let _ = self.vfs.remove(&making);
         }
         made
     }
 
-    fn try_make(&self, sequence: FileSequence, path: &Path) -> io::Result<WalFile> {
-        let file = self.vfs.open(path, OpenMode::Create { direct: true })?;
+    fn try_make(&self, sequence: FileSequence, making: &Path) -> io::Result<WalFile> {
+        let file = self.vfs.open(making, OpenMode::Create { direct: true })?;
         file.allocate(self.bytes)?;
         let nonce = Nonce::new(self.vfs.nonce());
         let pages = u32::try_from(self.bytes / PAGE_BYTES as u64).map_err(io::Error::other)?;
@@ -119,12 +127,16 @@ impl Maker {
         page.pad();
         file.write_vectored_at(&[IoSlice::new(page.padded())], 0)?;
         file.sync_all()?;
+        // Only a whole file ever bears its name, so that a damaged one cannot pass for one that
+        // was being made.
+        let path = file_path(&self.dir, sequence);
+        self.vfs.rename(making, &path)?;
         self.vfs.sync_dir(&wal_dir(&self.dir))?;
         self.files.add(self.bytes);
         let position = PAGE_BYTES as u64;
         Ok(WalFile {
             file,
-            path: path.to_owned(),
+            path,
             sequence,
             nonce,
             position,

@@ -16,7 +16,7 @@ use weir_wire::id::{
     EntryIndex, Offset, ProducerEpoch, ProducerId, Sequence, Term, Timestamp, TopicPartition,
 };
 
-use super::files::{Files, Maker, Supply, WalFile, file_path, wal_dir};
+use super::files::{Files, MAKING_SUFFIX, Maker, Supply, WalFile, file_path, wal_dir};
 use super::writer::Wal;
 use crate::config::LogConfig;
 use crate::error::OpenError;
@@ -117,6 +117,9 @@ pub(crate) fn recover<E>(
     vfs.create_dir_all(&dir)
         .map_err(|source| io_error(&dir, source))?;
     let names = vfs.list(&dir).map_err(|source| io_error(&dir, source))?;
+    let (making, names): (Vec<_>, Vec<_>) = names
+        .into_iter()
+        .partition(|name| name.ends_with(MAKING_SUFFIX));
     let sequences = file_sequences(&dir, &names)?;
     let node = node(&**vfs, &config, sequences.is_empty())?;
     let files = Arc::new(Files::default());
@@ -130,9 +133,13 @@ pub(crate) fn recover<E>(
     };
     let mut scan = Scan::new(vfs, &config, node, replay);
     for sequence in &sequences {
-        scan.file(*sequence, Some(sequence) == sequences.last())?;
+        scan.file(*sequence)?;
     }
     let end = scan.finish()?;
+    for path in making.iter().map(|name| dir.join(name)) {
+        vfs.remove(&path)
+            .map_err(|source| io_error(&path, source))?;
+    }
     let mut report = RecoveryReport {
         node,
         blocks: end.blocks,

@@ -16,7 +16,7 @@ use crate::format::file_header::{self, FileHeader};
 use crate::ids::{FileSequence, Lsn, NodeId, Nonce};
 use crate::index::{Added, Index, Place};
 use crate::page_buf::{PAGE_BYTES, PageBuf};
-use crate::vfs::{OpenMode, Vfs, VfsFile};
+use crate::vfs::{OpenMode, Vfs};
 use crate::wal::files::file_path;
 
 pub(super) struct Scan<'a, E> {
@@ -96,29 +96,15 @@ impl<'a, E> Scan<'a, E> {
     }
 
     /// Reads the next file.
-    pub(super) fn file(
-        &mut self,
-        sequence: FileSequence,
-        is_last: bool,
-    ) -> Result<(), OpenError<E>> {
+    pub(super) fn file(&mut self, sequence: FileSequence) -> Result<(), OpenError<E>> {
         let path = file_path(&self.config.dir, sequence);
-        let mut source = match self.open(sequence, path.clone())? {
-            Ok(source) => source,
-            Err((bad, _)) if !is_last => return Err(bad.corrupt()),
-            Err((bad, file)) => {
-                // Each file is durable as a whole before the next one is made. So the last one
-                // was being made when the log ended, or it is damaged: blocks tell.
-                self.bad.get_or_insert(bad);
-                let size = file.size().map_err(|e| io_error(&path, e))?;
-                return self.search(&mut Window::new(file, size), &path, None, 0);
-            }
-        };
+        let mut source = self.open(sequence, path.clone())?;
         let mut position = PAGE_BYTES as u64;
         if self.bad.is_some() {
             // The blocks before made no sense up to the end of their file. If the one that comes
             // next begins here, the rest of that file was not used, or held a write that was cut.
             if self.block(&mut source, position)?.is_err() {
-                let nonce = Some(source.header.nonce);
+                let nonce = source.header.nonce;
                 return self.search(&mut source.window, &path, nonce, position);
             }
             self.bad = None;
@@ -133,7 +119,7 @@ impl<'a, E> Scan<'a, E> {
                 Err(bad) => {
                     self.bad = Some(bad);
                     let (nonce, next) = (source.header.nonce, position + PAGE_BYTES as u64);
-                    return self.search(&mut source.window, &path, Some(nonce), next);
+                    return self.search(&mut source.window, &path, nonce, next);
                 }
             }
         }
@@ -160,15 +146,8 @@ impl<'a, E> Scan<'a, E> {
         Ok(self.end)
     }
 
-    #[expect(
-        clippy::type_complexity,
-        reason = "an error of the disk, or of what stands there"
-    )]
-    fn open(
-        &self,
-        sequence: FileSequence,
-        path: PathBuf,
-    ) -> Result<Result<Source, (Bad, Arc<dyn VfsFile>)>, OpenError<E>> {
+    /// A file bears its name only once it is whole, so whatever is wrong with it is damage.
+    fn open(&self, sequence: FileSequence, path: PathBuf) -> Result<Source, OpenError<E>> {
         let file = self
             .vfs
             .open(&path, OpenMode::Read)
@@ -184,7 +163,7 @@ impl<'a, E> Scan<'a, E> {
                 partitions: partitions(),
                 blank: false,
             };
-            Ok(Err((bad, file.clone())))
+            Err(bad.corrupt())
         };
         if bytes < PAGE_BYTES as u64 {
             return bad("the file is shorter than its header");
@@ -217,12 +196,12 @@ impl<'a, E> Scan<'a, E> {
             .vfs
             .open(&path, OpenMode::Write { direct: true })
             .map_err(|e| io_error(&path, e))?;
-        Ok(Ok(Source {
+        Ok(Source {
             window: Window::new(file, bytes),
             path,
             header,
             bytes,
-        }))
+        })
     }
 
     /// The block at a position, if it is the one that comes next.
@@ -341,27 +320,21 @@ impl<'a, E> Scan<'a, E> {
     }
 
     /// Looks for a valid block behind a bad one. If there is one, what is bad is not the end.
-    /// Without a `nonce` (the file's header is bad) every block counts that comes later.
     fn search(
         &mut self,
         window: &mut Window,
         path: &Path,
-        nonce: Option<Nonce>,
+        nonce: Nonce,
         from: u64,
     ) -> Result<(), OpenError<E>> {
-        let earliest = if nonce.is_some() {
-            self.end.last.next()
-        } else {
-            self.end.last
-        };
+        let expected = self.end.last.next();
         let mut position = from;
         while position < window.size() {
             let page = window
                 .get(position, PAGE_BYTES)
                 .map_err(|e| io_error(path, e))?;
-            let is_later = BlockHeader::decode(page).is_ok_and(|(header, _)| {
-                nonce.is_none_or(|nonce| nonce == header.nonce) && header.lsn > earliest
-            });
+            let is_later = BlockHeader::decode(page)
+                .is_ok_and(|(header, _)| header.nonce == nonce && header.lsn > expected);
             if is_later {
                 return Err(self
                     .bad
