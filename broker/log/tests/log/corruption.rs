@@ -309,3 +309,32 @@ fn files_that_do_not_belong_here_are_named() {
         "is no file of a log",
     );
 }
+
+#[test]
+fn a_newest_file_without_its_header_is_damage_not_a_beginning() {
+    let plan = Plan::new(7, 40);
+    let (sim, _) = filled(&plan);
+    // Without the file that is ready, the newest one is the one in use.
+    let names = sim.list(Path::new("/data/wal")).unwrap();
+    sim.remove(&wal(names.len() as u64)).unwrap();
+    let newest = wal(names.len() as u64 - 1);
+    let damages: [(&str, fn(&mut Vec<u8>)); 4] = [
+        ("empty", |bytes| bytes.clear()),
+        ("half a header", |bytes| bytes.truncate(PAGE / 2)),
+        ("a header alone", |bytes| bytes.truncate(PAGE)),
+        ("zeros", |bytes| bytes.fill(0)),
+    ];
+    for (what, damage) in damages {
+        let sim = copy(&sim);
+        sim.damage(&newest, damage).unwrap();
+        let before = all_files(&sim);
+        let error = drive(Arc::new(sim.clone()), small())
+            .map(|_| ())
+            .unwrap_err();
+        assert!(
+            matches!(error, OpenError::Corrupt { .. }),
+            "{what}: {error}"
+        );
+        assert!(all_files(&sim) == before, "{what}: something was changed");
+    }
+}
