@@ -12,6 +12,7 @@ fn plan(name: &str, kills: usize) -> Plan {
         setup: setup(),
         switches: Vec::new(),
         kills: deep(kills),
+        behind_deliveries_percent: 30,
         rebinds: false,
         seed: seed(name),
     }

@@ -1,4 +1,4 @@
-//! A run under kills: producers and a reader work on, the broker is killed and started again, and
+//! A run under kills: producers and readers work on, the broker is killed and started again, and
 //! everything that happens goes into a history.
 //!
 //! Kills come after a random number of answers or deliveries: nothing waits for a clock, and the
@@ -16,10 +16,10 @@ use rand::{Rng, SeedableRng};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, block_in_place};
 use tokio::time::timeout;
-use weir_sdk::Client;
+use weir_sdk::{Client, Received};
 
 use crate::client::connect;
-use crate::history::{History, Place, Problem, Stored, summary};
+use crate::history::{History, Place, Problem, ReaderId, Stored, summary};
 use crate::process::{Process, Setup};
 use crate::reading;
 use crate::report::say;
@@ -28,11 +28,15 @@ use producer::Worker;
 
 /// The topic that is produced to; its bindings send everything on.
 const ADDRESSED: &str = "flights";
+/// Producers: one that prepares its batches, one that leaves that to the SDK.
+const PRODUCERS: u32 = 2;
 /// Requests that a producer may send between two kills.
-const REQUESTS_PER_ROUND: u32 = 48;
+const REQUESTS_PER_ROUND: u32 = 100;
 /// Of the answers of a round, so many in a hundred may come before the kill: the rest is under
 /// way, or still to be sent.
 const ANSWERS_PERCENT: u32 = 70;
+/// Deliveries of a round before such a kill, at most.
+const DELIVERIES_MAX: u64 = 12;
 /// Nothing takes that long unless something hangs.
 const STEP_MAX: Duration = Duration::from_secs(90);
 
@@ -45,6 +49,8 @@ pub struct Plan {
     pub switches: Vec<(&'static str, String)>,
     /// Kills with requests in flight.
     pub kills: usize,
+    /// Of the kills, so many in a hundred come behind a delivery instead of an answer.
+    pub behind_deliveries_percent: u32,
     /// Whether bindings and plugin versions change all the time.
     pub rebinds: bool,
     /// Decides everything that is random here.
@@ -52,13 +58,13 @@ pub struct Plan {
 }
 
 /// What came of it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Outcome {
     /// What breaks the rules.
     pub problems: Vec<Problem>,
     /// Kills with requests in flight.
     pub kills: usize,
-    /// Kills that met an idle moment, and count for nothing.
+    /// Kills that met an idle moment, or producers that were not back yet; they count for nothing.
     pub idle_kills: usize,
     /// Requests that were sent again.
     pub resent: u64,
@@ -82,7 +88,7 @@ impl Outcome {
         } = self;
         let [sent, acknowledged, read, stored] = records;
         format!(
-            "{kills} kills with requests in flight ({idle_kills} idle ones not counted), {rebinds} \
+            "{kills} kills with requests in flight ({idle_kills} others), {rebinds} \
              bindings changed under way; {sent} records sent, {acknowledged} acknowledged, {stored} \
              stored, {read} read along; {resent} requests sent again; {}",
             summary(problems)
@@ -100,17 +106,17 @@ impl Outcome {
 #[derive(Debug)]
 struct Board {
     history: Mutex<History>,
-    /// Answers and deliveries so far.
-    events: watch::Sender<u64>,
+    /// Answers to producers so far.
+    answers: watch::Sender<u64>,
+    /// Deliveries so far of what no reader had before.
+    news: watch::Sender<u64>,
+    /// Deliveries so far, and ends of readers.
+    deliveries: watch::Sender<u64>,
 }
 
 impl Board {
     fn history(&self) -> MutexGuard<'_, History> {
         self.history.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn event(&self) {
-        self.events.send_modify(|events| *events += 1);
     }
 }
 
@@ -123,64 +129,91 @@ pub async fn run(plan: Plan) -> Outcome {
     process.set_switches([plan.setup.switches.clone(), plan.switches.clone()].concat());
     block_in_place(|| process.restart());
 
-    let board = Arc::new(Board {
+    let board = Board {
         history: Mutex::default(),
-        events: watch::Sender::new(0),
-    });
-    let reader = connect(&process).await;
-    let reading = tokio::spawn(reader::run(reader, bindings.topics(), board.clone()));
-    let mut workers = Vec::new();
-    for number in 0..2 {
-        let client = connect(&process).await;
-        workers.push(Worker::start(client, number, plan.seed, board.clone()).await);
-    }
+        answers: watch::Sender::new(0),
+        news: watch::Sender::new(0),
+        deliveries: watch::Sender::new(0),
+    };
     let mut run = Run {
         rng: StdRng::seed_from_u64(plan.seed),
+        behind_deliveries_percent: plan.behind_deliveries_percent,
         process,
-        workers,
-        board,
-        outcome: Outcome {
-            problems: Vec::new(),
-            kills: 0,
-            idle_kills: 0,
-            resent: 0,
-            rebinds: 0,
-            records: [0; 4],
-        },
+        board: Arc::new(board),
+        workers: Vec::new(),
+        topics: bindings.topics(),
+        readers: 0,
+        passing: None,
+        outcome: Outcome::default(),
     };
+    let staying = run.start_reader().await;
+    for number in 0..PRODUCERS {
+        let client = connect(&run.process).await;
+        run.workers
+            .push(Worker::start(client, number, plan.seed, run.board.clone()).await);
+    }
     while run.outcome.kills < plan.kills && run.workers.iter().all(Worker::is_alive) {
         run.round(plan.rebinds.then_some(&mut bindings)).await;
     }
-    run.finish(reading, &bindings).await
+    let planted = plan.switches.iter().any(|(name, _)| *name == "WEIR_PLANT");
+    run.finish(staying, !planted).await
+}
+
+/// When to kill: at so many answers in all, or at so many deliveries if that comes first.
+#[derive(Clone, Copy, Debug)]
+struct Moment {
+    answers: u64,
+    news: Option<u64>,
 }
 
 struct Run {
     rng: StdRng,
+    behind_deliveries_percent: u32,
     process: Process,
     workers: Vec<Worker>,
     board: Arc<Board>,
+    topics: Vec<&'static str>,
+    /// Readers so far.
+    readers: u32,
+    /// The reader that lives from restart to kill.
+    passing: Option<JoinHandle<()>>,
     outcome: Outcome,
 }
 
 impl Run {
     /// Traffic, a kill somewhere in it, a restart; bindings change before and after.
     async fn round(&mut self, bindings: Option<&mut Bindings>) {
+        let begin = *self.board.answers.borrow();
+        for worker in &mut self.workers {
+            worker.begin_round();
+        }
         let requests: u32 = self
             .workers
             .iter()
             .map(|w| w.allow(REQUESTS_PER_ROUND))
             .sum();
-        let answers = self.rng.random_range(0..=requests * ANSWERS_PERCENT / 100);
-        let Some(bindings) = bindings else {
-            self.wait_for(answers).await;
-            self.kill();
-            block_in_place(|| self.process.restart());
-            return;
+        let answers = self.rng.random_range(1..=requests * ANSWERS_PERCENT / 100);
+        let kill_at = Moment {
+            answers: begin + u64::from(answers),
+            news: self
+                .rng
+                .random_ratio(self.behind_deliveries_percent, 100)
+                .then(|| *self.board.news.borrow() + self.rng.random_range(1..=DELIVERIES_MAX)),
         };
-        self.wait_for(answers / 2).await;
+        let Some(bindings) = bindings else {
+            self.wait_until(kill_at).await;
+            self.kill();
+            return self.restart().await;
+        };
+        let half_way = begin + u64::from(answers / 2);
+        self.wait_until(Moment {
+            answers: half_way,
+            news: None,
+        })
+        .await;
         let client = connect(&self.process).await;
         self.rebind(&client, bindings).await;
-        self.wait_for(answers - answers / 2).await;
+        self.wait_until(kill_at).await;
         // Sometimes the kill meets a change of bindings that is under way.
         let change = bindings.next_route();
         let admin = client.admin();
@@ -190,10 +223,22 @@ impl Run {
         }
         self.kill();
         changing.abort();
-        block_in_place(|| self.process.restart());
+        self.restart().await;
         let client = connect(&self.process).await;
         self.rebind(&client, bindings).await;
         client.close().await;
+    }
+
+    async fn start_reader(&mut self) -> JoinHandle<()> {
+        let client = connect(&self.process).await;
+        let id = ReaderId(self.readers);
+        self.readers += 1;
+        tokio::spawn(reader::run(
+            client,
+            id,
+            self.topics.clone(),
+            self.board.clone(),
+        ))
     }
 
     async fn rebind(&mut self, client: &Client, bindings: &mut Bindings) {
@@ -204,28 +249,26 @@ impl Run {
         }
     }
 
-    /// Waits for so many answers or deliveries more, or until no producer works any more.
-    async fn wait_for(&self, more: u32) {
-        let mut events = self.board.events.subscribe();
-        let target = *events.borrow() + u64::from(more);
-        let workers = &self.workers;
+    /// Waits for that moment, or until no producer works any more.
+    async fn wait_until(&self, moment: Moment) {
+        let mut answers = self.board.answers.subscribe();
+        let mut news = self.board.news.subscribe();
+        let news_target = moment.news.unwrap_or(u64::MAX);
         let ended = async {
-            for worker in workers {
+            for worker in &self.workers {
                 worker.ended().await;
             }
         };
         let waited = timeout(STEP_MAX, async {
             tokio::select! {
-                result = events.wait_for(|events| *events >= target) => drop(result),
+                result = answers.wait_for(|answers| *answers >= moment.answers) => drop(result),
+                result = news.wait_for(|news| *news >= news_target) => drop(result),
                 () = ended => {}
             }
         });
         if waited.await.is_err() {
-            let lines = self.process.last_lines();
-            panic!(
-                "nothing moves: {} requests in flight; the broker:\n{lines}",
-                self.in_flight()
-            );
+            let (lines, in_flight) = (self.process.last_lines(), self.in_flight());
+            panic!("nothing moves: {in_flight} requests in flight; the broker:\n{lines}");
         }
     }
 
@@ -234,64 +277,97 @@ impl Run {
     }
 
     fn kill(&mut self) {
-        let in_flight = self.in_flight();
+        let counts = self.workers.iter().any(Worker::is_under_way);
         self.process.kill();
-        if in_flight > 0 {
+        if counts {
             self.outcome.kills += 1;
         } else {
             self.outcome.idle_kills += 1;
         }
     }
 
+    /// Sometimes the first attempt is killed while it recovers. A new reader comes at once: it
+    /// looks how much is there before the producers are back.
+    async fn restart(&mut self) {
+        if self.rng.random_bool(0.2) {
+            block_in_place(|| self.process.restart_in_vain());
+        }
+        block_in_place(|| self.process.restart());
+        let passing = self.start_reader().await;
+        if let Some(before) = self.passing.replace(passing) {
+            before.abort();
+        }
+    }
+
     /// Everything gets its outcome; one more kill, so that nothing counts that is only in memory;
     /// then everything is read and judged.
-    async fn finish(mut self, reading: JoinHandle<()>, bindings: &Bindings) -> Outcome {
-        for worker in self.workers.drain(..) {
+    async fn finish(mut self, staying: JoinHandle<()>, patient: bool) -> Outcome {
+        for worker in std::mem::take(&mut self.workers) {
             let resent = timeout(STEP_MAX, worker.finish()).await;
             let lines = self.process.last_lines();
             self.outcome.resent +=
                 resent.unwrap_or_else(|_| panic!("a producer does not end; the broker:\n{lines}"));
         }
-        reading.abort();
+        if patient {
+            self.await_reader().await;
+        }
+        staying.abort();
+        self.passing.iter().for_each(JoinHandle::abort);
         // It has written down everything, or was cancelled.
-        let _ = reading.await;
+        let _ = staying.await;
         block_in_place(|| self.process.restart());
-        let client = connect(&self.process).await;
-        let topics = bindings.topics();
-        let mut history = self.board.history();
-        let mut found = Vec::new();
+        self.read_all().await;
+        let history = self.board.history();
+        self.outcome.problems = history.check();
+        self.outcome.records = history.counts();
         drop(history);
+        self.outcome
+    }
+
+    /// The reader that lives as long as the run gets everything that was acknowledged.
+    async fn await_reader(&self) {
+        let mut deliveries = self.board.deliveries.subscribe();
+        let caught_up = || {
+            let history = self.board.history();
+            history.read_by(ReaderId(0)) >= history.counts()[1] || history.has_ended(ReaderId(0))
+        };
+        let waited = timeout(STEP_MAX, deliveries.wait_for(|_| caught_up())).await;
+        if waited.is_err() {
+            let reason = "it did not get all that was acknowledged".to_owned();
+            self.board.history().note(Problem::ReaderEnded { reason });
+        }
+    }
+
+    /// Writes down what is there.
+    async fn read_all(&self) {
+        let client = connect(&self.process).await;
+        let mut found = Vec::new();
+        let each = |record: Received| found.push(record);
         let read = timeout(
             STEP_MAX,
-            reading::to_the_end(&client, &topics, None, |record| {
-                found.push(record);
-            }),
+            reading::to_the_end(&client, &self.topics, None, each),
         );
         let read = read.await.expect("reading what is there ends");
-        history = self.board.history();
-        for record in found {
-            let id = record
-                .header(producer::ID_HEADER)
-                .map(|id| String::from_utf8_lossy(id));
-            history.stored(Stored {
-                place: Place {
-                    topic: (*record.topic).clone(),
-                    partition: record.partition,
-                    offset: record.offset,
-                },
-                id: id.and_then(|id| id.parse().ok()),
-                key: record.ordering_key,
-                value: record.value.unwrap_or_default(),
-            });
-        }
+        let mut history = self.board.history();
         if let Err(error) = read {
             history.note(Problem::Unreadable {
                 reason: error.to_string(),
             });
         }
-        self.outcome.problems = history.check();
-        self.outcome.records = history.counts();
-        drop(history);
-        self.outcome
+        for record in found {
+            let id = record
+                .header(producer::ID_HEADER)
+                .map(|id| String::from_utf8_lossy(id));
+            history.stored(Stored {
+                id: id.and_then(|id| id.parse().ok()),
+                place: Place {
+                    topic: (*record.topic).clone(),
+                    partition: record.partition,
+                    offset: record.offset,
+                },
+                key: record.ordering_key,
+                value: record.value.unwrap_or_default(),
+            });
+        }
     }
 }

@@ -9,7 +9,7 @@
 mod check;
 mod problem;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::str::FromStr;
 
@@ -18,6 +18,7 @@ use weir_wire::id::{Offset, PartitionId};
 use weir_wire::name::TopicName;
 use weir_wire::placement::OrderingKey;
 
+pub use check::generation;
 pub use problem::{Problem, summary};
 
 /// A request: who sent it, and the how many-th of that producer it is.
@@ -49,6 +50,10 @@ impl fmt::Display for RecordId {
         write!(f, "{}.{}", self.request, self.index)
     }
 }
+
+/// A reader: one subscription, which gets every partition from its beginning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ReaderId(pub u32);
 
 /// Text that names no record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -125,7 +130,10 @@ enum Answer {
 pub struct History {
     sent: BTreeMap<RecordId, Sent>,
     answers: HashMap<RecordId, Answer>,
-    read: Vec<(Place, RecordId)>,
+    read: Vec<(ReaderId, Place, RecordId)>,
+    ended: HashSet<ReaderId>,
+    /// How far any reader got.
+    frontier: HashMap<(TopicName, PartitionId), Offset>,
     stored: Vec<Stored>,
     noted: Vec<Problem>,
 }
@@ -147,9 +155,52 @@ impl History {
         self.answers.insert(id, Answer::NotStored);
     }
 
-    /// The reader that runs along got a record. Told in the order of its reading.
-    pub fn read(&mut self, place: Place, id: RecordId) {
-        self.read.push((place, id));
+    /// A reader that runs along got a record. Told in the order of its reading. Answers whether
+    /// it is the first one to get that far.
+    pub fn read(&mut self, reader: ReaderId, place: Place, id: RecordId) -> bool {
+        let next = self
+            .frontier
+            .entry((place.topic.clone(), place.partition))
+            .or_default();
+        let first = place.offset >= *next;
+        *next = (*next).max(place.offset.next());
+        self.read.push((reader, place, id));
+        first
+    }
+
+    /// The broker says how much a partition holds: never less than a reader has got.
+    pub fn holds(&mut self, topic: &TopicName, partition: PartitionId, end: Offset) {
+        let read = self
+            .frontier
+            .get(&(topic.clone(), partition))
+            .copied()
+            .unwrap_or_default();
+        if end < read {
+            self.note(Problem::Receded {
+                topic: topic.clone(),
+                partition,
+                read,
+                end,
+            });
+        }
+    }
+
+    /// A reader was told that it cannot go on.
+    pub fn reader_ended(&mut self, reader: ReaderId, reason: String) {
+        self.ended.insert(reader);
+        self.note(Problem::ReaderEnded { reason });
+    }
+
+    /// Whether a reader was told that it cannot go on.
+    #[must_use]
+    pub fn has_ended(&self, reader: ReaderId) -> bool {
+        self.ended.contains(&reader)
+    }
+
+    /// How many records a reader has got.
+    #[must_use]
+    pub fn read_by(&self, reader: ReaderId) -> usize {
+        self.read.iter().filter(|(by, ..)| *by == reader).count()
     }
 
     /// A record is there in the end. Told in the order of each partition.

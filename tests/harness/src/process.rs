@@ -117,26 +117,44 @@ impl Process {
         lines.iter().map(|line| format!("    {line}\n")).collect()
     }
 
+    /// Starts it, and kills it as soon as it says anything: while it recovers.
+    pub fn restart_in_vain(&mut self) {
+        self.kill();
+        self.spawn_until(|said| matches!(said, Said::Anything));
+        self.kill();
+    }
+
     fn spawn(&mut self) {
+        self.spawn_until(|said| matches!(said, Said::Ready(_)));
+    }
+
+    fn spawn_until(&mut self, reached: fn(&Said) -> bool) {
         let path = self.directory.path();
         let mut child = self
             .command(path)
             .spawn()
             .unwrap_or_else(|error| panic!("{} starts: {error}", self.setup.program.display()));
         let stderr = child.stderr.take().expect("it was asked for");
-        let (to_ready, ready) = mpsc::sync_channel(1);
+        let (to_said, said) = mpsc::sync_channel(2);
         let lines = self.lines.clone();
-        let reader = std::thread::spawn(move || read_lines(stderr, &lines, &to_ready));
+        let reader = std::thread::spawn(move || read_lines(stderr, &lines, &to_said));
         self.running = Some(Running {
             child,
             reader: Some(reader),
         });
-        match ready.recv_timeout(READY_MAX) {
-            Ok(address) => self.address = address,
-            Err(error) => panic!(
-                "the broker is not ready: {error}; its log:\n{}",
-                self.last_lines()
-            ),
+        loop {
+            let said = said.recv_timeout(READY_MAX).unwrap_or_else(|error| {
+                panic!(
+                    "the broker is not ready: {error}; its log:\n{}",
+                    self.last_lines()
+                )
+            });
+            if let Said::Ready(address) = said {
+                self.address = address;
+            }
+            if reached(&said) {
+                return;
+            }
         }
     }
 
@@ -168,18 +186,26 @@ impl Process {
     }
 }
 
-/// Keeps the last lines; tells the address once.
-fn read_lines(
-    stderr: ChildStderr,
-    lines: &Mutex<VecDeque<String>>,
-    ready: &mpsc::SyncSender<SocketAddr>,
-) {
-    for line in BufReader::new(stderr).lines() {
+/// What a broker that starts lets know.
+#[derive(Clone, Copy, Debug)]
+enum Said {
+    /// Its first line.
+    Anything,
+    /// It is ready, at that address.
+    Ready(SocketAddr),
+}
+
+/// Keeps the last lines; tells when the first one came, and the address.
+fn read_lines(stderr: ChildStderr, lines: &Mutex<VecDeque<String>>, said: &mpsc::SyncSender<Said>) {
+    for (number, line) in BufReader::new(stderr).lines().enumerate() {
         // Whatever ends the reading, there is nothing more to be kept.
         let Ok(line) = line else { return };
+        // There is room for both; nobody listens any more behind them.
+        if number == 0 {
+            let _ = said.try_send(Said::Anything);
+        }
         if let Some(address) = announced(&line) {
-            // Only the first one is waited for.
-            let _ = ready.try_send(address);
+            let _ = said.try_send(Said::Ready(address));
         }
         let mut lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
         if lines.len() == LINES_MAX {

@@ -37,9 +37,13 @@ pub(super) struct Worker {
     ended: watch::Receiver<bool>,
     sending: JoinHandle<()>,
     collecting: JoinHandle<()>,
+    answers: watch::Receiver<u64>,
+    /// Its answers when the round began.
+    answers_before: u64,
 }
 
 /// An answer to come, and whose.
+#[derive(Debug)]
 enum Awaited {
     One(RecordId, Ticket),
     Batch(Vec<RecordId>, BatchTicket),
@@ -58,6 +62,7 @@ impl Worker {
             .expect("a producer opens while the broker lives");
         let allowance = Arc::new(Semaphore::new(0));
         let (to_tickets, tickets) = mpsc::channel(TICKETS_MAX);
+        let (to_answers, answers) = watch::channel(0);
         let (to_ended, ended) = watch::channel(false);
         let sender = Sender {
             producer: producer.clone(),
@@ -73,13 +78,15 @@ impl Worker {
             sender.run().await;
             to_ended.send_replace(true);
         });
-        let collecting = tokio::spawn(collect(tickets, board));
+        let collecting = tokio::spawn(collect(tickets, to_answers, board));
         Self {
             producer,
             allowance,
             ended,
             sending,
             collecting,
+            answers,
+            answers_before: 0,
         }
     }
 
@@ -98,6 +105,16 @@ impl Worker {
     pub(super) async fn ended(&self) {
         // The sender ends with its task, which is an end as well.
         let _ = self.ended.clone().wait_for(|ended| *ended).await;
+    }
+
+    /// The broker has started.
+    pub(super) fn begin_round(&mut self) {
+        self.answers_before = *self.answers.borrow();
+    }
+
+    /// Whether it is connected, which answers of this round show, and has requests in flight.
+    pub(super) fn is_under_way(&self) -> bool {
+        *self.answers.borrow() > self.answers_before && self.in_flight() > 0
     }
 
     /// Requests without an answer.
@@ -217,12 +234,15 @@ impl Sender {
         self.tickets
             .send(awaited)
             .await
-            .ok()
             .expect("the collector outlives the sender");
     }
 }
 
-async fn collect(mut tickets: mpsc::Receiver<Awaited>, board: Arc<Board>) {
+async fn collect(
+    mut tickets: mpsc::Receiver<Awaited>,
+    answers: watch::Sender<u64>,
+    board: Arc<Board>,
+) {
     while let Some(awaited) = tickets.recv().await {
         match awaited {
             Awaited::One(id, ticket) => {
@@ -234,7 +254,8 @@ async fn collect(mut tickets: mpsc::Receiver<Awaited>, board: Arc<Board>) {
                 answer(&board, ids, outcomes);
             }
         }
-        board.event();
+        answers.send_modify(|answers| *answers += 1);
+        board.answers.send_modify(|answers| *answers += 1);
     }
 }
 

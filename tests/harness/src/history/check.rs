@@ -6,7 +6,7 @@ use weir_wire::id::{Offset, PartitionId};
 use weir_wire::name::TopicName;
 use weir_wire::placement::OrderingKey;
 
-use super::{Answer, History, Place, Problem, RecordId, RequestId, Stored};
+use super::{Answer, History, Place, Problem, ReaderId, RecordId, RequestId, Stored};
 
 /// What is there, by record.
 type Found<'a> = HashMap<RecordId, Vec<&'a Stored>>;
@@ -26,7 +26,7 @@ pub(super) fn check(history: &History) -> Vec<Problem> {
     requests(history, &found, &mut problems);
     gaps(history, &mut problems);
     order(history, &mut problems);
-    reader(history, &mut problems);
+    readers(history, &mut problems);
     problems
 }
 
@@ -125,7 +125,8 @@ fn requests(history: &History, found: &Found<'_>, problems: &mut Vec<Problem>) {
 }
 
 /// Topics that belong to one generation of bindings share the first part of their names.
-fn generation(topic: &TopicName) -> String {
+#[must_use]
+pub fn generation(topic: &TopicName) -> String {
     let name = topic.to_string();
     name.split_once('-')
         .map_or(name.clone(), |(generation, _)| generation.to_owned())
@@ -180,16 +181,18 @@ fn order(history: &History, problems: &mut Vec<Problem>) {
     }
 }
 
-/// The reader that ran along: one after the other, and only what is there.
-fn reader(history: &History, problems: &mut Vec<Problem>) {
+/// The readers that ran along: one record after the other, and only what is there.
+fn readers(history: &History, problems: &mut Vec<Problem>) {
     let there = history
         .stored
         .iter()
         .filter_map(|stored| Some((&stored.place, stored.id?)));
     let there: HashMap<&Place, RecordId> = there.collect();
-    let mut next: HashMap<(&TopicName, PartitionId), Offset> = HashMap::new();
-    for (place, read) in &history.read {
-        let expected = next.entry((&place.topic, place.partition)).or_default();
+    let mut next: HashMap<(ReaderId, &TopicName, PartitionId), Offset> = HashMap::new();
+    for (reader, place, read) in &history.read {
+        let expected = next
+            .entry((*reader, &place.topic, place.partition))
+            .or_default();
         if place.offset != *expected {
             problems.push(Problem::Skipped {
                 place: place.clone(),

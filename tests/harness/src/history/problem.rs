@@ -89,6 +89,14 @@ pub enum Problem {
     /// A reader did not get a partition's records one after the other.
     #[error("skipped or repeated: the reader got {place} where offset {expected} should come")]
     Skipped { place: Place, expected: Offset },
+    /// A partition holds less than was read of it.
+    #[error("receded: {topic}/{partition} was read up to offset {read}, and ends at {end}")]
+    Receded {
+        topic: TopicName,
+        partition: PartitionId,
+        read: Offset,
+        end: Offset,
+    },
     /// A reader was told that what it has read is not there.
     #[error("the reader cannot go on: {reason}")]
     ReaderEnded { reason: String },

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use weir_wire::id::{Offset, PartitionId};
 use weir_wire::placement::OrderingKey;
 
-use super::{History, Place, Problem, RecordId, RequestId, Sent, Stored};
+use super::{History, Place, Problem, ReaderId, RecordId, RequestId, Sent, Stored};
 
 fn id(text: &str) -> RecordId {
     text.parse().unwrap()
@@ -72,13 +72,16 @@ fn finds(history: &History, expected: &[Problem]) {
 #[test]
 fn a_good_history_has_no_problems() {
     let mut good = history(&[("0.0.0", "a-x/0@0"), ("0.1.0", "a-x/0@2")], &ALL);
-    good.read(place("a-x/0@0"), id("0.0.0"));
-    good.read(place("a-x/0@1"), id("0.0.1"));
+    good.read(ReaderId(0), place("a-x/0@0"), id("0.0.0"));
+    good.read(ReaderId(0), place("a-x/0@1"), id("0.0.1"));
+    // Another reader begins at the beginning.
+    good.read(ReaderId(1), place("a-x/0@0"), id("0.0.0"));
     finds(&good, &[]);
     // What nobody answered for may be there or not.
     finds(&history(&[], &ALL), &[]);
     finds(&history(&[], &[]), &[]);
-    assert_eq!(good.counts(), [3, 2, 2, 3]);
+    assert_eq!(good.counts(), [3, 2, 3, 3]);
+    assert_eq!(good.read_by(ReaderId(0)), 2);
 }
 
 #[test]
@@ -238,9 +241,9 @@ fn gap() {
 #[test]
 fn vanished_and_diverged() {
     let mut read = history(&[], &ALL[..2]);
-    read.read(place("a-x/0@0"), id("0.0.1"));
-    read.read(place("a-x/0@1"), id("0.0.1"));
-    read.read(place("a-x/0@2"), id("0.1.0"));
+    read.read(ReaderId(0), place("a-x/0@0"), id("0.0.1"));
+    read.read(ReaderId(0), place("a-x/0@1"), id("0.0.1"));
+    read.read(ReaderId(0), place("a-x/0@2"), id("0.1.0"));
     let diverged = Problem::Diverged {
         place: place("a-x/0@0"),
         read: id("0.0.1"),
@@ -254,9 +257,31 @@ fn vanished_and_diverged() {
 }
 
 #[test]
+fn receded() {
+    let mut read = history(&[], &ALL);
+    for (at, record) in ALL {
+        read.read(ReaderId(0), place(at), id(record));
+    }
+    let (topic, partition) = ("a-x".parse().unwrap(), PartitionId::new(0));
+    read.holds(&topic, partition, Offset::new(3));
+    finds(&read, &[]);
+    read.holds(&topic, partition, Offset::new(2));
+    let (read_to, end) = (Offset::new(3), Offset::new(2));
+    finds(
+        &read,
+        &[Problem::Receded {
+            topic,
+            partition,
+            read: read_to,
+            end,
+        }],
+    );
+}
+
+#[test]
 fn skipped() {
     let mut read = history(&[], &ALL);
-    read.read(place("a-x/0@1"), id("0.0.1"));
+    read.read(ReaderId(0), place("a-x/0@1"), id("0.0.1"));
     let expected = Offset::new(0);
     finds(
         &read,
