@@ -64,6 +64,23 @@ fn an_unknown_topic_names_the_one_that_was_meant() {
 }
 
 #[test]
+fn what_is_no_plugin_is_refused_with_its_fault() {
+    let home = Home::new();
+    let _broker = home.serve("data", &[]);
+    for (component, fault) in [
+        ("no-hook", "error: not a plugin: it exports no hook"),
+        (
+            "foreign-import",
+            "error: not a plugin: it imports `test:hostile/secrets`",
+        ),
+    ] {
+        let file = sources().join(format!("plugins/prebuilt/hostile/{component}.wasm"));
+        let push = ["plugin", "push", file.to_str().unwrap(), "--name", "x"];
+        home.weir(&push).fails(1, fault);
+    }
+}
+
+#[test]
 fn topics_are_deleted_on_purpose_only() {
     let home = Home::new();
     let _broker = home.serve("data", &[]);

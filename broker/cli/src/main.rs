@@ -35,7 +35,8 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 broker not reachable, 4 not autho
 130 interrupted.")]
 struct Cli {
     /// Show causes of errors and what happens underneath
-    #[arg(short, long, global = true)]
+    // Behind the options of the verb itself.
+    #[arg(short, long, global = true, display_order = 900)]
     verbose: bool,
     #[command(subcommand)]
     verb: verb::Verb,
@@ -44,7 +45,7 @@ struct Cli {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.verb.run(cli.verbose) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(failure) => {
             report(&failure, cli.verbose);
             ExitCode::from(failure.exit() as u8)

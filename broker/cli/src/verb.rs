@@ -1,5 +1,7 @@
 //! The verbs, one per file.
 
+use std::process::ExitCode;
+
 use crate::exit::Failure;
 use crate::runtime;
 
@@ -48,14 +50,16 @@ pub enum Verb {
 
 impl Verb {
     /// Does it.
-    pub fn run(self, verbose: bool) -> Result<(), Failure> {
+    pub fn run(self, verbose: bool) -> Result<ExitCode, Failure> {
         // These two decide themselves what they log.
         if !matches!(self, Self::Serve(_) | Self::Compile) {
             runtime::log(verbose);
         }
-        match self {
+        let done = match self {
             Self::Serve(args) => serve::run(args, verbose),
-            Self::Compile => serve::compile(),
+            // Its exit codes are between it and the broker: they tell a component that is no
+            // plugin from a compiler that broke down.
+            Self::Compile => return Ok(weir_host::compiler_main()),
             Self::Demo(args) => runtime::run(demo::run(args)),
             Self::Topic(verb) => runtime::run(topic::run(verb)),
             Self::Produce(args) => produce::run(args),
@@ -65,6 +69,7 @@ impl Verb {
             Self::Context(verb) => context::run(verb),
             Self::Status(args) => runtime::run(status::run(args)),
             Self::Completions(args) => completions::run(&args),
-        }
+        };
+        done.map(|()| ExitCode::SUCCESS)
     }
 }

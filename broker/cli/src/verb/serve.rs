@@ -82,17 +82,6 @@ pub fn run(args: ServeArgs, verbose: bool) -> Result<(), Failure> {
     result
 }
 
-/// What the hidden verb does: compiles a component from standard input.
-pub fn compile() -> Result<(), Failure> {
-    let code = weir_host::compiler_main();
-    if code == std::process::ExitCode::SUCCESS {
-        Ok(())
-    } else {
-        // It has said on standard error what is wrong.
-        Err(Failure::new(Exit::Failed, ""))
-    }
-}
-
 async fn serve(
     args: &ServeArgs,
     config: Config,
