@@ -124,17 +124,15 @@ impl Authenticator {
                     Ok(())
                 } else {
                     Err(refusal(
-                        "not authorised: this is not the token of this broker; take the one in \
-                         the file `token` of its data directory (--token-file FILE, WEIR_TOKEN, \
-                         or weir context add)",
+                        "this is not the token of this broker; take the one in the file `token` of \
+                         its data directory (--token-file FILE, WEIR_TOKEN, or weir context add)",
                     ))
                 }
             }
             None if has_verified_certificate => Ok(()),
             None => Err(refusal(
-                "not authorised: no token came and no client certificate; give the one in the \
-                 file `token` of the broker's data directory (--token-file FILE, WEIR_TOKEN, or \
-                 weir context add)",
+                "no token came and no client certificate; give the token in the file `token` of \
+                 the broker's data directory (--token-file FILE, WEIR_TOKEN, or weir context add)",
             )),
         }
     }

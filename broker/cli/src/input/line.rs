@@ -128,7 +128,12 @@ impl LineRules {
 
     /// Checks a line of JSON and picks key and tag out of it.
     fn pick(&self, line: &[u8]) -> Result<(Option<String>, Option<String>), String> {
-        let not_json = |error: serde_json::Error| format!("not JSON: {error}");
+        let not_json = |error: serde_json::Error| {
+            // It counts lines too, but it was given only one, and not the input's first.
+            let text = error.to_string();
+            let what = text.split(" at line ").next().unwrap_or(&text);
+            format!("not JSON: {what} at column {}", error.column())
+        };
         std::str::from_utf8(line).map_err(|error| format!("not JSON: {error}"))?;
         if self.key_field.is_none() && self.tag_field.is_none() {
             serde_json::from_slice::<IgnoredAny>(line).map_err(not_json)?;
