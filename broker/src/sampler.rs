@@ -15,22 +15,32 @@ const PARTITIONS_SHOWN_MAX: usize = 1000;
 /// Lets the metrics take samples of this broker for as long as it lives.
 pub(crate) fn install(shared: &Arc<Shared>) {
     let weak: Weak<Shared> = Arc::downgrade(shared);
-    shared.metrics.sample_with(Box::new(move || weak.upgrade().map(|shared| sample(&shared))));
+    shared.metrics.sample_with(Box::new(move || {
+        weak.upgrade().map(|shared| sample(&shared))
+    }));
 }
 
 fn sample(shared: &Shared) -> Sample {
     let shard = shared.shard.read();
     let partitions = shard.catalog().topics().flat_map(|topic| {
-        (0..topic.partitions).map(PartitionId::new).map(move |partition| (topic, partition))
+        (0..topic.partitions)
+            .map(PartitionId::new)
+            .map(move |partition| (topic, partition))
     });
-    let high_water_marks = partitions.take(PARTITIONS_SHOWN_MAX).filter_map(|(topic, partition)| {
-        let bounds = shared.reader.bounds(TopicPartition { topic: topic.id, partition })?;
-        Some(HighWaterMark {
-            topic: topic.name.clone(),
-            partition,
-            offset: bounds.high_water_mark,
-        })
-    });
+    let high_water_marks =
+        partitions
+            .take(PARTITIONS_SHOWN_MAX)
+            .filter_map(|(topic, partition)| {
+                let bounds = shared.reader.bounds(TopicPartition {
+                    topic: topic.id,
+                    partition,
+                })?;
+                Some(HighWaterMark {
+                    topic: topic.name.clone(),
+                    partition,
+                    offset: bounds.high_water_mark,
+                })
+            });
     let high_water_marks = high_water_marks.collect();
     drop(shard);
     Sample {

@@ -30,15 +30,23 @@ impl Tails {
         }
         for partition in partitions {
             // A permit is kept for a reader that is not waiting at the moment.
-            waiting.get(&partition).into_iter().flatten().for_each(|notify| notify.notify_one());
+            waiting
+                .get(&partition)
+                .into_iter()
+                .flatten()
+                .for_each(|notify| notify.notify_one());
         }
     }
 
     /// Wakes whoever reads a topic that is gone.
     pub(crate) fn wake_topic(&self, topic: TopicId) {
         let waiting = self.waiting.lock();
-        let readers = waiting.iter().filter(|(partition, _)| partition.topic == topic);
-        readers.flat_map(|(_, readers)| readers).for_each(|reader| reader.notify_one());
+        let readers = waiting
+            .iter()
+            .filter(|(partition, _)| partition.topic == topic);
+        readers
+            .flat_map(|(_, readers)| readers)
+            .for_each(|reader| reader.notify_one());
     }
 
     /// Registers one reader of several partitions.
@@ -49,7 +57,11 @@ impl Tails {
             waiting.entry(*partition).or_default().push(notify.clone());
         }
         drop(waiting);
-        Tail { tails: self.clone(), partitions, notify }
+        Tail {
+            tails: self.clone(),
+            partitions,
+            notify,
+        }
     }
 }
 

@@ -93,7 +93,10 @@ impl Topics {
             target: target(topic),
             epoch: topic.binding_epoch,
             route,
-            key: topic.bindings.get(&Hook::Key).map(|change| self.binding(change)),
+            key: topic
+                .bindings
+                .get(&Hook::Key)
+                .map(|change| self.binding(change)),
         }
     }
 
@@ -121,7 +124,10 @@ fn target(topic: &Topic) -> Target {
 fn targets(catalog: &Catalog, change: &BoundChange) -> Vec<Target> {
     let routes = change.routes.iter().filter_map(|route| {
         let topic = catalog.topic(route.topic)?;
-        Some(Target { partition: route.partition, ..target(topic) })
+        Some(Target {
+            partition: route.partition,
+            ..target(topic)
+        })
     });
     routes.collect()
 }

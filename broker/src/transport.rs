@@ -57,8 +57,16 @@ pub(crate) fn listen(
     let failed = |source| ListenError::Address { address, source };
     let socket = socket(address).map_err(failed)?;
     let mut endpoint = reset.endpoint();
-    endpoint.max_udp_payload_size(PACKET_MAX).expect("it is within QUIC's bounds");
-    Endpoint::new(endpoint, Some(server), socket, Arc::new(quinn::TokioRuntime)).map_err(failed)
+    endpoint
+        .max_udp_payload_size(PACKET_MAX)
+        .expect("it is within QUIC's bounds");
+    Endpoint::new(
+        endpoint,
+        Some(server),
+        socket,
+        Arc::new(quinn::TokioRuntime),
+    )
+    .map_err(failed)
 }
 
 /// The client has authenticated: it gets room to work.
@@ -88,7 +96,11 @@ fn transport() -> TransportConfig {
 }
 
 fn socket(address: SocketAddr) -> io::Result<std::net::UdpSocket> {
-    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::DGRAM,
+        Some(Protocol::UDP),
+    )?;
     // The system may grant less; that costs speed, nothing else.
     let _ = socket.set_send_buffer_size(SOCKET_BUFFER);
     let _ = socket.set_recv_buffer_size(SOCKET_BUFFER);

@@ -61,7 +61,10 @@ pub enum ContextError {
         source: io::Error,
     },
     /// The file is not what this program wrote.
-    #[error("{path} cannot be understood: {reason}; correct it or move it away", path = path.display())]
+    #[error(
+        "{path} cannot be understood: {reason}; correct it or move it away",
+        path = path.display()
+    )]
     Syntax {
         /// The file.
         path: PathBuf,

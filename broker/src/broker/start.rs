@@ -95,14 +95,18 @@ pub(super) async fn start(config: Config, options: StartOptions) -> Result<Broke
     // One thread drives the endpoint and every connection: packets, frames and the sequencer
     // share its cache, and no request changes threads before the log.
     let drain = draining.clone();
-    std::thread::Builder::new().name("weir-net".to_owned()).spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        match runtime {
-            Ok(runtime) => runtime.block_on(run(config, options, drain, to_fatal, ready)),
-            Err(error) => drop(ready.send(Err(StartError::Thread(error)))),
-        }
-        to_ended.send_replace(true);
-    })?;
+    std::thread::Builder::new()
+        .name("weir-net".to_owned())
+        .spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build();
+            match runtime {
+                Ok(runtime) => runtime.block_on(run(config, options, drain, to_fatal, ready)),
+                Err(error) => drop(ready.send(Err(StartError::Thread(error)))),
+            }
+            to_ended.send_replace(true);
+        })?;
     let started = started.await.map_err(|_| StartError::Ended)??;
     Ok(Broker {
         address: started.address,
@@ -177,8 +181,16 @@ impl Running {
         let reset = ResetSecret::with_file(&*vfs, &data_dir.reset_key())?;
         let endpoint = transport::listen(config.listen, identity.server_crypto(), &reset)?;
         let address = endpoint.local_addr()?;
-        let (shared, sequencer) =
-            assemble(config, &options, &data_dir, auth, metrics.clone(), draining, fatal).await?;
+        let (shared, sequencer) = assemble(
+            config,
+            &options,
+            &data_dir,
+            auth,
+            metrics.clone(),
+            draining,
+            fatal,
+        )
+        .await?;
         sampler::install(&shared);
         let stop_sequencer = CancellationToken::new();
         let sequencer = tokio::spawn(sequencer.run(stop_sequencer.clone()));
@@ -188,12 +200,26 @@ impl Running {
         }
         let renewal = Renewal::new(identity.clone(), vfs, metrics, shared.draining.clone());
         shared.tasks.spawn(renewal.run());
-        shared.tasks.spawn(connection::accept(shared.clone(), endpoint.clone()));
+        shared
+            .tasks
+            .spawn(connection::accept(shared.clone(), endpoint.clone()));
         readiness.set(State::Ready);
         tracing::info!(%address, took = ?begun.elapsed(), "ready");
-        let started = Started { address, metrics_address, identity, token };
-        let running =
-            Self { shared, endpoint, readiness, sequencer, stop_sequencer, closing, _lock: lock };
+        let started = Started {
+            address,
+            metrics_address,
+            identity,
+            token,
+        };
+        let running = Self {
+            shared,
+            endpoint,
+            readiness,
+            sequencer,
+            stop_sequencer,
+            closing,
+            _lock: lock,
+        };
         Ok((running, started))
     }
 
@@ -205,7 +231,8 @@ impl Running {
         if timeout(DRAIN_MAX, self.shared.tasks.wait()).await.is_err() {
             tracing::warn!("connections did not finish in time; they are cut");
         }
-        self.endpoint.close(3_u32.into(), b"the broker is shutting down");
+        self.endpoint
+            .close(3_u32.into(), b"the broker is shutting down");
         self.stop_sequencer.cancel();
         match self.sequencer.await {
             Ok(log) => log.shutdown(),
@@ -229,7 +256,11 @@ async fn assemble(
 ) -> Result<(Arc<Shared>, Sequencer), StartError> {
     let mut replay = Replay::default();
     let tails = Arc::new(Tails::default());
-    let sink = Commits { metrics: metrics.clone(), tails: tails.clone(), fatal };
+    let sink = Commits {
+        metrics: metrics.clone(),
+        tails: tails.clone(),
+        fatal,
+    };
     let (log, report) = Log::open(
         options.vfs.clone(),
         log_config(&config, options, data_dir),
@@ -277,7 +308,11 @@ async fn assemble(
         tasks: TaskTracker::new(),
         config,
     });
-    let sequencer = Sequencer { shared: shared.clone(), log, commands };
+    let sequencer = Sequencer {
+        shared: shared.clone(),
+        log,
+        commands,
+    };
     Ok((shared, sequencer))
 }
 
@@ -295,14 +330,22 @@ fn log_config(config: &Config, options: &StartOptions, data_dir: &DataDir) -> Lo
 }
 
 fn host_config(config: &Config) -> HostConfig {
-    let compiler = config.plugins.compiler.as_ref().map(|program| CompilerCommand {
-        program: program.clone(),
-        arguments: vec![COMPILER_VERB.into()],
-    });
-    HostConfig { compiler, threads: config.plugins.threads,
+    let compiler = config
+        .plugins
+        .compiler
+        .as_ref()
+        .map(|program| CompilerCommand {
+            program: program.clone(),
+            arguments: vec![COMPILER_VERB.into()],
+        });
+    HostConfig {
+        compiler,
+        threads: config.plugins.threads,
         compile_cpu: config.plugins.compile_time,
         // A busy machine gives a compiler less than a core.
-        compile_wall: config.plugins.compile_time * 3, ..HostConfig::default() }
+        compile_wall: config.plugins.compile_time * 3,
+        ..HostConfig::default()
+    }
 }
 
 fn absolute(path: &Path) -> std::path::PathBuf {

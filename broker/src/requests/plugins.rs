@@ -8,8 +8,8 @@ use weir_wire::error::{ErrorCode, Fault};
 use weir_wire::id::PluginVersion;
 use weir_wire::name::PluginName;
 use weir_wire::request::{
-    Bind, BindingCounters, BindingInfo, Bound, DescribePlugin, Done, PluginDescription,
-    PluginInfo, PluginPushed, PluginVersionInfo, Plugins, PushPlugin, RemovePlugin, Route, Unbind,
+    Bind, BindingCounters, BindingInfo, Bound, DescribePlugin, Done, PluginDescription, PluginInfo,
+    PluginPushed, PluginVersionInfo, Plugins, PushPlugin, RemovePlugin, Route, Unbind,
 };
 
 use crate::fault::IntoFault;
@@ -32,19 +32,37 @@ pub(super) async fn push(
         latest.map(version_info)
     };
     if let Some(version) = known {
-        return Ok(PluginPushed { version, known: true });
+        return Ok(PluginPushed {
+            version,
+            known: true,
+        });
     }
     let hooks = plugin.hooks().to_vec();
-    let request = ChangeRequest::PushPlugin { name, version, bytes, hooks };
+    let request = ChangeRequest::PushPlugin {
+        name,
+        version,
+        bytes,
+        hooks,
+    };
     let change = sequence::change(shared, request, None).await?;
-    let pushed = change.plugin_pushed.expect("that is the change that was asked for");
-    Ok(PluginPushed { version: version_info(&pushed), known: false })
+    let pushed = change
+        .plugin_pushed
+        .expect("that is the change that was asked for");
+    Ok(PluginPushed {
+        version: version_info(&pushed),
+        known: false,
+    })
 }
 
 pub(super) fn list(shared: &Shared) -> Plugins {
     let shard = shared.shard.read();
-    let plugins = shard.catalog().plugins().map(|(name, versions)| info(&shard, name, versions));
-    Plugins { plugins: plugins.collect() }
+    let plugins = shard
+        .catalog()
+        .plugins()
+        .map(|(name, versions)| info(&shard, name, versions));
+    Plugins {
+        plugins: plugins.collect(),
+    }
 }
 
 pub(super) fn describe(
@@ -53,9 +71,14 @@ pub(super) fn describe(
 ) -> Result<PluginDescription, Fault> {
     let shard = shared.shard.read();
     let name = &request.name;
-    shard.resolve_version(name, None).map_err(IntoFault::into_fault)?;
+    shard
+        .resolve_version(name, None)
+        .map_err(IntoFault::into_fault)?;
     let versions = shard.catalog().plugin(name).unwrap_or_default();
-    let users = shard.catalog().bindings().filter(|(_, bound)| bound.plugin == *name);
+    let users = shard
+        .catalog()
+        .bindings()
+        .filter(|(_, bound)| bound.plugin == *name);
     let bindings = users.map(|(topic, bound)| binding_info(shared, &shard, topic, bound));
     Ok(PluginDescription {
         plugin: info(&shard, name, versions),
@@ -68,20 +91,31 @@ pub(super) async fn remove(shared: &Shared, request: RemovePlugin) -> Result<Don
     let versions: Vec<PluginVersion> = {
         let shard = shared.shard.read();
         let prefix = request.version.as_deref();
-        let one = shard.resolve_version(&name, prefix).map_err(IntoFault::into_fault)?.version;
+        let one = shard
+            .resolve_version(&name, prefix)
+            .map_err(IntoFault::into_fault)?
+            .version;
         let all = shard.catalog().plugin(&name).unwrap_or_default();
         let all: Vec<PluginVersion> = all.iter().map(|pushed| pushed.version).collect();
         let chosen = if prefix.is_some() { vec![one] } else { all };
         // All or none: a version in use keeps the others too.
         for version in &chosen {
-            let request = ChangeRequest::RemovePlugin { name: name.clone(), version: *version };
+            let request = ChangeRequest::RemovePlugin {
+                name: name.clone(),
+                version: *version,
+            };
             let now = crate::clock::now();
-            shard.plan_change(now, &request).map_err(IntoFault::into_fault)?;
+            shard
+                .plan_change(now, &request)
+                .map_err(IntoFault::into_fault)?;
         }
         chosen
     };
     for version in versions {
-        let request = ChangeRequest::RemovePlugin { name: name.clone(), version };
+        let request = ChangeRequest::RemovePlugin {
+            name: name.clone(),
+            version,
+        };
         sequence::change(shared, request, None).await?;
         if !shared.shard.read().catalog().has_version(version) {
             shared.plugins.remove(version);
@@ -93,16 +127,31 @@ pub(super) async fn remove(shared: &Shared, request: RemovePlugin) -> Result<Don
 pub(super) async fn bind(shared: &Shared, request: Bind) -> Result<Bound, Fault> {
     let topic = request.topic.clone();
     let (request, replaced) = resolve(shared, request)?;
-    let routes: Vec<String> = request.routes.iter().map(|route| route.value.clone()).collect();
+    let routes: Vec<String> = request
+        .routes
+        .iter()
+        .map(|route| route.value.clone())
+        .collect();
     let bound = shared
         .plugins
-        .bind(&shared.host, request.version, request.hook, &request.config, &routes)
+        .bind(
+            &shared.host,
+            request.version,
+            request.hook,
+            &request.config,
+            &routes,
+        )
         .await?;
     let change = sequence::change(shared, ChangeRequest::Bind(request), Some(bound)).await?;
     let made = change.bound.expect("that is the change that was asked for");
     let shard = shared.shard.read();
-    let topic = shard.existing_topic(&topic).map_err(IntoFault::into_fault)?;
-    Ok(Bound { binding: binding_info(shared, &shard, topic, &made), replaced })
+    let topic = shard
+        .existing_topic(&topic)
+        .map_err(IntoFault::into_fault)?;
+    Ok(Bound {
+        binding: binding_info(shared, &shard, topic, &made),
+        replaced,
+    })
 }
 
 pub(super) async fn unbind(shared: &Shared, request: Unbind) -> Result<Done, Fault> {
@@ -118,8 +167,9 @@ fn resolve(
     let shard = shared.shard.read();
     let fault = IntoFault::into_fault;
     let topic = shard.existing_topic(&request.topic).map_err(fault)?;
-    let pushed =
-        shard.resolve_version(&request.plugin, request.version.as_deref()).map_err(fault)?;
+    let pushed = shard
+        .resolve_version(&request.plugin, request.version.as_deref())
+        .map_err(fault)?;
     let replaced = topic.bindings.get(&request.hook).map(|bound| bound.id);
     let routes = request.routes.into_iter().map(|route| RouteRequest {
         value: route.value,
@@ -140,7 +190,11 @@ fn resolve(
 }
 
 fn info(shard: &Shard, name: &PluginName, versions: &[change::PluginPushed]) -> PluginInfo {
-    let bindings = shard.catalog().bindings().filter(|(_, bound)| bound.plugin == *name).count();
+    let bindings = shard
+        .catalog()
+        .bindings()
+        .filter(|(_, bound)| bound.plugin == *name)
+        .count();
     PluginInfo {
         name: name.clone(),
         versions: versions.iter().map(version_info).collect(),
@@ -167,7 +221,11 @@ pub(crate) fn binding_info(
     let routes = bound.routes.iter().filter_map(|route| {
         let topic = shard.catalog().topic(route.topic)?;
         let (value, topic) = (route.value.clone(), topic.name.clone());
-        Some(Route { value, topic, partition: route.partition })
+        Some(Route {
+            value,
+            topic,
+            partition: route.partition,
+        })
     });
     BindingInfo {
         id: bound.id,
@@ -187,7 +245,10 @@ fn counters(shared: &Shared, bound: &change::Bound) -> BindingCounters {
     let (stats, broken) = match shared.topics.bound(bound.id) {
         Some(Ok(ready)) => (ready.stats(), None),
         Some(Err(reason)) => (weir_host::BindingStats::default(), Some(reason)),
-        None => (weir_host::BindingStats::default(), Some("the plugin is not loaded".to_owned())),
+        None => (
+            weir_host::BindingStats::default(),
+            Some("the plugin is not loaded".to_owned()),
+        ),
     };
     BindingCounters {
         records: stats.records_in,
@@ -202,5 +263,12 @@ fn counters(shared: &Shared, bound: &change::Bound) -> BindingCounters {
 /// The error for a filter that a subscription names and that cannot be.
 pub(crate) fn filter_fault(plugin: &PluginName, fault: &Fault) -> Fault {
     let text = format!("filter \"{plugin}\": {}", fault.message);
-    Fault::new(if fault.code == ErrorCode::Internal { ErrorCode::PluginFailed } else { fault.code }, text)
+    Fault::new(
+        if fault.code == ErrorCode::Internal {
+            ErrorCode::PluginFailed
+        } else {
+            fault.code
+        },
+        text,
+    )
 }

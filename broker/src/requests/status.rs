@@ -16,7 +16,10 @@ pub(crate) fn status(shared: &Shared) -> BrokerStatus {
         .bindings()
         .map(|(topic, bound)| binding_info(shared, &shard, topic, bound))
         .collect();
-    let free = shared.vfs.free_space(&shared.data_dir).map_or(0, |space| space.free);
+    let free = shared
+        .vfs
+        .free_space(&shared.data_dir)
+        .map_or(0, |space| space.free);
     let mut warnings = Vec::new();
     if shared.auth.is_open() {
         warnings.push("no authentication: everybody on this machine may do everything".to_owned());
@@ -34,7 +37,10 @@ pub(crate) fn status(shared: &Shared) -> BrokerStatus {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         started: shared.started,
         topics: catalog.topic_count() as u64,
-        partitions: catalog.topics().map(|topic| u64::from(topic.partitions)).sum(),
+        partitions: catalog
+            .topics()
+            .map(|topic| u64::from(topic.partitions))
+            .sum(),
         connections: shared.connections.load(Ordering::Relaxed) as u64,
         producers: shard.producer_count() as u64,
         subscriptions: shared.subscriptions.load(Ordering::Relaxed) as u64,

@@ -17,11 +17,16 @@ use crate::state::Shared;
 
 pub(super) async fn create(shared: &Shared, request: CreateTopic) -> Result<TopicCreated, Fault> {
     let CreateTopic { name, partitions } = request;
-    let request = ChangeRequest::CreateTopic { name: name.clone(), partitions };
+    let request = ChangeRequest::CreateTopic {
+        name: name.clone(),
+        partitions,
+    };
     sequence::change(shared, request, None).await?;
     let shard = shared.shard.read();
     let topic = shard.existing_topic(&name).map_err(IntoFault::into_fault)?;
-    Ok(TopicCreated { topic: info(shared, topic) })
+    Ok(TopicCreated {
+        topic: info(shared, topic),
+    })
 }
 
 pub(super) async fn delete(shared: &Shared, request: DeleteTopic) -> Result<Done, Fault> {
@@ -31,10 +36,22 @@ pub(super) async fn delete(shared: &Shared, request: DeleteTopic) -> Result<Done
 
 pub(super) fn list(shared: &Shared, request: &ListTopics) -> Topics {
     let shard = shared.shard.read();
-    let after = |topic: &&Topic| request.after.as_ref().is_none_or(|after| topic.name > *after);
+    let after = |topic: &&Topic| {
+        request
+            .after
+            .as_ref()
+            .is_none_or(|after| topic.name > *after)
+    };
     let mut page = shard.catalog().topics().filter(after);
-    let topics = page.by_ref().take(PAGE_ITEMS_MAX).map(|topic| info(shared, topic)).collect();
-    Topics { topics, more: page.next().is_some() }
+    let topics = page
+        .by_ref()
+        .take(PAGE_ITEMS_MAX)
+        .map(|topic| info(shared, topic))
+        .collect();
+    Topics {
+        topics,
+        more: page.next().is_some(),
+    }
 }
 
 pub(super) fn describe(
@@ -42,14 +59,29 @@ pub(super) fn describe(
     request: &DescribeTopic,
 ) -> Result<TopicDescription, Fault> {
     let shard = shared.shard.read();
-    let topic = shard.existing_topic(&request.name).map_err(IntoFault::into_fault)?;
-    let partitions = (0..topic.partitions).map(PartitionId::new).map(|partition| {
-        let bounds = shared.reader.bounds(TopicPartition { topic: topic.id, partition });
-        let (start, end) = bounds
-            .map_or((Offset::ZERO, Offset::ZERO), |bounds| (bounds.start, bounds.high_water_mark));
-        PartitionInfo { partition, start, end }
-    });
-    let bindings = topic.bindings.values().map(|bound| binding_info(shared, &shard, topic, bound));
+    let topic = shard
+        .existing_topic(&request.name)
+        .map_err(IntoFault::into_fault)?;
+    let partitions = (0..topic.partitions)
+        .map(PartitionId::new)
+        .map(|partition| {
+            let bounds = shared.reader.bounds(TopicPartition {
+                topic: topic.id,
+                partition,
+            });
+            let (start, end) = bounds.map_or((Offset::ZERO, Offset::ZERO), |bounds| {
+                (bounds.start, bounds.high_water_mark)
+            });
+            PartitionInfo {
+                partition,
+                start,
+                end,
+            }
+        });
+    let bindings = topic
+        .bindings
+        .values()
+        .map(|bound| binding_info(shared, &shard, topic, bound));
     Ok(TopicDescription {
         topic: info(shared, topic),
         partitions: partitions.collect(),
@@ -60,7 +92,10 @@ pub(super) fn describe(
 fn info(shared: &Shared, topic: &Topic) -> TopicInfo {
     let (mut records, mut bytes) = (0, 0);
     for partition in (0..topic.partitions).map(PartitionId::new) {
-        let at = TopicPartition { topic: topic.id, partition };
+        let at = TopicPartition {
+            topic: topic.id,
+            partition,
+        };
         if let Some(bounds) = shared.reader.bounds(at) {
             records += bounds.high_water_mark.since(bounds.start);
             bytes += bounds.bytes;

@@ -58,7 +58,12 @@ pub enum BenchVerb {
 #[derive(Debug, clap::Args)]
 pub struct ProduceArgs {
     /// Producers, each with a connection of its own
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 1,
+        value_parser = clap::value_parser!(u16).range(1..=64)
+    )]
     producers: u16,
     #[command(flatten)]
     load: LoadArgs,
@@ -70,7 +75,12 @@ pub struct LoadArgs {
     #[command(flatten)]
     records: RecordArgs,
     /// Records in a batch
-    #[arg(long, value_name = "RECORDS", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    #[arg(
+        long,
+        value_name = "RECORDS",
+        default_value_t = 1000,
+        value_parser = clap::value_parser!(u32).range(1..=100_000)
+    )]
     batch: u32,
     #[command(flatten)]
     broker: BrokerArgs,
@@ -95,7 +105,12 @@ pub struct PluginArgs {
     #[command(flatten)]
     records: RecordArgs,
     /// Records in a batch
-    #[arg(long, value_name = "RECORDS", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    #[arg(
+        long,
+        value_name = "RECORDS",
+        default_value_t = 1000,
+        value_parser = clap::value_parser!(u32).range(1..=100_000)
+    )]
     batch: u32,
     #[command(flatten)]
     output: OutputArgs,
@@ -105,10 +120,20 @@ pub struct PluginArgs {
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub struct RecordArgs {
     /// Bytes of a value
-    #[arg(long, value_name = "BYTES", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(8..=1_000_000))]
+    #[arg(
+        long,
+        value_name = "BYTES",
+        default_value_t = 1000,
+        value_parser = clap::value_parser!(u32).range(8..=1_000_000)
+    )]
     size: u32,
     /// How long each measurement takes
-    #[arg(long, value_name = "S", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=3600))]
+    #[arg(
+        long,
+        value_name = "S",
+        default_value_t = 5,
+        value_parser = clap::value_parser!(u16).range(1..=3600)
+    )]
     seconds: u16,
 }
 

@@ -49,7 +49,11 @@ pub struct ProduceArgs {
     #[arg(long, value_name = "FIELD", conflicts_with = "key_separator")]
     key_field: Option<String>,
     /// What stands between key and value in a line
-    #[arg(long, value_name = "TEXT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    #[arg(
+        long,
+        value_name = "TEXT",
+        value_parser = clap::builder::NonEmptyStringValueParser::new()
+    )]
     key_separator: Option<String>,
     /// A header for every record
     #[arg(long = "header", value_name = "K=V", value_parser = header)]

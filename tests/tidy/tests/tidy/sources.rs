@@ -10,10 +10,16 @@ const LENGTH_MAX: usize = 1000;
 const LONG: [(&str, &str); 0] = [];
 
 /// Files with wider lines, each with its reason.
-const WIDE: [(&str, &str); 1] = [(
-    "plugins/kit/src/export.rs",
-    "a path inside a macro, which rustfmt leaves as it is",
-)];
+const WIDE: [(&str, &str); 2] = [
+    (
+        "broker/cli/src/verb/bench/report.rs",
+        "the lines of JSON that its test expects",
+    ),
+    (
+        "plugins/kit/src/export.rs",
+        "a path inside a macro, which rustfmt leaves as it is",
+    ),
+];
 
 /// The crates whose bytes reach the disk through the `Vfs` seam only, and the files that may name
 /// the file system themselves, each with its reason.

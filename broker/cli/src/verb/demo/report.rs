@@ -110,8 +110,8 @@ fn by_hand(input: &str) -> String {
         .map(|(value, topic)| format!("--to '{value}={topic}'"))
         .collect();
     lines.push(format!(
-        "  weir plugin bind json-route --topic {ADDRESSED} --hook route --config field=origin \\\n      \
-         {}",
+        "  weir plugin bind json-route --topic {ADDRESSED} --hook route --config field=origin \\\n\
+         \x20     {}",
         routes.join(" ")
     ));
     lines.push(format!(
@@ -119,10 +119,12 @@ fn by_hand(input: &str) -> String {
     ));
     let topics = TOPICS.join(" ");
     lines.push(format!(
-        "  weir consume {topics} --until-end \\\n      --filter tag-filter --config 'tags=UA || DL' | wc -l"
+        "  weir consume {topics} --until-end \\\n\
+         \x20     --filter tag-filter --config 'tags=UA || DL' | wc -l"
     ));
     lines.push(format!(
-        "  weir consume {topics} --until-end \\\n      --filter json-filter --config 'where=dep_delay > 15' | wc -l"
+        "  weir consume {topics} --until-end \\\n\
+         \x20     --filter json-filter --config 'where=dep_delay > 15' | wc -l"
     ));
     lines.push("  weir topic list".to_owned());
     lines.join("\n")
