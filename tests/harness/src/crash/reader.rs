@@ -17,12 +17,16 @@ pub(super) async fn run(
     topics: Vec<&'static str>,
     board: Arc<Board>,
 ) {
-    let reason = match client.subscribe(&topics).open().await {
-        Ok(subscriber) => {
-            look_at_ends(&subscriber, &board);
-            follow(subscriber, reader, &board).await
+    let reason = loop {
+        match client.subscribe(&topics).open().await {
+            Ok(subscriber) => {
+                look_at_ends(&subscriber, &board);
+                break follow(subscriber, reader, &board).await;
+            }
+            // A kill fell into the beginning; what has begun finds its way back by itself.
+            Err(error) if error.is_retryable() => {}
+            Err(error) => break error.to_string(),
         }
-        Err(error) => error.to_string(),
     };
     board.history().reader_ended(reader, reason);
     board.deliveries.send_modify(|deliveries| *deliveries += 1);
