@@ -19,6 +19,7 @@ pub async fn consume(
     Ok(())
 }
 
+#[expect(clippy::print_stdout, reason = "it is there to show what comes")]
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
     let client = Client::builder("weir://127.0.0.1:7650")

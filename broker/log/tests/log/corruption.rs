@@ -318,7 +318,8 @@ fn a_newest_file_without_its_header_is_damage_not_a_beginning() {
     let names = sim.list(Path::new("/data/wal")).unwrap();
     sim.remove(&wal(names.len() as u64)).unwrap();
     let newest = wal(names.len() as u64 - 1);
-    let damages: [(&str, fn(&mut Vec<u8>)); 4] = [
+    type Damage = fn(&mut Vec<u8>);
+    let damages: [(&str, Damage); 4] = [
         ("empty", |bytes| bytes.clear()),
         ("half a header", |bytes| bytes.truncate(PAGE / 2)),
         ("a header alone", |bytes| bytes.truncate(PAGE)),
