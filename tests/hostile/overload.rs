@@ -1,0 +1,318 @@
+//! More than there is room for: refused with `overloaded` or held back, never buffered without
+//! bound, and everything that was acknowledged is there.
+
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use weir_broker::config::ByteSize;
+use weir_sdk::{Event, Record};
+use weir_wire::batch::Compression;
+use weir_wire::error::ErrorCode;
+use weir_wire::frame::FrameMessage;
+use weir_wire::id::{Offset, Timestamp};
+use weir_wire::plugin::Hook;
+use weir_wire::produce::Produced;
+use weir_wire::request::Bind;
+use weir_wire::subscribe::{Subscribe, Subscribed};
+
+use crate::batches::{batch_of, became, open, produce};
+use crate::plugins::prebuilt;
+use crate::raw::{Raw, with_payload};
+use crate::stage::{Stage, resident, soon};
+
+/// What resident memory may grow by beyond the budgets: allocators, caches, other tests.
+const SLACK_MIB: u64 = 384;
+
+/// About a mebibyte, in records enough to keep a slow plugin busy.
+fn large_batch() -> Vec<u8> {
+    let value = [b'v'; 16];
+    batch_of(&vec![&value[..]; 40_000], Compression::None)
+}
+
+async fn bind_slow(stage: &Stage, topic: &str) {
+    let admin = stage.client.admin();
+    admin
+        .push_plugin("slow", prebuilt("hostile/keys-slow"))
+        .await
+        .unwrap();
+    let bind = Bind {
+        plugin: "slow".parse().unwrap(),
+        version: None,
+        topic: topic.parse().unwrap(),
+        hook: Hook::Key,
+        config: Vec::new(),
+        routes: Vec::new(),
+        on_error: None,
+    };
+    admin.bind(&bind).await.unwrap();
+}
+
+fn small_budgets(config: &mut weir_broker::config::Config) {
+    config.limits.connection_buffer_bytes = ByteSize::mib(16);
+    config.limits.broker_buffer_bytes = ByteSize::mib(16);
+    config.limits.request_deadline = Duration::from_millis(50);
+}
+
+#[tokio::test]
+async fn producers_that_are_too_fast_are_told_so_and_lose_nothing() {
+    const REQUESTS: u64 = 60;
+    let mut stage = Stage::alone_with(small_budgets).await;
+    stage.topic("crowded", 1).await;
+    bind_slow(&stage, "crowded").await;
+    let before = resident();
+    let batch = large_batch();
+    let mut clients = Vec::new();
+    for _ in 0..4 {
+        let (broker, batch) = (Raw::client(&stage.broker).await, batch.clone());
+        clients.push(tokio::spawn(async move {
+            // Pipelined without regard to anything, and all again from what was refused.
+            let (mut talk, opened) = open(&broker, "crowded", None).await;
+            let (mut next, mut overloaded) = (0, 0);
+            while next < REQUESTS {
+                let mut request = produce(0);
+                request.partition = None;
+                let sent = next..REQUESTS;
+                for sequence in sent.clone() {
+                    request.sequence = weir_wire::id::Sequence::new(sequence);
+                    talk.say(&with_payload(&request, &batch)).await;
+                }
+                for _ in sent {
+                    let Some(frame) = talk.hear().await else {
+                        break;
+                    };
+                    let Ok(produced) = frame.message::<Produced>() else {
+                        break;
+                    };
+                    match became(&produced) {
+                        "stored" => next = produced.sequence.value() + 1,
+                        "overloaded" => {
+                            let error = produced.error.unwrap();
+                            assert!(error.code.is_retryable());
+                            overloaded += 1;
+                        }
+                        "out-of-sequence" => {}
+                        other => panic!("{other}"),
+                    }
+                }
+                // A stream that was ended goes on as another one of the session.
+                talk = open(&broker, "crowded", Some(opened.session.clone()))
+                    .await
+                    .0;
+            }
+            overloaded
+        }));
+    }
+    let mut overloaded = 0;
+    for client in clients {
+        overloaded += soon("an impatient producer", client).await.unwrap();
+        stage.is_unharmed().await;
+    }
+    let grown = resident().saturating_sub(before) >> 20;
+    println!("{overloaded} times overloaded, {grown} MiB more memory");
+    assert!(overloaded > 0, "4 producers fitted into 16 MiB");
+    assert!(grown < SLACK_MIB, "{grown} MiB more than before");
+    assert_eq!(stage.records("crowded").await, 4 * REQUESTS * 40_000);
+    stage.is_unharmed().await;
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn the_client_rides_out_overload_by_itself() {
+    const RECORDS: u64 = 400;
+    let mut stage = Stage::start_with(small_budgets).await;
+    stage.topic("patient", 2).await;
+    bind_slow(&stage, "patient").await;
+    let value = vec![b'p'; 100_000];
+    let mut producers = Vec::new();
+    for _ in 0..4 {
+        let (client, value) = (stage.client.dedicated(), value.clone());
+        producers.push(tokio::spawn(async move {
+            let producer = client.producer("patient").open().await.unwrap();
+            let mut tickets = Vec::new();
+            for _ in 0..RECORDS {
+                tickets.push(producer.send(Record::new(value.clone())).await.unwrap());
+            }
+            for ticket in tickets {
+                assert!(ticket.await.unwrap().stored().is_some());
+            }
+            producer.close().await.unwrap();
+        }));
+    }
+    for producer in producers {
+        soon("a patient producer", producer).await.unwrap();
+    }
+    assert_eq!(stage.records("patient").await, 4 * RECORDS);
+    stage.is_unharmed().await;
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn batches_that_unfold_while_plugins_run_share_one_budget() {
+    const REQUESTS: u64 = 16;
+    let mut stage = Stage::alone_with(|config| {
+        config.limits.connection_buffer_bytes = ByteSize::mib(16);
+        config.limits.broker_buffer_bytes = ByteSize::mib(32);
+    })
+    .await;
+    stage.topic("balloons", 1).await;
+    bind_slow(&stage, "balloons").await;
+    // Thirty mebibytes in a few kilobytes: within the limits, and sixteen of them at once on each
+    // of eight streams would be 4 GiB.
+    let balloon = batch_of(&[&vec![0; 30 << 20]], Compression::Zstd);
+    println!("a balloon has {} bytes", balloon.len());
+    let before = resident();
+    let raw = Raw::client(&stage.broker).await;
+    let mut talks = Vec::new();
+    for _ in 0..8 {
+        let (mut talk, _) = open(&raw, "balloons", None).await;
+        for sequence in 0..REQUESTS {
+            let mut request = produce(sequence);
+            request.partition = None;
+            talk.say(&with_payload(&request, &balloon)).await;
+        }
+        talks.push(talk);
+    }
+    stage.is_unharmed().await;
+    let (mut stored, mut peak) = (0, 0);
+    for talk in &mut talks {
+        for _ in 0..REQUESTS {
+            let produced: Produced = talk.reply().await;
+            peak = peak.max(resident());
+            match became(&produced) {
+                "stored" => stored += 1,
+                "overloaded" | "out-of-sequence" => {}
+                other => panic!("{other}: {produced:?}"),
+            }
+        }
+    }
+    let grown = peak.saturating_sub(before) >> 20;
+    println!("{stored} stored, {grown} MiB more memory at most");
+    assert!(stored > 0);
+    assert!(grown < 2 * SLACK_MIB, "{grown} MiB more than before");
+    assert_eq!(stage.records("balloons").await, stored);
+    stage.is_unharmed().await;
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn subscribers_that_do_not_read_cost_little_and_miss_nothing() {
+    const BATCHES: u64 = 64;
+    let mut stage = Stage::alone_with(|config| config.log.cache_bytes = ByteSize::mib(8)).await;
+    stage.topic("unread", 4).await;
+    let producer = stage.client.producer("unread").open().await.unwrap();
+    for n in 0..BATCHES {
+        let value = vec![n as u8; 1 << 20];
+        producer
+            .publish(Record::new(value).key(format!("{n}")))
+            .await
+            .unwrap();
+    }
+    producer.close().await.unwrap();
+    stage.is_unharmed().await;
+    let before = resident();
+    let request = |credit: u64| Subscribe {
+        topics: vec!["unread".parse().unwrap()],
+        partition: None,
+        start: 0,
+        start_offset: Offset::ZERO,
+        start_time: Timestamp::new(0),
+        cursors: Vec::new(),
+        filters: Vec::new(),
+        credit_bytes: credit,
+        credit_records: credit,
+        ordering_keys: false,
+    };
+    let (mut held, mut inside) = (Vec::new(), Vec::new());
+    for _ in 0..2 {
+        let raw = Raw::client(&stage.broker).await;
+        for credit in [
+            0,
+            u64::MAX,
+            u64::MAX,
+            1 << 20,
+            u64::MAX,
+            0,
+            u64::MAX,
+            u64::MAX,
+        ] {
+            let mut talk = raw.talk().await;
+            talk.say(&request(credit).to_frame(0)).await;
+            let subscribed: Subscribed = talk.reply().await;
+            assert_eq!(subscribed.partitions.len(), 4);
+            held.push(talk);
+        }
+        stage.is_unharmed().await;
+        raw.is_alive().await;
+        inside.push(raw);
+    }
+    // Somebody who reads gets everything, beside all those who do not.
+    let mut subscriber = stage.client.subscribe(["unread"]).open().await.unwrap();
+    let mut seen = vec![false; BATCHES as usize];
+    while seen.contains(&false) {
+        let record = soon("a record", subscriber.next()).await.unwrap().unwrap();
+        let value = record.value.unwrap();
+        assert_eq!(value.len(), 1 << 20);
+        let n = usize::from(value[0]);
+        assert!(
+            value.iter().all(|byte| usize::from(*byte) == n),
+            "record {n} is damaged"
+        );
+        assert!(
+            !std::mem::replace(&mut seen[n], true),
+            "record {n} came twice"
+        );
+    }
+    let grown = resident().saturating_sub(before) >> 20;
+    println!("{grown} MiB more memory beside 16 subscribers that do not read");
+    assert!(grown < SLACK_MIB, "{grown} MiB more than before");
+    stage.is_unharmed().await;
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn a_client_that_stops_reading_gets_no_more_than_it_allows() {
+    let stage = Stage::start().await;
+    stage.topic("tap", 1).await;
+    let producer = stage
+        .client
+        .producer("tap")
+        .batch_bytes(1000)
+        .open()
+        .await
+        .unwrap();
+    for n in 0..50 {
+        producer.publish(Record::new(format!("{n}"))).await.unwrap();
+    }
+    let builder = stage
+        .client
+        .subscribe(["tap"])
+        .credit_records(5)
+        .credit_bytes(1 << 20);
+    let mut subscriber = builder.open().await.unwrap();
+    let mut count = 0;
+    while count < 50 {
+        match soon("an event", subscriber.next_event())
+            .await
+            .unwrap()
+            .unwrap()
+        {
+            Event::Records(batch) => {
+                for record in batch {
+                    assert_eq!(record.unwrap().offset.value(), count);
+                    count += 1;
+                }
+            }
+            Event::Progress(_) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    let gone = stage
+        .client
+        .admin()
+        .describe_topic("no-such")
+        .await
+        .unwrap_err();
+    assert_eq!(gone.fault().unwrap().code, ErrorCode::UnknownTopic);
+    producer.close().await.unwrap();
+    stage.end().await;
+}
