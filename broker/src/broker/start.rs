@@ -267,7 +267,12 @@ async fn assemble(
         Box::new(sink),
         &mut |entry| replay.entry(entry),
     )?;
-    tracing::info!(entries = replay.entries, ?report, "log replayed");
+    tracing::info!(
+        node = %report.node,
+        blocks = report.blocks,
+        entries = replay.entries,
+        "log replayed"
+    );
     let host = Host::new(host_config(&config))?;
     let limits = Limits {
         cpu: config.plugins.cpu_time,
