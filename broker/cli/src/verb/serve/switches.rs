@@ -11,6 +11,7 @@ use crate::environment::test_switch;
 use crate::exit::Failure;
 
 /// The broker's bug; the others are the log's.
+#[cfg(debug_assertions)]
 const DEDUP_AFTER_HOOKS: &str = "dedup-after-hooks";
 
 /// How a broker is started by `serve`.
