@@ -13,7 +13,8 @@ pub use quantity::ByteSize;
 
 /// The port that clients try when an address names none.
 pub const DEFAULT_PORT: u16 = 7650;
-/// The smallest WAL file: the largest request must fit one.
+/// The smallest WAL file. An entry takes at most half of one, so with files this small the very
+/// largest batches (8 MiB) are refused as too large.
 const WAL_FILE_MIN: ByteSize = ByteSize::mib(16);
 /// Room for the largest batch, a reply and what its hooks make of it.
 const CONNECTION_BUFFER_MIN: ByteSize = ByteSize::mib(16);

@@ -1,12 +1,14 @@
 //! The pipeline of one producer: admit, prepare (in parallel), hand over (in order).
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesOrdered, StreamExt};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use weir_core::dedup::{Admission, FlightId};
+use weir_log::PageBuf;
 use weir_wire::error::{ErrorCode, Fault};
 use weir_wire::id::Sequence;
 use weir_wire::limits::PRODUCER_IN_FLIGHT_MAX;
@@ -14,6 +16,7 @@ use weir_wire::produce::{Ack, Produce};
 
 use super::reply::Expected;
 use super::{Admitted, Flight, Prepared, prepare};
+use crate::budget::Permit;
 use crate::fault::IntoFault;
 use crate::producers::{Producer, Reply, Waiter, out_of_sequence};
 use crate::sequence::Command;
@@ -127,23 +130,8 @@ impl Pipeline {
         let (Some(id), Some(permit)) = (settled, admitted.permit) else {
             return;
         };
-        let flight = Flight {
-            producer: self.producer.clone(),
-            id,
-            ack,
-            partition: request.partition,
-            all_or_nothing: request.all_or_nothing,
-            sticky: self.next_sticky(),
-            batch: admitted.frame.payload.bytes,
-            prepared: Prepared::Not,
-            arrived: admitted.arrived,
-            permit,
-            redo: self
-                .to_redo
-                .clone()
-                .expect("frames are taken only before the end"),
-        };
-        self.prepare(flight);
+        let Admitted { frame, arrived, .. } = admitted;
+        self.launch(id, ack, &request, frame.payload.bytes, arrived, permit);
     }
 
     fn admit_one_way(&mut self, admitted: Admitted, request: &Produce) {
@@ -151,16 +139,37 @@ impl Pipeline {
             self.shared.metrics.overloaded.inc();
             return prepare::count_lost(&self.shared, admitted.frame.payload.bytes.as_slice());
         };
+        let Admitted { frame, arrived, .. } = admitted;
+        self.launch(
+            None,
+            Ack::None,
+            request,
+            frame.payload.bytes,
+            arrived,
+            permit,
+        );
+    }
+
+    /// A request begins its way.
+    fn launch(
+        &mut self,
+        id: Option<FlightId>,
+        ack: Ack,
+        request: &Produce,
+        batch: PageBuf,
+        arrived: Instant,
+        permit: Permit,
+    ) {
         let flight = Flight {
             producer: self.producer.clone(),
-            id: None,
-            ack: Ack::None,
+            id,
+            ack,
             partition: request.partition,
             all_or_nothing: request.all_or_nothing,
             sticky: self.next_sticky(),
-            batch: admitted.frame.payload.bytes,
+            batch,
             prepared: Prepared::Not,
-            arrived: admitted.arrived,
+            arrived,
             permit,
             redo: self
                 .to_redo
