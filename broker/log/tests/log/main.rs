@@ -8,5 +8,6 @@ mod crash_plan;
 mod decoders;
 mod failures;
 mod format;
+mod golden;
 mod round_trip;
 mod support;
