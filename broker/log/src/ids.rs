@@ -52,3 +52,7 @@ number! {
     /// Random; stands in a WAL file's header and in each of its blocks.
     Nonce
 }
+number! {
+    /// A segment's number, from 1. Never reused.
+    SegmentId
+}

@@ -52,6 +52,8 @@ pub struct StoredBatch {
     pub append_time: Timestamp,
     /// What hooks said about its records.
     pub columns: Columns,
+    /// CRC32C of all of `bytes`.
+    pub crc: u32,
     /// The batch (Kafka's format v2).
     pub bytes: Bytes,
 }

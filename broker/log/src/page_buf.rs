@@ -36,6 +36,13 @@ impl PageBuf {
         Self { pages, len }
     }
 
+    /// A buffer of `len` bytes that may be old ones of the pool: for whoever overwrites them all,
+    /// which is cheaper without clearing them first.
+    pub(crate) fn to_overwrite(len: usize) -> Self {
+        let (pages, _) = allocate(len.div_ceil(PAGE_BYTES));
+        Self { pages, len }
+    }
+
     /// An empty buffer with room for `capacity` bytes: the way to collect a batch from the
     /// network without clearing the memory first.
     #[must_use]

@@ -194,6 +194,7 @@ impl LogReader {
             count: place.count,
             append_time: place.append_time,
             columns: envelope.columns,
+            crc: envelope.batch_crc,
             bytes,
         })
     }

@@ -149,30 +149,66 @@ pub(crate) fn encode_entry(
 }
 
 fn encode_append(head: &mut PageBuf, append: &Append) {
-    let columns = u8::try_from(tagged(&append.columns).count()).expect("there are two kinds");
     let extent = append.batch.extent().is_some();
-    let mut fixed = Vec::with_capacity(ENVELOPE_FIXED);
-    fixed.extend_from_slice(&append.partition.topic.value().to_le_bytes());
-    fixed.extend_from_slice(&append.partition.partition.value().to_le_bytes());
-    fixed.extend_from_slice(&append.base_offset.value().to_le_bytes());
-    fixed.extend_from_slice(&append.count.to_le_bytes());
-    fixed.extend_from_slice(&append.append_time.value().to_le_bytes());
-    fixed.extend_from_slice(&narrow(append.batch.len()).to_le_bytes());
-    fixed.extend_from_slice(&append.crc.to_le_bytes());
-    fixed.push(if extent { PLACE_EXTENT } else { PLACE_INLINE });
-    fixed.push(columns);
-    fixed.extend_from_slice(&narrow(columns_length(&append.columns)).to_le_bytes());
-    let crc = crc32c::crc32c(&fixed);
-    fixed.extend_from_slice(&crc.to_le_bytes());
-    head.extend_from_slice(&fixed);
-    for (tag, bytes) in tagged(&append.columns) {
-        head.extend_from_slice(&[tag]);
-        head.extend_from_slice(&narrow(bytes.len()).to_le_bytes());
-        head.extend_from_slice(&crc32c::crc32c(bytes).to_le_bytes());
+    let fixed = EnvelopeFields {
+        partition: append.partition,
+        base_offset: append.base_offset,
+        count: append.count,
+        append_time: append.append_time,
+        batch_length: narrow(append.batch.len()),
+        batch_crc: append.crc,
+        extent,
+    };
+    encode_envelope(&fixed, &append.columns, |bytes| {
         head.extend_from_slice(bytes);
-    }
+    });
     if !extent {
         head.extend_from_slice(append.batch.as_slice());
+    }
+}
+
+/// What an envelope says besides its columns.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct EnvelopeFields {
+    pub(crate) partition: TopicPartition,
+    pub(crate) base_offset: Offset,
+    pub(crate) count: u32,
+    pub(crate) append_time: Timestamp,
+    pub(crate) batch_length: u32,
+    pub(crate) batch_crc: u32,
+    pub(crate) extent: bool,
+}
+
+/// Puts an envelope and its columns, part by part, wherever `put` puts them.
+pub(crate) fn encode_envelope(
+    fields: &EnvelopeFields,
+    columns: &Columns,
+    mut put: impl FnMut(&[u8]),
+) {
+    let count = u8::try_from(tagged(columns).count()).expect("there are two kinds");
+    let mut fixed = Vec::with_capacity(ENVELOPE_FIXED);
+    fixed.extend_from_slice(&fields.partition.topic.value().to_le_bytes());
+    fixed.extend_from_slice(&fields.partition.partition.value().to_le_bytes());
+    fixed.extend_from_slice(&fields.base_offset.value().to_le_bytes());
+    fixed.extend_from_slice(&fields.count.to_le_bytes());
+    fixed.extend_from_slice(&fields.append_time.value().to_le_bytes());
+    fixed.extend_from_slice(&fields.batch_length.to_le_bytes());
+    fixed.extend_from_slice(&fields.batch_crc.to_le_bytes());
+    let place = if fields.extent {
+        PLACE_EXTENT
+    } else {
+        PLACE_INLINE
+    };
+    fixed.extend_from_slice(&[place, count]);
+    fixed.extend_from_slice(&narrow(columns_length(columns)).to_le_bytes());
+    let crc = crc32c::crc32c(&fixed);
+    fixed.extend_from_slice(&crc.to_le_bytes());
+    put(&fixed);
+    for (tag, bytes) in tagged(columns) {
+        put(&[tag]);
+        put(&narrow(bytes.len()).to_le_bytes());
+        put(&crc32c::crc32c(bytes).to_le_bytes());
+        put(bytes);
     }
 }
 
@@ -216,6 +252,23 @@ pub(crate) struct Envelope {
     pub(crate) extent: bool,
     pub(crate) columns_length: u32,
     pub(crate) columns: Columns,
+}
+
+/// Where an envelope states how long its batch is, and how long its columns are.
+const BATCH_LENGTH_AT: usize = 32;
+const COLUMNS_LENGTH_AT: usize = 42;
+
+/// How long the columns are and how long the batch is, from an envelope's first bytes.
+pub(crate) fn envelope_lengths(bytes: &[u8]) -> Result<(usize, usize), DecodeError> {
+    let mut fields = Fields::new(bytes);
+    let mut fixed = fields.part(ENVELOPE_FIXED - 4)?;
+    if fields.u32()? != crc32c::crc32c(fixed.clone().take(ENVELOPE_FIXED - 4)?) {
+        return Err(fixed.error("an envelope's checksum is wrong"));
+    }
+    fixed.take(BATCH_LENGTH_AT)?;
+    let batch = fixed.length()?;
+    fixed.take(COLUMNS_LENGTH_AT - BATCH_LENGTH_AT - 4)?;
+    Ok((fixed.length()?, batch))
 }
 
 impl Envelope {

@@ -152,6 +152,7 @@ impl Block {
                     count: append.count,
                     append_time: append.append_time,
                     columns: append.columns,
+                    crc: append.crc,
                     bytes: append.batch.into_bytes(),
                 };
                 Added {
