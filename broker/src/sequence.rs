@@ -170,7 +170,8 @@ impl Sequencer {
         });
         match self.log.submit(Submission { entry, token }) {
             Ok(_) => {
-                shared.shard.write().commit(request, plan);
+                let forgotten = shared.shard.write().commit(request, plan, outcome.len());
+                shared.producers.forget(&forgotten);
                 count_refused(&shared.metrics, &prepared);
                 match (ack, id) {
                     (Ack::Memory, Some(id)) => {

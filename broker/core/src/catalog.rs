@@ -9,7 +9,7 @@ use weir_wire::plugin::Hook;
 use crate::change::{Bound, Change, PluginPushed, PluginRemoved, TopicCreated, Unbound};
 
 /// Topics, plugins and bindings.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Catalog {
     names: BTreeMap<TopicName, TopicId>,
     topics: HashMap<TopicId, Topic>,
@@ -36,6 +36,25 @@ pub struct Topic {
 }
 
 impl Topic {
+    /// The changes that make this topic from nothing, all but its binding epoch.
+    pub(crate) fn changes(&self) -> Vec<Change> {
+        let created = TopicCreated {
+            id: self.id,
+            name: self.name.clone(),
+            partitions: self.partitions,
+            time: self.created,
+        };
+        let created = Change {
+            topic_created: Some(created),
+            ..Change::NONE
+        };
+        let bound = self.bindings.values().map(|bound| Change {
+            bound: Some(bound.clone()),
+            ..Change::NONE
+        });
+        std::iter::once(created).chain(bound).collect()
+    }
+
     /// Whether a plugin chooses where records go.
     #[must_use]
     pub fn placement_by_plugin(&self) -> bool {
@@ -111,6 +130,24 @@ impl Catalog {
     #[must_use]
     pub const fn next_binding_id(&self) -> BindingId {
         self.last_binding.next()
+    }
+
+    /// Recovery: ids up to these were given away.
+    pub(crate) fn resume_after(&mut self, topic: TopicId, binding: BindingId) {
+        self.last_topic = self.last_topic.max(topic);
+        self.last_binding = self.last_binding.max(binding);
+    }
+
+    /// The newest ids that were given away.
+    pub(crate) const fn last_ids(&self) -> (TopicId, BindingId) {
+        (self.last_topic, self.last_binding)
+    }
+
+    /// Recovery: a topic's binding epoch, which may be beyond that of its bindings.
+    pub(crate) fn resume_epoch(&mut self, topic: TopicId, epoch: BindingEpoch) {
+        if let Some(topic) = self.topics.get_mut(&topic) {
+            topic.binding_epoch = epoch;
+        }
     }
 
     /// Applies a change; what it refers to and is not there is ignored, since changes were

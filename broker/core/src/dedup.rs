@@ -8,7 +8,7 @@ use weir_wire::id::Sequence;
 use weir_wire::limits::PRODUCER_IN_FLIGHT_MAX;
 
 /// The state of a producer session. `W` is whoever waits for an answer.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ProducerState<W> {
     /// The oldest request whose outcome is remembered.
     oldest_outcome: Sequence,
@@ -20,7 +20,7 @@ pub struct ProducerState<W> {
     flights: u64,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Row<W> {
     flight: FlightId,
     waiters: Vec<W>,
@@ -182,6 +182,20 @@ impl<W> ProducerState<W> {
             self.oldest_outcome = sequence;
         }
         self.remember(outcome);
+    }
+
+    /// Recovery: a session of which these outcomes are known, the first being that of `oldest`.
+    #[must_use]
+    pub fn restored(oldest: Sequence, outcomes: impl IntoIterator<Item = Bytes>) -> Self {
+        Self {
+            outcomes: outcomes.into_iter().collect(),
+            ..Self::starting_at(oldest)
+        }
+    }
+
+    /// The oldest request whose outcome is remembered, and the outcomes from there on.
+    pub fn outcomes(&self) -> (Sequence, impl ExactSizeIterator<Item = &Bytes>) {
+        (self.oldest_outcome, self.outcomes.iter())
     }
 
     /// Where among those under way a flight is.

@@ -5,5 +5,6 @@
 pub mod catalog;
 pub mod change;
 pub mod dedup;
+pub mod machine;
 pub mod place;
 pub mod shard;

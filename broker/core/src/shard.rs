@@ -9,8 +9,8 @@ mod producers;
 use std::collections::HashMap;
 
 use weir_wire::id::{
-    BindingEpoch, LeaderEpoch, Offset, PartitionId, ProducerEpoch, ProducerId, Sequence, Term,
-    Timestamp, TopicId, TopicPartition,
+    BindingEpoch, LeaderEpoch, Offset, PartitionId, ProducerId, Sequence, Term, Timestamp, TopicId,
+    TopicPartition,
 };
 
 use crate::catalog::Catalog;
@@ -26,8 +26,23 @@ pub const LEADER_EPOCH: LeaderEpoch = LeaderEpoch::new(1);
 /// The term of entries on a single node.
 pub const TERM: Term = Term::new(1);
 
+/// Bounds of a shard's memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of outcomes that are remembered for retries, over all producer sessions.
+    pub dedup_bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            dedup_bytes: 256 << 20,
+        }
+    }
+}
+
 /// The state of a shard.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Shard {
     catalog: Catalog,
     partitions: HashMap<TopicPartition, PartitionState>,
@@ -107,6 +122,15 @@ pub enum SequenceError {
 }
 
 impl Shard {
+    /// An empty shard with these bounds.
+    #[must_use]
+    pub fn with_limits(limits: Limits) -> Self {
+        Self {
+            producers: Producers::with_limits(limits),
+            ..Self::default()
+        }
+    }
+
     /// What exists.
     #[must_use]
     pub const fn catalog(&self) -> &Catalog {
@@ -146,15 +170,33 @@ impl Shard {
         Ok(plan)
     }
 
-    /// The log took the entry of that plan.
-    pub fn commit(&mut self, request: &ProduceRequest<'_>, plan: &Plan) {
+    /// The log took the entry of that plan, with an outcome of so many bytes. Answers which
+    /// producers were forgotten to remember it.
+    pub fn commit(
+        &mut self,
+        request: &ProduceRequest<'_>,
+        plan: &Plan,
+        outcome_bytes: usize,
+    ) -> Vec<ProducerId> {
         let places = plan.base_offsets.iter().zip(&plan.append_times);
         for (part, (&base, &time)) in request.parts.iter().zip(places) {
             self.append(part.partition, base, part.count, time);
         }
-        if let Some(turn) = request.turn {
-            self.producers.advance(turn);
-        }
+        request
+            .turn
+            .map(|turn| self.producers.advance(turn, outcome_bytes))
+            .unwrap_or_default()
+    }
+
+    /// Recovery: what the log holds of a partition; its next batch begins at `next`.
+    pub fn restore_partition(
+        &mut self,
+        partition: TopicPartition,
+        next: Offset,
+        append_time: Timestamp,
+    ) {
+        let state = PartitionState { next, append_time };
+        self.partitions.insert(partition, state);
     }
 
     /// Recovery: the log holds this batch.
@@ -168,17 +210,10 @@ impl Shard {
         self.append(partition, base, count, time);
     }
 
-    /// Recovery: the log holds the outcome of this request.
-    pub fn replay_sequence(
-        &mut self,
-        producer: ProducerId,
-        epoch: ProducerEpoch,
-        sequence: Sequence,
-    ) {
-        self.producers.advance(Turn {
-            session: Session { producer, epoch },
-            sequence,
-        });
+    /// Recovery: the log holds the outcome of this request, in so many bytes. Answers which
+    /// producers were forgotten to remember it.
+    pub fn replay_sequence(&mut self, turn: Turn, outcome_bytes: usize) -> Vec<ProducerId> {
+        self.producers.advance(turn, outcome_bytes)
     }
 
     /// The log took this change, or holds it (recovery). Answers which producers were forgotten.
@@ -194,7 +229,7 @@ impl Shard {
         if let Some(deleted) = &change.topic_deleted {
             self.partitions
                 .retain(|partition, _| partition.topic != deleted.id);
-            forgotten = self.producers.forget_topic(deleted.id);
+            forgotten.extend(self.producers.forget_topic(deleted.id));
         }
         self.catalog.apply(change);
         forgotten
@@ -206,10 +241,41 @@ impl Shard {
         self.producers.session(session)
     }
 
+    /// Recovery from a checkpoint: what the catalog was made of.
+    pub(crate) const fn catalog_mut(&mut self) -> &mut Catalog {
+        &mut self.catalog
+    }
+
+    /// Recovery from a checkpoint: a session that addresses a topic; the longest idle come first.
+    pub(crate) fn restore_session(&mut self, session: Session, topic: TopicId) -> Vec<ProducerId> {
+        self.producers.open(session, topic)
+    }
+
+    /// Recovery from a checkpoint: ids of producers up to this one were given away.
+    pub(crate) fn resume_producers_after(&mut self, last: ProducerId) {
+        self.producers.resume_after(last);
+    }
+
+    /// The newest id given to a producer.
+    pub(crate) const fn last_producer(&self) -> ProducerId {
+        self.producers.last_id()
+    }
+
+    /// All producer sessions with the topics they address, the longest idle first.
+    pub fn sessions(&self) -> impl Iterator<Item = (Session, TopicId)> {
+        self.producers.by_use()
+    }
+
     /// How many producer sessions are remembered.
     #[must_use]
     pub fn producer_count(&self) -> usize {
         self.producers.len()
+    }
+
+    /// What remembering their outcomes takes, in bytes.
+    #[must_use]
+    pub const fn dedup_bytes(&self) -> u64 {
+        self.producers.bytes()
     }
 
     fn append(&mut self, partition: TopicPartition, base: Offset, count: u32, time: Timestamp) {

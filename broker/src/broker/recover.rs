@@ -1,7 +1,7 @@
 //! From the log's entries back to the broker's state.
 
 use weir_core::change::Change;
-use weir_core::shard::{Session, Shard};
+use weir_core::shard::{Session, Shard, Turn};
 use weir_log::{RecoveredEntry, RecoveredOp};
 use weir_wire::message::Message;
 use weir_wire::plugin::Hook;
@@ -51,10 +51,13 @@ impl Replay {
                     sequence,
                     outcome,
                 } => {
-                    self.shard.replay_sequence(producer, epoch, sequence);
-                    if let Some(known) = self.producers.find(Session { producer, epoch }) {
+                    let session = Session { producer, epoch };
+                    let turn = Turn { session, sequence };
+                    let forgotten = self.shard.replay_sequence(turn, outcome.len());
+                    if let Some(known) = self.producers.find(session) {
                         known.state.lock().replay(sequence, outcome);
                     }
+                    self.producers.forget(&forgotten);
                 }
                 RecoveredOp::Metadata(bytes) => {
                     let change = Change::decode(&bytes);

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use expect_test::expect;
 use weir_core::place::Part;
-use weir_core::shard::{Plan, ProduceRequest, SequenceError, Session, Shard, Turn};
+use weir_core::shard::{Limits, Plan, ProduceRequest, SequenceError, Session, Shard, Turn};
 use weir_wire::id::{
     BindingEpoch, PartitionId, ProducerEpoch, ProducerId, Sequence, Timestamp, TopicId,
     TopicPartition,
@@ -59,7 +59,7 @@ const fn produce(epoch: u64, turn: Option<Turn>, parts: &[Part]) -> ProduceReque
 
 fn take(shard: &mut Shard, now: i64, request: &ProduceRequest<'_>) -> Result<Plan, SequenceError> {
     let plan = shard.plan(Timestamp::new(now), request)?;
-    shard.commit(request, &plan);
+    shard.commit(request, &plan, 0);
     Ok(plan)
 }
 
@@ -241,4 +241,36 @@ fn the_producer_idle_longest_is_forgotten_first() {
     let late = [part(1, 0, 1)];
     let error = take(&mut shard, 3, &produce(0, turn(2, 0), &late)).unwrap_err();
     assert_eq!(error, SequenceError::UnknownProducer);
+}
+
+#[test]
+fn outcomes_are_remembered_within_their_bytes() {
+    const LIMIT: u64 = 64 << 10;
+    let mut shard = Shard::with_limits(Limits { dedup_bytes: LIMIT });
+    change(&mut shard, Timestamp::new(0), &request("create a 1")).unwrap();
+    for _ in 0..4 {
+        change(&mut shard, Timestamp::new(0), &request("open a")).unwrap();
+    }
+    let mut forgotten = Vec::new();
+    for number in 0..40 {
+        let parts = [part(1, 0, 1)];
+        let request = produce(0, turn(4, number), &parts);
+        let plan = shard.plan(Timestamp::new(1), &request).unwrap();
+        forgotten.extend(shard.commit(&request, &plan, 4 << 10));
+        // A session in use is never forgotten, however large its own outcomes are.
+        assert_eq!(next(&shard, 4), number + 1);
+    }
+    assert_eq!(forgotten, [1, 2, 3].map(ProducerId::new));
+    assert!(
+        shard.dedup_bytes() > LIMIT,
+        "one session may take more than all should"
+    );
+    // What is too old to be asked for again takes nothing.
+    for number in 40..400 {
+        let parts = [part(1, 0, 1)];
+        let request = produce(0, turn(4, number), &parts);
+        let plan = shard.plan(Timestamp::new(1), &request).unwrap();
+        shard.commit(&request, &plan, 10);
+    }
+    assert!(shard.dedup_bytes() < LIMIT);
 }

@@ -3,15 +3,18 @@
 use std::collections::HashMap;
 use std::fmt::Write;
 
+use bytes::Bytes;
 use proptest::prelude::{Strategy, proptest};
 use proptest::{collection, option, prop_oneof};
 use weir_core::change::Change;
+use weir_core::machine::Machine;
 use weir_core::place::Part;
 use weir_core::shard::{ChangeRequest, ProduceRequest, SequenceError, Session, Shard, Turn};
 use weir_wire::id::{
     BindingEpoch, Offset, PartitionId, ProducerEpoch, ProducerId, Sequence, Timestamp, TopicId,
     TopicPartition,
 };
+use weir_wire::message::Message;
 
 use crate::support::request;
 
@@ -182,7 +185,7 @@ impl Harness {
         match self.shard.plan(Timestamp::new(now), &request) {
             Ok(plan) => {
                 assert_eq!(stale, 0, "hooks of other bindings decide nothing");
-                self.shard.commit(&request, &plan);
+                self.shard.commit(&request, &plan, OUTCOME.len());
                 self.log(&parts, turn, &plan.base_offsets, &plan.append_times);
             }
             Err(error) => self.refused(&error, turn, stale, epoch.is_some()),
@@ -243,15 +246,63 @@ impl Harness {
                     for (at, base, count, time) in appends {
                         shard.replay_append(*at, *base, *count, *time);
                     }
-                    if let Some(Turn { session, sequence }) = *turn {
-                        shard.replay_sequence(session.producer, session.epoch, sequence);
+                    if let Some(turn) = *turn {
+                        shard.replay_sequence(turn, OUTCOME.len());
                     }
                 }
             }
         }
         shard
     }
+
+    /// The machine that takes in these entries, starting with a checkpoint.
+    fn machine(entries: &[Entry], sections: &Sections) -> Machine {
+        let mut machine = Machine::default();
+        for (name, bytes) in sections {
+            machine.restore(name, bytes).unwrap();
+        }
+        for entry in entries {
+            match entry {
+                Entry::Change(change) => machine.metadata(&change.to_vec()).unwrap(),
+                Entry::Produce { turn, .. } => {
+                    if let Some(turn) = *turn {
+                        machine.outcome(turn, Bytes::from_static(OUTCOME));
+                    }
+                }
+            }
+        }
+        machine
+    }
+
+    /// The same by way of two checkpoints, each written down with what had changed since the one
+    /// before; partitions are what the log says they hold.
+    fn recovered(&self, cuts: [usize; 2]) -> Shard {
+        let mut sections = Sections::new();
+        let mut before = 0;
+        for cut in cuts {
+            let cut = before.max(cut % (self.log.len() + 1));
+            let mut machine = Self::machine(&self.log[before..cut], &sections);
+            sections.extend(machine.changed_sections());
+            before = cut;
+        }
+        let machine = Self::machine(&self.log[before..], &sections);
+        for (session, _, state) in machine.sessions() {
+            let (_, next) = machine.shard().session(session).unwrap();
+            assert_eq!(state.done_before(), next, "every outcome is remembered");
+        }
+        let mut shard = machine.shard().clone();
+        for (at, (next, time)) in &self.taken {
+            shard.restore_partition(*at, Offset::new(*next), *time);
+        }
+        shard
+    }
 }
+
+/// Sections of checkpoints, the newest of each.
+type Sections = std::collections::BTreeMap<&'static str, Vec<u8>>;
+
+/// What every request here is answered.
+const OUTCOME: &[u8] = b"stored";
 
 const fn at(topic: u64, partition: u32) -> TopicPartition {
     TopicPartition {
@@ -309,5 +360,16 @@ proptest! {
         let mut harness = Harness::default();
         steps.iter().for_each(|step| harness.run(step));
         assert_eq!(observe(&harness.replayed()), observe(&harness.shard));
+    }
+
+    #[test]
+    fn a_checkpoint_and_the_entries_after_it_give_the_same_shard(
+        steps in collection::vec(step(), 1..120),
+        cuts in (0_usize..120, 0_usize..120),
+    ) {
+        let mut harness = Harness::default();
+        steps.iter().for_each(|step| harness.run(step));
+        let recovered = harness.recovered(cuts.into());
+        assert_eq!(observe(&recovered), observe(&harness.shard));
     }
 }
