@@ -1,7 +1,6 @@
 //! Committing: a block is written, synced, shown to readers and told to who waits, in this order.
 //! The log's thread drives this; simulations drive it directly, without a thread.
 
-use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -9,11 +8,12 @@ use weir_wire::id::TopicPartition;
 
 use crate::config::{Bug, LogConfig};
 use crate::entry::Entry;
-use crate::error::{LogError, OpenError};
+use crate::error::LogError;
 use crate::index::Index;
+use crate::machine::StateMachine;
+use crate::open::Recovered;
 use crate::reader::LogReader;
-use crate::vfs::Vfs;
-use crate::wal::{Block, Files, RecoveredEntry, RecoveryReport, Wal, Written, recover};
+use crate::wal::{Block, Files, Wal, Written};
 
 /// How long a planted bug leaves a block answered but not synced: long enough for a kill to fall
 /// into it.
@@ -70,29 +70,24 @@ impl<T> std::fmt::Debug for Committer<T> {
 }
 
 impl<T: 'static> Committer<T> {
-    /// Opens the log of a directory, or makes one; `replay` takes in its entries in their order.
-    ///
-    /// # Errors
-    /// When the log is damaged, foreign or cannot be used, or when `replay` refuses an entry.
-    pub fn open<E>(
-        vfs: Arc<dyn Vfs>,
-        config: LogConfig,
-        sink: Box<dyn CommitSink<T>>,
-        replay: &mut dyn FnMut(RecoveredEntry) -> Result<(), E>,
-    ) -> Result<(Self, RecoveryReport), OpenError<E>> {
-        let dir: PathBuf = config.dir.clone();
-        let recovered = recover(&vfs, config, replay)?;
-        let index = Arc::new(RwLock::new(recovered.index));
-        let reader = LogReader::new(vfs, &dir, index.clone(), recovered.files.clone());
-        let committer = Self {
-            wal: recovered.wal,
+    /// Starts a log that was read.
+    #[must_use]
+    pub fn start<M: StateMachine>(recovered: Recovered<M>, sink: Box<dyn CommitSink<T>>) -> Self {
+        let Recovered {
+            wal,
             index,
-            files: recovered.files,
+            files,
+            reader,
+            ..
+        } = recovered;
+        Self {
+            wal,
+            index,
+            files,
             reader,
             sink,
             failed: None,
-        };
-        Ok((committer, recovered.report))
+        }
     }
 
     /// Makes these entries durable as one block and tells the sink.

@@ -36,6 +36,13 @@ pub enum Op {
     },
     /// A change of the catalog, in a form the log does not know.
     Metadata(Bytes),
+    /// What lies below is given up: the partition begins here, unless it begins later already.
+    Trim {
+        /// The partition.
+        partition: TopicPartition,
+        /// Its first offset from now on, at most its next one.
+        start: Offset,
+    },
 }
 
 /// A batch and its envelope.

@@ -14,6 +14,8 @@ pub mod fuzz;
 mod ids;
 mod index;
 mod log;
+mod machine;
+mod open;
 mod page_buf;
 mod reader;
 #[cfg_attr(
@@ -36,6 +38,8 @@ pub use format::FORMAT_VERSION;
 pub use ids::{FileSequence, Lsn, NodeId, Nonce, SegmentId};
 pub use index::{Bounds, StoredBatch};
 pub use log::Log;
+pub use machine::StateMachine;
+pub use open::{Recovered, recover};
 pub use page_buf::{PAGE_BYTES, PageBuf};
 pub use reader::LogReader;
 pub use vfs::{

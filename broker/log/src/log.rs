@@ -1,19 +1,19 @@
 //! The log as the broker holds it: a queue in front, one thread that commits, readers beside it.
 
 use std::collections::VecDeque;
-use std::path::PathBuf;
+use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::commit::{CommitSink, Committer, Submission};
-use crate::config::LogConfig;
 use crate::entry::{Entry, Op};
-use crate::error::{LogError, OpenError, SubmitError};
+use crate::error::{LogError, SubmitError};
 use crate::format::entry::EntrySize;
+use crate::machine::StateMachine;
+use crate::open::Recovered;
 use crate::reader::LogReader;
-use crate::vfs::Vfs;
-use crate::wal::{Files, RecoveredEntry, RecoveryReport};
+use crate::wal::Files;
 
 /// With nothing to write for that long, a seal states what is durable.
 const SEAL_AFTER: Duration = Duration::from_millis(10);
@@ -57,19 +57,17 @@ impl<T> Queue<T> {
 }
 
 impl<T: Send + 'static> Log<T> {
-    /// Opens the log of a directory, or makes one; `replay` takes in its entries in their order.
+    /// Starts a log that was read, and the thread that writes it.
     ///
-    /// Whoever calls holds the lock of the data directory.
-    pub fn open<E>(
-        vfs: Arc<dyn Vfs>,
-        config: LogConfig,
+    /// # Errors
+    /// When the system gives it no thread.
+    pub fn start<M: StateMachine>(
+        recovered: Recovered<M>,
         sink: Box<dyn CommitSink<T>>,
-        replay: &mut dyn FnMut(RecoveredEntry) -> Result<(), E>,
-    ) -> Result<(Self, RecoveryReport), OpenError<E>> {
-        let dir: PathBuf = config.dir.clone();
-        let entry_bytes_max = config.entry_bytes_max();
-        let queue_bytes_max = config.queue_bytes;
-        let (committer, report) = Committer::open(vfs, config, sink, replay)?;
+    ) -> io::Result<Self> {
+        let committer = Committer::start(recovered, sink);
+        let entry_bytes_max = committer.config().entry_bytes_max();
+        let queue_bytes_max = committer.config().queue_bytes;
         let (reader, files) = (committer.reader(), committer.files());
         let state = State {
             waiting: VecDeque::new(),
@@ -89,18 +87,15 @@ impl<T: Send + 'static> Log<T> {
         };
         let thread = std::thread::Builder::new()
             .name("weir-wal".to_owned())
-            .spawn(move || run.run())
-            .map_err(|source| OpenError::Io { path: dir, source })?;
-        let thread = Some(thread);
-        let log = Self {
+            .spawn(move || run.run())?;
+        Ok(Self {
             queue,
             reader,
             files,
             entry_bytes_max,
             queue_bytes_max,
-            thread,
-        };
-        Ok((log, report))
+            thread: Some(thread),
+        })
     }
 
     /// Hands an entry over; never waits. Entries become durable in the order of submission.

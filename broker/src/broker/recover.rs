@@ -2,7 +2,7 @@
 
 use weir_core::change::Change;
 use weir_core::shard::{Session, Shard, Turn};
-use weir_log::{RecoveredEntry, RecoveredOp};
+use weir_log::{RecoveredEntry, RecoveredOp, StateMachine};
 use weir_wire::message::Message;
 use weir_wire::plugin::Hook;
 
@@ -26,13 +26,19 @@ pub struct ReplayError {
     reason: String,
 }
 
-impl Replay {
-    /// Takes in one entry.
-    pub(super) fn entry(&mut self, entry: RecoveredEntry) -> Result<(), ReplayError> {
+impl StateMachine for Replay {
+    type Error = ReplayError;
+
+    fn restore(&mut self, section: &str, _bytes: &[u8]) -> Result<(), ReplayError> {
+        let reason = format!("it is preceded by state called {section:?}, which is not known");
+        Err(ReplayError { index: 0, reason })
+    }
+
+    fn apply(&mut self, entry: &RecoveredEntry) -> Result<(), ReplayError> {
         self.entries += 1;
         let index = entry.index.value();
-        for op in entry.ops {
-            match op {
+        for op in &entry.ops {
+            match *op {
                 RecoveredOp::Append {
                     partition,
                     base_offset,
@@ -49,24 +55,26 @@ impl Replay {
                     producer,
                     epoch,
                     sequence,
-                    outcome,
+                    ref outcome,
                 } => {
                     let session = Session { producer, epoch };
                     let turn = Turn { session, sequence };
                     let forgotten = self.shard.replay_sequence(turn, outcome.len());
                     if let Some(known) = self.producers.find(session) {
-                        known.state.lock().replay(sequence, outcome);
+                        known.state.lock().replay(sequence, outcome.clone());
                     }
                     self.producers.forget(&forgotten);
                 }
-                RecoveredOp::Metadata(bytes) => {
-                    let change = Change::decode(&bytes);
+                RecoveredOp::Metadata(ref bytes) => {
+                    let change = Change::decode(bytes);
                     let change = change.map_err(|error| ReplayError {
                         index,
                         reason: error.to_string(),
                     })?;
                     self.change(&change);
                 }
+                // Where a partition begins, the log knows itself.
+                RecoveredOp::Trim { .. } => {}
                 _ => {
                     let reason = "it holds an operation that this version does not know".to_owned();
                     return Err(ReplayError { index, reason });
@@ -76,6 +84,12 @@ impl Replay {
         Ok(())
     }
 
+    fn changed_sections(&mut self) -> Vec<(&'static str, Vec<u8>)> {
+        Vec::new()
+    }
+}
+
+impl Replay {
     fn change(&mut self, change: &Change) {
         let forgotten = self.shard.commit_change(change);
         self.producers.forget(&forgotten);

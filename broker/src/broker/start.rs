@@ -254,19 +254,17 @@ async fn assemble(
     draining: CancellationToken,
     fatal: watch::Sender<Option<String>>,
 ) -> Result<(Arc<Shared>, Sequencer), StartError> {
-    let mut replay = Replay::default();
     let tails = Arc::new(Tails::default());
     let sink = Commits {
         metrics: metrics.clone(),
         tails: tails.clone(),
         fatal,
     };
-    let (log, report) = Log::open(
-        options.vfs.clone(),
-        log_config(&config, options, data_dir),
-        Box::new(sink),
-        &mut |entry| replay.entry(entry),
-    )?;
+    let config_of_log = log_config(&config, options, data_dir);
+    let mut recovered = weir_log::recover(options.vfs.clone(), config_of_log, Replay::default())?;
+    let replay = std::mem::take(recovered.machine_mut());
+    let report = recovered.report().clone();
+    let log = Log::start(recovered, Box::new(sink))?;
     tracing::info!(
         node = %report.node,
         blocks = report.blocks,

@@ -16,10 +16,12 @@ const OP_FIXED: usize = 5;
 pub(crate) const ENVELOPE_FIXED: usize = 50;
 const COLUMN_FIXED: usize = 9;
 const PRODUCER_SEQUENCE_FIXED: usize = 20;
+const TRIM_LENGTH: usize = 20;
 
 const OP_APPEND: u8 = 1;
 const OP_PRODUCER_SEQUENCE: u8 = 2;
 const OP_METADATA: u8 = 3;
+const OP_TRIM: u8 = 4;
 
 const COLUMN_ORDERING_KEYS: u8 = 1;
 const COLUMN_ORIGIN: u8 = 2;
@@ -68,6 +70,7 @@ fn op_length(op: &Op) -> usize {
         }
         Op::ProducerSequence { outcome, .. } => PRODUCER_SEQUENCE_FIXED + outcome.len(),
         Op::Metadata(bytes) => bytes.len(),
+        Op::Trim { .. } => TRIM_LENGTH,
     }
 }
 
@@ -112,6 +115,7 @@ pub(crate) fn encode_entry(
             Op::Append(_) => OP_APPEND,
             Op::ProducerSequence { .. } => OP_PRODUCER_SEQUENCE,
             Op::Metadata(_) => OP_METADATA,
+            Op::Trim { .. } => OP_TRIM,
         };
         head.extend_from_slice(&[kind]);
         head.extend_from_slice(&narrow(op_length(op)).to_le_bytes());
@@ -139,6 +143,11 @@ pub(crate) fn encode_entry(
                 head.extend_from_slice(outcome);
             }
             Op::Metadata(bytes) => head.extend_from_slice(bytes),
+            Op::Trim { partition, start } => {
+                head.extend_from_slice(&partition.topic.value().to_le_bytes());
+                head.extend_from_slice(&partition.partition.value().to_le_bytes());
+                head.extend_from_slice(&start.value().to_le_bytes());
+            }
         }
     }
     debug_assert_eq!(
@@ -238,6 +247,10 @@ pub(crate) enum DecodedOp {
         outcome: Bytes,
     },
     Metadata(Bytes),
+    Trim {
+        partition: TopicPartition,
+        start: Offset,
+    },
 }
 
 /// What stands before a batch.
@@ -379,6 +392,13 @@ fn decode_op(kind: u8, op: &mut Fields<'_>) -> Result<DecodedOp, DecodeError> {
         OP_METADATA => Ok(DecodedOp::Metadata(Bytes::copy_from_slice(
             op.take(op.left())?,
         ))),
+        OP_TRIM => Ok(DecodedOp::Trim {
+            partition: TopicPartition {
+                topic: TopicId::new(op.u64()?),
+                partition: PartitionId::new(op.u32()?),
+            },
+            start: Offset::new(op.u64()?),
+        }),
         _ => Err(op.error("an operation's kind is unknown")),
     }
 }

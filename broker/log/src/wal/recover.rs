@@ -23,6 +23,7 @@ use crate::error::OpenError;
 use crate::format::FORMAT_VERSION;
 use crate::ids::{FileSequence, Lsn, NodeId, Nonce};
 use crate::index::Index;
+use crate::machine::StateMachine;
 use crate::page_buf::PageBuf;
 use crate::vfs::{OpenMode, Vfs};
 use scan::Scan;
@@ -31,7 +32,7 @@ const NODE_FILE: &str = "NODE";
 const NODE_MAGIC: &str = "weir-log";
 
 /// An entry of the log, as it was found.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct RecoveredEntry {
     /// Its position in the shard.
     pub index: EntryIndex,
@@ -42,7 +43,7 @@ pub struct RecoveredEntry {
 }
 
 /// A part of a recovered entry. Batches stay on disk.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum RecoveredOp {
     /// A batch of a partition.
@@ -69,6 +70,13 @@ pub enum RecoveredOp {
     },
     /// A change of the catalog.
     Metadata(Bytes),
+    /// What a partition holds begins here now.
+    Trim {
+        /// The partition.
+        partition: TopicPartition,
+        /// Its first offset.
+        start: Offset,
+    },
 }
 
 /// What opening found.
@@ -99,7 +107,7 @@ pub struct Cut {
 
 /// A log that was read.
 #[derive(Debug)]
-pub(crate) struct Recovered {
+pub(crate) struct Found {
     pub(crate) wal: Wal,
     pub(crate) index: Index,
     pub(crate) files: Arc<Files>,
@@ -107,11 +115,11 @@ pub(crate) struct Recovered {
 }
 
 /// Reads a log, or makes an empty one.
-pub(crate) fn recover<E>(
+pub(crate) fn recover<M: StateMachine>(
     vfs: &Arc<dyn Vfs>,
     config: LogConfig,
-    replay: &mut dyn FnMut(RecoveredEntry) -> Result<(), E>,
-) -> Result<Recovered, OpenError<E>> {
+    machine: &mut M,
+) -> Result<Found, OpenError<M::Error>> {
     config.check().map_err(OpenError::Config)?;
     let dir = wal_dir(&config.dir);
     vfs.create_dir_all(&dir)
@@ -131,7 +139,7 @@ pub(crate) fn recover<E>(
         bytes: config.wal_file_bytes,
         files: files.clone(),
     };
-    let mut scan = Scan::new(vfs, &config, node, replay);
+    let mut scan = Scan::new(vfs, &config, node, machine);
     for sequence in &sequences {
         scan.file(*sequence)?;
     }
@@ -175,7 +183,7 @@ pub(crate) fn recover<E>(
         next_index: end.next_index,
         stated: end.durable,
     };
-    Ok(Recovered {
+    Ok(Found {
         wal,
         index: end.index,
         files,

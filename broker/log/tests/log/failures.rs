@@ -1,16 +1,16 @@
 //! Disks that fail or are full: no false answer, nothing more is written, reading goes on.
 
-use std::convert::Infallible;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use weir_log::{
     CommitSink, CommittedBlock, CrashPolicy, Log, LogConfig, LogError, SimVfs, Submission,
-    SubmitError,
+    SubmitError, recover,
 };
 
 use crate::crash_plan::{Plan, Step};
+use crate::history::History;
 use crate::support::{
     Driven, Opened, append, config, drive, entry, open, partition, payload, read_all,
 };
@@ -202,7 +202,8 @@ fn full() -> Full {
         heard: give,
     });
     let vfs = Arc::new(sim.clone());
-    let (log, _) = Log::open(vfs, config, sink, &mut |_| Ok::<(), Infallible>(())).unwrap();
+    let recovered = recover(vfs, config, History::default()).unwrap();
+    let log = Log::start(recovered, sink).unwrap();
     let submit = |number| {
         let ops = vec![append(partition(1, 0), number, 1, payload(number, 20_000))];
         let submission = Submission {
@@ -287,8 +288,8 @@ impl CommitSink<u64> for Panics {
 #[test]
 fn when_the_thread_panics_nobody_waits_for_ever() {
     let vfs = Arc::new(SimVfs::new(1));
-    let replay = &mut |_| Ok::<(), Infallible>(());
-    let (log, _) = Log::open(vfs, small(), Box::new(Panics), replay).unwrap();
+    let recovered = recover(vfs, small(), History::default()).unwrap();
+    let log = Log::start(recovered, Box::new(Panics)).unwrap();
     let submit = |number| {
         let ops = vec![append(partition(1, 0), number, 1, payload(number, 10))];
         let submission = Submission {

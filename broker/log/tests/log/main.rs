@@ -9,5 +9,6 @@ mod decoders;
 mod failures;
 mod format;
 mod golden;
+mod history;
 mod round_trip;
 mod support;

@@ -5,12 +5,17 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use expect_test::expect;
-use weir_log::{LazyVfs, Log, LogConfig, Op, RealVfs, SimVfs, Submission, SubmitError, Vfs};
-use weir_wire::id::{Offset, ShardId, Timestamp};
+use weir_log::{
+    LazyVfs, LogConfig, Op, RealVfs, RecoveredEntry, SimVfs, StateMachine, Submission, SubmitError,
+    Vfs, recover,
+};
+use weir_wire::id::{EntryIndex, Offset, ShardId, Term, Timestamp};
+
+use crate::history::History;
 
 use crate::support::{
     Opened, append, columns, config, entry, line, open, partition, payload, plant, read_all,
-    sequence, sink, summary, try_open,
+    sequence, summary, try_open,
 };
 
 /// Small, inline at most, extent at least, large; and several per entry.
@@ -276,10 +281,15 @@ fn an_entry_that_replay_refuses_keeps_the_log_closed() {
     let opened = open(vfs.clone(), config(Path::new("/data")));
     fill(&opened, 0, 2);
     opened.log.shutdown();
-    let refuse = &mut |_| Err(std::fmt::Error);
-    let refused = Log::open(vfs, config(Path::new("/data")), sink().0, refuse);
-    assert!(matches!(
-        refused,
-        Err(weir_log::OpenError::Replay(std::fmt::Error))
-    ));
+    // It has entries already, so that the log's first one is not the next.
+    let mut history = History::default();
+    history
+        .apply(&RecoveredEntry {
+            index: EntryIndex::new(1),
+            term: Term::new(1),
+            ops: Vec::new(),
+        })
+        .unwrap();
+    let refused = recover(vfs, config(Path::new("/data")), history).map(|_| ());
+    expect!["entry 1 came after 1"].assert_eq(&refused.unwrap_err().to_string());
 }

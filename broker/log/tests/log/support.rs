@@ -1,6 +1,5 @@
 //! What the tests of the log share: batches, a sink that hands tokens on, and logs to put them in.
 
-use std::convert::Infallible;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
@@ -10,12 +9,14 @@ use bytes::Bytes;
 use weir_log::{
     Append, Bug, Columns, CommitSink, CommittedBlock, Committer, Entry, Log, LogConfig, LogError,
     LogReader, Op, OpenError, RecoveredEntry, RecoveredOp, RecoveryReport, StoredBatch, Submission,
-    Vfs,
+    Vfs, recover,
 };
 use weir_wire::id::{
     Offset, PartitionId, ProducerEpoch, ProducerId, Sequence, ShardId, Timestamp, TopicId,
     TopicPartition,
 };
+
+use crate::history::History;
 
 /// Longer than anything here takes; a test that waits for it has failed.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -163,15 +164,13 @@ impl Opened {
     }
 }
 
-pub fn try_open(vfs: Arc<dyn Vfs>, config: LogConfig) -> Result<Opened, OpenError<Infallible>> {
+pub fn try_open(vfs: Arc<dyn Vfs>, config: LogConfig) -> Result<Opened, OpenError<String>> {
     let (sink, heard) = sink();
-    let mut replayed = Vec::new();
-    let (log, report) = Log::open(vfs, config, sink, &mut |entry| {
-        replayed.push(entry);
-        Ok(())
-    })?;
+    let recovered = recover(vfs, config, History::default())?;
+    let replayed = recovered.machine().checked();
+    let report = recovered.report().clone();
     Ok(Opened {
-        log,
+        log: Log::start(recovered, sink).unwrap(),
         heard,
         replayed,
         report,
@@ -200,16 +199,13 @@ impl CommitSink<u64> for Note {
     fn failed(&mut self, _error: &LogError, _tokens: Vec<u64>) {}
 }
 
-pub fn drive(vfs: Arc<dyn Vfs>, config: LogConfig) -> Result<Driven, OpenError<Infallible>> {
+pub fn drive(vfs: Arc<dyn Vfs>, config: LogConfig) -> Result<Driven, OpenError<String>> {
     let acked = Arc::new(Mutex::new(Vec::new()));
-    let mut replayed = Vec::new();
-    let (committer, report) =
-        Committer::open(vfs, config, Box::new(Note(acked.clone())), &mut |entry| {
-            replayed.push(entry);
-            Ok(())
-        })?;
+    let recovered = recover(vfs, config, History::default())?;
+    let replayed = recovered.machine().checked();
+    let report = recovered.report().clone();
     Ok(Driven {
-        committer,
+        committer: Committer::start(recovered, Box::new(Note(acked.clone()))),
         replayed,
         report,
         acked,
@@ -264,6 +260,7 @@ pub fn summary(entry: &RecoveredEntry) -> String {
                 ..
             } => format!("producer {producer} #{sequence} {outcome:?}"),
             RecoveredOp::Metadata(bytes) => format!("metadata {bytes:?}"),
+            RecoveredOp::Trim { partition, start } => format!("trim {partition} below {start}"),
             _ => unreachable!("there are no others"),
         })
         .collect();

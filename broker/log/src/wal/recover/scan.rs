@@ -15,15 +15,16 @@ use crate::format::fields::Fields;
 use crate::format::file_header::{self, FileHeader};
 use crate::ids::{FileSequence, Lsn, NodeId, Nonce};
 use crate::index::{Added, Index, Place};
+use crate::machine::StateMachine;
 use crate::page_buf::{PAGE_BYTES, PageBuf};
 use crate::vfs::{OpenMode, Vfs};
 use crate::wal::files::file_path;
 
-pub(super) struct Scan<'a, E> {
+pub(super) struct Scan<'a, M> {
     vfs: &'a Arc<dyn Vfs>,
     config: &'a LogConfig,
     node: NodeId,
-    replay: &'a mut dyn FnMut(RecoveredEntry) -> Result<(), E>,
+    machine: &'a mut M,
     end: End,
     /// Where the blocks stopped making sense, and why.
     bad: Option<Bad>,
@@ -67,12 +68,12 @@ struct Good {
     entries: Vec<DecodedEntry>,
 }
 
-impl<'a, E> Scan<'a, E> {
+impl<'a, M: StateMachine> Scan<'a, M> {
     pub(super) fn new(
         vfs: &'a Arc<dyn Vfs>,
         config: &'a LogConfig,
         node: NodeId,
-        replay: &'a mut dyn FnMut(RecoveredEntry) -> Result<(), E>,
+        machine: &'a mut M,
     ) -> Self {
         let end = End {
             blocks: 0,
@@ -89,14 +90,14 @@ impl<'a, E> Scan<'a, E> {
             vfs,
             config,
             node,
-            replay,
+            machine,
             end,
             bad: None,
         }
     }
 
     /// Reads the next file.
-    pub(super) fn file(&mut self, sequence: FileSequence) -> Result<(), OpenError<E>> {
+    pub(super) fn file(&mut self, sequence: FileSequence) -> Result<(), OpenError<M::Error>> {
         let path = file_path(&self.config.dir, sequence);
         let mut source = self.open(sequence, path.clone())?;
         let mut position = PAGE_BYTES as u64;
@@ -127,7 +128,7 @@ impl<'a, E> Scan<'a, E> {
     }
 
     /// Decides about what made no sense.
-    pub(super) fn finish(mut self) -> Result<End, OpenError<E>> {
+    pub(super) fn finish(mut self) -> Result<End, OpenError<M::Error>> {
         if let Some(bad) = self.bad.take() {
             if self.end.last < self.end.durable {
                 return Err(bad.corrupt());
@@ -147,7 +148,7 @@ impl<'a, E> Scan<'a, E> {
     }
 
     /// A file bears its name only once it is whole, so whatever is wrong with it is damage.
-    fn open(&self, sequence: FileSequence, path: PathBuf) -> Result<Source, OpenError<E>> {
+    fn open(&self, sequence: FileSequence, path: PathBuf) -> Result<Source, OpenError<M::Error>> {
         let file = self
             .vfs
             .open(&path, OpenMode::Read)
@@ -205,7 +206,11 @@ impl<'a, E> Scan<'a, E> {
     }
 
     /// The block at a position, if it is the one that comes next.
-    fn block(&self, source: &mut Source, at: u64) -> Result<Result<Good, Bad>, OpenError<E>> {
+    fn block(
+        &self,
+        source: &mut Source,
+        at: u64,
+    ) -> Result<Result<Good, Bad>, OpenError<M::Error>> {
         let Source {
             window,
             path,
@@ -255,7 +260,12 @@ impl<'a, E> Scan<'a, E> {
         }
     }
 
-    fn take(&mut self, source: &mut Source, at: u64, good: Good) -> Result<(), OpenError<E>> {
+    fn take(
+        &mut self,
+        source: &mut Source,
+        at: u64,
+        good: Good,
+    ) -> Result<(), OpenError<M::Error>> {
         let Good {
             header,
             crc,
@@ -314,7 +324,7 @@ impl<'a, E> Scan<'a, E> {
                 term: entry.term,
                 ops,
             };
-            (self.replay)(entry).map_err(OpenError::Replay)?;
+            self.machine.apply(&entry).map_err(OpenError::Replay)?;
         }
         Ok(())
     }
@@ -326,7 +336,7 @@ impl<'a, E> Scan<'a, E> {
         path: &Path,
         nonce: Nonce,
         from: u64,
-    ) -> Result<(), OpenError<E>> {
+    ) -> Result<(), OpenError<M::Error>> {
         let expected = self.end.last.next();
         let mut position = from;
         while position < window.size() {
@@ -474,5 +484,6 @@ fn recovered(
             outcome,
         },
         DecodedOp::Metadata(bytes) => RecoveredOp::Metadata(bytes),
+        DecodedOp::Trim { partition, start } => RecoveredOp::Trim { partition, start },
     }
 }
