@@ -16,8 +16,13 @@ mod crash;
 use content::{Content, Pending};
 pub use crash::{CrashPolicy, Snapshot};
 
-/// Called before each step takes effect, with what the disk may hold at that moment.
-type Watcher = Box<dyn FnMut(u64, Snapshot) + Send>;
+/// Called before each step takes effect.
+enum Watcher {
+    /// With what the disk may hold at that moment.
+    Every(Box<dyn FnMut(u64, Snapshot) + Send>),
+    /// Answers whether what the disk may hold at that moment is to be kept.
+    Choosing(Box<dyn FnMut(u64) -> bool + Send>),
+}
 
 /// A simulated file system. Clones are handles of the same one.
 #[derive(Clone)]
@@ -36,6 +41,7 @@ struct State {
     random: SplitMix,
     faults: Faults,
     watcher: Option<Watcher>,
+    kept: Option<Snapshot>,
 }
 
 /// What the disk holds, and what is on its way to it.
@@ -98,6 +104,7 @@ impl SimVfs {
             random: SplitMix(seed),
             faults: Faults::default(),
             watcher: None,
+            kept: None,
         };
         Self {
             state: Arc::new(Mutex::new(state)),
@@ -119,12 +126,24 @@ impl SimVfs {
     /// Calls `watcher` at every step, before it takes effect: where a crash may happen. A write
     /// counts as under way in what the watcher sees, a sync as not yet done.
     pub fn watch(&self, watcher: impl FnMut(u64, Snapshot) + Send + 'static) {
-        self.state().watcher = Some(Box::new(watcher));
+        self.state().watcher = Some(Watcher::Every(Box::new(watcher)));
+    }
+
+    /// Calls `choose` at every step, before it takes effect: it may look at the disk, and answers
+    /// whether to keep what the disk may hold if the power fails there.
+    pub fn watch_steps(&self, choose: impl FnMut(u64) -> bool + Send + 'static) {
+        self.state().watcher = Some(Watcher::Choosing(Box::new(choose)));
     }
 
     /// Stops calling the watcher.
     pub fn unwatch(&self) {
         self.state().watcher = None;
+    }
+
+    /// What the watcher kept last, once.
+    #[must_use]
+    pub fn take_kept(&self) -> Option<Snapshot> {
+        self.state().kept.take()
     }
 
     /// What the disk may hold if the power fails now.
@@ -144,6 +163,12 @@ impl SimVfs {
     pub fn fail_write(&self, n: u64) {
         let mut state = self.state();
         state.faults.write = Some(state.writes + n);
+    }
+
+    /// No sync or write fails any more that was to fail.
+    pub fn clear_failures(&self) {
+        let mut state = self.state();
+        (state.faults.sync, state.faults.write) = (None, None);
     }
 
     /// Sets the size of the disk in bytes; `None` is endless.
@@ -179,10 +204,21 @@ impl SimVfs {
             return;
         };
         let step = state.steps;
-        let mut disk = state.disk.clone();
         drop(state);
-        under_way(&mut disk);
-        watcher(step, Snapshot::new(disk));
+        let snapshot = || {
+            let mut disk = self.state().disk.clone();
+            under_way(&mut disk);
+            Snapshot::new(disk)
+        };
+        match &mut watcher {
+            Watcher::Every(watch) => watch(step, snapshot()),
+            Watcher::Choosing(choose) => {
+                if choose(step) {
+                    let kept = snapshot();
+                    self.state().kept = Some(kept);
+                }
+            }
+        }
         self.state().watcher.get_or_insert(watcher);
     }
 
