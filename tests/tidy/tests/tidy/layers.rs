@@ -82,7 +82,7 @@ fn normal_dependencies() -> Vec<(String, Vec<String>)> {
 
 fn is_free(package: &str) -> bool {
     // The crates under `tests/`, and the examples.
-    ["weir-examples", "weir-harness", "weir-tidy"].contains(&package)
+    ["weir-examples", "weir-harness", "weir-sim", "weir-tidy"].contains(&package)
 }
 
 #[test]

@@ -1,0 +1,520 @@
+//! A broker without network, threads and clock: sessions, placement and the sequencer around
+//! core's shard and the log's committer. Every call does one step and answers at once.
+
+mod open;
+mod sink;
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+use weir_core::change::Change;
+use weir_core::dedup::{Admission, FlightId, ProducerState};
+use weir_core::place::{Decisions, Placed, Target, place};
+use weir_core::shard::{
+    ChangeRequest, LEADER_EPOCH, Plan, ProduceRequest, SequenceError, Session, Shard, Turn,
+};
+use weir_log::{
+    Append, Columns, Committer, EXTENT_BYTES_MIN, Entry, LogError, LogReader, Op, PAGE_BYTES,
+    PageBuf, Submission,
+};
+use weir_wire::batch::{stamp, verify};
+use weir_wire::error::{ErrorCode, Fault};
+use weir_wire::id::{
+    BindingEpoch, PartitionId, ProducerId, Sequence, Timestamp, TopicId, TopicPartition,
+};
+use weir_wire::message::Message as _;
+use weir_wire::name::TopicName;
+use weir_wire::produce::Produced;
+use weir_wire::request::Error;
+
+use crate::network::{Message, Reply, Waiter};
+pub(crate) use open::open;
+pub(crate) use sink::Commits;
+
+/// What a block holds at most: half of the smallest WAL file.
+const BLOCK_BYTES: usize = 30 << 10;
+/// What an operation takes at most, besides its bytes.
+const OP_BYTES: usize = 128;
+
+/// A bug planted on purpose, to see that the simulation finds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Planted {
+    /// One of the log's.
+    Log(weir_log::Bug),
+    /// A repeated request is appended again, although its outcome is known.
+    RetryAppendsAgain,
+    /// Outcomes are not restored when the log is opened.
+    OutcomesForgotten,
+    /// Producers are answered when their request has its place, before it is durable.
+    AnswerBeforeCommit,
+}
+
+/// Who waits for an entry to be durable.
+#[derive(Debug)]
+pub(crate) enum Token {
+    Produce {
+        producer: ProducerId,
+        flight: Option<FlightId>,
+        outcome: Bytes,
+    },
+    Change {
+        change: Box<Change>,
+        waiter: Option<Waiter>,
+    },
+}
+
+/// A producer session.
+#[derive(Debug)]
+struct Row {
+    session: Session,
+    topic: TopicId,
+    state: ProducerState<Waiter>,
+    /// Requests that have no place yet, in the order in which they will be sequenced.
+    preparing: VecDeque<Flight>,
+    sticky: u32,
+}
+
+/// A request on its way to the sequencer.
+#[derive(Debug)]
+struct Flight {
+    /// `None` for one that only a planted bug runs.
+    id: Option<FlightId>,
+    batch: Bytes,
+    prepared: Prepared,
+}
+
+#[derive(Debug)]
+enum Prepared {
+    Placed(BindingEpoch, Placed),
+    Refused(Fault),
+}
+
+/// What a broker tells the outside: replies, and changes that are durable.
+#[derive(Debug, Default)]
+pub(crate) struct Told {
+    pub(crate) replies: Vec<(Waiter, Reply)>,
+    pub(crate) changes: Vec<Change>,
+}
+
+/// A broker that runs.
+#[derive(Debug)]
+pub(crate) struct Broker {
+    pub(crate) shard: Shard,
+    pub(crate) committer: Committer<Token>,
+    pub(crate) reader: LogReader,
+    pub(crate) commits: Commits,
+    rows: BTreeMap<ProducerId, Row>,
+    waiting: VecDeque<Submission<Token>>,
+    told: Told,
+    planted: Option<Planted>,
+}
+
+impl Broker {
+    /// Takes in what a client said.
+    pub(crate) fn hear(&mut self, now: Timestamp, waiter: Waiter, message: Message) {
+        match message {
+            Message::Open(name) => {
+                let request = ChangeRequest::OpenProducer(topic_name(name));
+                if self.change(now, &request, Some(waiter)).is_err() {
+                    self.told.replies.push((waiter, Reply::NotOpened));
+                }
+            }
+            Message::Produce {
+                session,
+                sequence,
+                batch,
+            } => self.admit(waiter, session, sequence, batch),
+        }
+    }
+
+    /// Plans a change and hands it to the log; answers it, if it is allowed.
+    pub(crate) fn change(
+        &mut self,
+        now: Timestamp,
+        request: &ChangeRequest,
+        waiter: Option<Waiter>,
+    ) -> Result<Change, String> {
+        let change = self.shard.plan_change(now, request);
+        let change = change.map_err(|error| error.to_string())?;
+        let ops = vec![Op::Metadata(Bytes::from(change.to_vec()))];
+        let token = Token::Change {
+            change: Box::new(change.clone()),
+            waiter,
+        };
+        self.waiting.push_back(Submission {
+            entry: Entry { ops },
+            token,
+        });
+        for forgotten in self.shard.commit_change(&change) {
+            self.forget(forgotten);
+        }
+        if let Some(opened) = &change.producer_opened {
+            let session = Session {
+                producer: opened.id,
+                epoch: opened.epoch,
+            };
+            self.rows.insert(opened.id, Row::new(session, opened.topic));
+        }
+        if let Some(deleted) = &change.topic_deleted {
+            self.reader.forget(deleted.id);
+        }
+        Ok(change)
+    }
+
+    /// Producers with requests that have no place yet.
+    pub(crate) fn preparing(&self) -> Vec<ProducerId> {
+        let rows = self.rows.iter();
+        let busy = rows.filter(|(_, row)| !row.preparing.is_empty());
+        busy.map(|(id, _)| *id).collect()
+    }
+
+    /// Every partition of every topic.
+    pub(crate) fn partitions(&self) -> Vec<TopicPartition> {
+        let topics = self.shard.catalog().topics();
+        topics
+            .flat_map(|topic| {
+                (0..topic.partitions).map(|number| TopicPartition {
+                    topic: topic.id,
+                    partition: PartitionId::new(number),
+                })
+            })
+            .collect()
+    }
+
+    /// Entries that wait for the log.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Gives the oldest request of a producer its place.
+    pub(crate) fn sequence(&mut self, now: Timestamp, producer: ProducerId) {
+        let row = self.rows.get_mut(&producer);
+        let flight = row.and_then(|row| row.preparing.pop_front());
+        if let Some(flight) = flight {
+            self.produce(now, producer, flight);
+        }
+    }
+
+    /// Makes the oldest entries durable as one block, as many as fit one.
+    pub(crate) fn commit(&mut self, count: usize) -> Result<(), LogError> {
+        let mut bytes = 0;
+        let fitting = self.waiting.iter().take(count).take_while(|submission| {
+            bytes += size(&submission.entry);
+            bytes <= BLOCK_BYTES
+        });
+        let count = fitting.count();
+        let block: Vec<_> = self.waiting.drain(..count).collect();
+        self.committer.commit(block)
+    }
+
+    /// What the log made durable reaches sessions and clients: all of it, or only the first so
+    /// many entries.
+    pub(crate) fn settle(&mut self, first: usize) {
+        for token in self.commits.take(first) {
+            match token {
+                Token::Produce {
+                    producer,
+                    flight,
+                    outcome,
+                } => self.complete(producer, flight, &outcome),
+                Token::Change { change, waiter } => self.changed(*change, waiter),
+            }
+        }
+    }
+
+    /// What there is to tell since the last call.
+    pub(crate) fn tell(&mut self) -> Told {
+        std::mem::take(&mut self.told)
+    }
+
+    /// A session is unknown from here on, and whoever waits for one of its requests hears it.
+    fn forget(&mut self, producer: ProducerId) {
+        let Some(mut row) = self.rows.remove(&producer) else {
+            return;
+        };
+        let open = row.state.done_before().value()..row.state.next().value();
+        for sequence in open.map(Sequence::new) {
+            let waiters = row.state.take_waiters(sequence).into_iter();
+            let replies = waiters.map(|waiter| (waiter, Reply::Unknown(sequence)));
+            self.told.replies.extend(replies);
+        }
+    }
+
+    fn complete(&mut self, producer: ProducerId, flight: Option<FlightId>, outcome: &Bytes) {
+        let (Some(row), Some(flight)) = (self.rows.get_mut(&producer), flight) else {
+            return;
+        };
+        let sequence = flight.sequence();
+        let reply = Reply::Outcome(sequence, outcome.clone());
+        let waiters = row.state.complete(sequence, outcome.clone());
+        let replies = waiters.into_iter().map(|waiter| (waiter, reply.clone()));
+        self.told.replies.extend(replies);
+    }
+
+    fn changed(&mut self, change: Change, waiter: Option<Waiter>) {
+        if let (Some(opened), Some(waiter)) = (&change.producer_opened, waiter) {
+            let session = Session {
+                producer: opened.id,
+                epoch: opened.epoch,
+            };
+            let reply = Reply::Opened(session, opened.topic);
+            self.told.replies.push((waiter, reply));
+        }
+        if let Some(deleted) = &change.topic_deleted {
+            // Batches that came before the deletion became readable only now.
+            self.reader.forget(deleted.id);
+        }
+        self.told.changes.push(change);
+    }
+
+    fn admit(&mut self, waiter: Waiter, session: Session, sequence: Sequence, batch: Bytes) {
+        let row = self.rows.get_mut(&session.producer);
+        let Some(row) = row.filter(|row| row.session == session) else {
+            let reply = Reply::Unknown(sequence);
+            return self.told.replies.push((waiter, reply));
+        };
+        let topic = row.topic;
+        let id = match row.state.admit(sequence, waiter) {
+            Admission::New(id) => Some(id),
+            Admission::InFlight => return,
+            Admission::Known(waiter, outcome) => {
+                let reply = Reply::Outcome(sequence, outcome);
+                self.told.replies.push((waiter, reply));
+                if self.planted != Some(Planted::RetryAppendsAgain) {
+                    return;
+                }
+                None
+            }
+            Admission::Forgotten(waiter) => {
+                let reply = Reply::Unknown(sequence);
+                return self.told.replies.push((waiter, reply));
+            }
+            Admission::OutOfSequence(waiter, next) => {
+                return self.told.replies.push((waiter, Reply::Again(next)));
+            }
+            Admission::TooMany(waiter) => {
+                return self.told.replies.push((waiter, Reply::Again(sequence)));
+            }
+        };
+        row.sticky += 1;
+        let prepared = prepare(&self.shard, topic, &batch, row.sticky);
+        row.preparing.push_back(Flight {
+            id,
+            batch,
+            prepared,
+        });
+    }
+
+    fn produce(&mut self, now: Timestamp, producer: ProducerId, mut flight: Flight) {
+        let Some(row) = self.rows.get_mut(&producer) else {
+            return;
+        };
+        if flight.id.is_some_and(|id| !row.state.is_current(id)) {
+            return;
+        }
+        let turn = flight.id.map(|id| Turn {
+            session: row.session,
+            sequence: id.sequence(),
+        });
+        let (epoch, parts) = match &flight.prepared {
+            Prepared::Placed(epoch, placed) => (Some(*epoch), placed.parts.as_slice()),
+            Prepared::Refused(_) => (None, [].as_slice()),
+        };
+        let request = ProduceRequest {
+            topic: row.topic,
+            binding_epoch: epoch,
+            turn,
+            parts,
+        };
+        match self.shard.plan(now, &request) {
+            Ok(plan) => {
+                let outcome = outcome(&flight.prepared, flight.id, &plan);
+                let forgotten = self.shard.commit(&request, &plan, outcome.len());
+                self.log(producer, flight, turn, &plan, outcome);
+                forgotten.into_iter().for_each(|id| self.forget(id));
+            }
+            Err(error) if goes_again(&error, flight.id) => {
+                flight.prepared = prepare(&self.shard, row.topic, &flight.batch, row.sticky);
+                row.preparing.push_back(flight);
+            }
+            Err(SequenceError::Fenced | SequenceError::UnknownProducer) => self.forget(producer),
+            Err(error) => self.refuse(now, producer, flight, &error),
+        }
+    }
+
+    /// A refusal for good is the request's outcome, and is logged like any other.
+    fn refuse(
+        &mut self,
+        now: Timestamp,
+        producer: ProducerId,
+        mut flight: Flight,
+        error: &SequenceError,
+    ) {
+        if flight.id.is_some() && matches!(flight.prepared, Prepared::Placed(..)) {
+            let fault = Fault::new(ErrorCode::UnknownTopic, error.to_string());
+            flight.prepared = Prepared::Refused(fault);
+            self.produce(now, producer, flight);
+        }
+    }
+
+    fn log(
+        &mut self,
+        producer: ProducerId,
+        flight: Flight,
+        turn: Option<Turn>,
+        plan: &Plan,
+        outcome: Bytes,
+    ) {
+        let entry = Entry {
+            ops: operations(&flight, turn, plan, &outcome),
+        };
+        let Flight { id, .. } = flight;
+        if self.planted == Some(Planted::AnswerBeforeCommit)
+            && let (Some(row), Some(id)) = (self.rows.get_mut(&producer), id)
+        {
+            let sequence = id.sequence();
+            let waiters = row.state.take_waiters(sequence);
+            let reply = Reply::Outcome(sequence, outcome.clone());
+            let replies = waiters.into_iter().map(|waiter| (waiter, reply.clone()));
+            self.told.replies.extend(replies);
+        }
+        let token = Token::Produce {
+            producer,
+            flight: id,
+            outcome,
+        };
+        self.waiting.push_back(Submission { entry, token });
+    }
+}
+
+impl Row {
+    fn new(session: Session, topic: TopicId) -> Self {
+        Self {
+            session,
+            topic,
+            state: ProducerState::default(),
+            preparing: VecDeque::new(),
+            sticky: 0,
+        }
+    }
+}
+
+/// What an entry takes in the log, at most.
+fn size(entry: &Entry) -> usize {
+    let op = |op: &Op| match op {
+        Op::Append(append) => {
+            let pages = append.batch.len().div_ceil(PAGE_BYTES) * PAGE_BYTES;
+            if append.batch.len() < EXTENT_BYTES_MIN {
+                append.batch.len() + OP_BYTES
+            } else {
+                pages + OP_BYTES
+            }
+        }
+        Op::ProducerSequence { outcome, .. } => outcome.len() + OP_BYTES,
+        Op::Metadata(bytes) => bytes.len() + OP_BYTES,
+        _ => OP_BYTES,
+    };
+    OP_BYTES + entry.ops.iter().map(op).sum::<usize>()
+}
+
+/// The topics of a simulation, by number.
+pub(crate) fn topic_name(number: usize) -> TopicName {
+    let name = format!("topic-{number}");
+    name.parse().expect("letters and digits make a name")
+}
+
+/// Whether a request is placed anew, and takes its turn again.
+fn goes_again(error: &SequenceError, id: Option<FlightId>) -> bool {
+    match error {
+        SequenceError::Stale => true,
+        SequenceError::OutOfSequence { expected } => id.is_some_and(|id| id.sequence() > *expected),
+        _ => false,
+    }
+}
+
+fn prepare(shard: &Shard, topic: TopicId, batch: &[u8], sticky: u32) -> Prepared {
+    let Some(topic) = shard.catalog().topic(topic) else {
+        let fault = Fault::new(ErrorCode::UnknownTopic, "the topic was deleted meanwhile");
+        return Prepared::Refused(fault);
+    };
+    let verified = match verify(batch) {
+        Ok(verified) => verified,
+        Err(error) => {
+            let fault = Fault::new(ErrorCode::CorruptBatch, error.to_string());
+            return Prepared::Refused(fault);
+        }
+    };
+    let target = Target {
+        topic: topic.id,
+        name: topic.name.clone(),
+        partitions: topic.partitions,
+        partition: None,
+    };
+    let count = verified.header.count;
+    let placed = if topic.partitions == 1 {
+        Ok(Placed::whole(&target, PartitionId::new(0), count))
+    } else {
+        let decisions = Decisions {
+            addressed: &target,
+            routing: None,
+            keys: None,
+            refused: &[],
+            sticky,
+        };
+        place(&verified.header, &verified.records, &decisions)
+    };
+    match placed {
+        Ok(placed) => Prepared::Placed(topic.binding_epoch, placed),
+        Err(error) => Prepared::Refused(Fault::new(ErrorCode::CorruptBatch, error.to_string())),
+    }
+}
+
+/// What the producer is told, encoded as it is stored.
+fn outcome(prepared: &Prepared, id: Option<FlightId>, plan: &Plan) -> Bytes {
+    let (outcome, error) = match prepared {
+        Prepared::Placed(_, placed) => (Some(placed.outcome(&plan.base_offsets)), None),
+        Prepared::Refused(fault) => (None, Some(Error::from(fault))),
+    };
+    let produced = Produced {
+        sequence: id.map(FlightId::sequence).unwrap_or_default(),
+        outcome,
+        error,
+        throttle_ms: 0,
+    };
+    Bytes::from(produced.to_vec())
+}
+
+fn operations(flight: &Flight, turn: Option<Turn>, plan: &Plan, outcome: &Bytes) -> Vec<Op> {
+    let parts = match &flight.prepared {
+        Prepared::Placed(_, placed) => placed.parts.as_slice(),
+        Prepared::Refused(_) => &[],
+    };
+    let places = plan.base_offsets.iter().zip(&plan.append_times);
+    let mut ops = Vec::with_capacity(parts.len() + 1);
+    for (part, (&base_offset, &append_time)) in parts.iter().zip(places) {
+        let mut batch = PageBuf::from_slice(part.batch.as_ref().unwrap_or(&flight.batch.to_vec()));
+        let crc = stamp(batch.as_mut_slice(), base_offset, LEADER_EPOCH);
+        ops.push(Op::Append(Append {
+            partition: part.partition,
+            base_offset,
+            count: part.count,
+            append_time,
+            batch: batch.into(),
+            crc,
+            columns: Columns {
+                ordering_keys: part.ordering_keys.clone(),
+                origin: None,
+            },
+        }));
+    }
+    if let Some(Turn { session, sequence }) = turn {
+        ops.push(Op::ProducerSequence {
+            producer: session.producer,
+            epoch: session.epoch,
+            sequence,
+            outcome: outcome.clone(),
+        });
+    }
+    ops
+}

@@ -1,0 +1,63 @@
+//! What travels between the broker and its clients, and the links that lose it.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use weir_core::shard::Session;
+use weir_wire::id::{Sequence, TopicId};
+
+/// What a producer says.
+#[derive(Debug)]
+pub(crate) enum Message {
+    /// Open a session for a topic, by its number among the names.
+    Open(usize),
+    /// Store a batch.
+    Produce {
+        session: Session,
+        sequence: Sequence,
+        batch: Bytes,
+    },
+}
+
+/// What the broker says.
+#[derive(Clone, Debug)]
+pub(crate) enum Reply {
+    Opened(Session, TopicId),
+    /// There is no such topic.
+    NotOpened,
+    /// An encoded `Produced`.
+    Outcome(Sequence, Bytes),
+    /// It was not taken: send it again, from there on.
+    Again(Sequence),
+    /// The session is unknown, for ever.
+    Unknown(Sequence),
+}
+
+/// Who waits for an answer: a producer, on one of its links.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Waiter {
+    pub(crate) producer: usize,
+    pub(crate) link: u64,
+}
+
+/// A producer's connection. Breaking it loses what is on its way.
+#[derive(Debug, Default)]
+pub(crate) struct Link {
+    pub(crate) number: u64,
+    pub(crate) to_broker: VecDeque<Message>,
+    pub(crate) to_client: VecDeque<Reply>,
+}
+
+impl Link {
+    pub(crate) fn break_off(&mut self) {
+        self.number += 1;
+        self.to_broker.clear();
+        self.to_client.clear();
+    }
+
+    pub(crate) fn deliver(&mut self, waiter: Waiter, reply: Reply) {
+        if waiter.link == self.number {
+            self.to_client.push_back(reply);
+        }
+    }
+}

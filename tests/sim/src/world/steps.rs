@@ -1,0 +1,311 @@
+//! What touches the disk: done with the chance that the power fails half-way, that a write or a
+//! sync fails, and that somebody reads in the middle of it.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rand::Rng;
+use weir_log::{CrashPolicy, LogReader, Snapshot};
+use weir_wire::id::{Offset, TopicPartition};
+
+use super::World;
+use crate::broker::{self, Broker, Commits};
+use crate::history::{Extent, Found, Problem};
+use crate::reader::{self, Answered, Ask};
+
+/// A partition, what it says of itself, and all that is in it.
+type Everything = (TopicPartition, Extent, Vec<Found>);
+
+/// I/O steps among which something happens in the middle of an operation.
+const STEPS: u64 = 8;
+
+const POLICIES: [CrashPolicy; 3] = [
+    CrashPolicy::DropUnsynced,
+    CrashPolicy::RandomSubset,
+    CrashPolicy::TornWrite,
+];
+
+/// What is to happen in the middle of an operation, and what came of it.
+#[derive(Debug, Default)]
+struct Probe {
+    /// The step at which the power fails.
+    crash_at: Option<u64>,
+    /// Reads, each at its step.
+    asks: Vec<(u64, Ask)>,
+    log: Option<LogReader>,
+    commits: Option<Commits>,
+    answered: Vec<Answered>,
+    /// Entries that were said to be durable when the power failed.
+    durable: usize,
+    over: bool,
+}
+
+impl Probe {
+    /// Called at every step; answers whether the power fails here.
+    fn step(&mut self, step: u64) -> bool {
+        if self.over {
+            return false;
+        }
+        if let Some(log) = &self.log {
+            let due = self.asks.iter().filter(|(at, _)| *at == step);
+            self.answered.extend(due.map(|(_, ask)| ask.ask(log)));
+        }
+        if self.crash_at == Some(step) {
+            self.over = true;
+            self.durable = self.commits.as_ref().map_or(0, Commits::len);
+        }
+        self.over
+    }
+}
+
+impl World {
+    pub(super) fn commit(&mut self) {
+        let count = match self.random.random_range(0..4) {
+            0 => 1,
+            1 => usize::MAX,
+            _ => self.random.random_range(1..6),
+        };
+        let Some(waiting) = self.broker.as_ref().map(Broker::waiting) else {
+            return;
+        };
+        if waiting > 0 {
+            self.touch_disk("commit", |broker| {
+                broker.commit(count).map_err(|error| error.to_string())
+            });
+        }
+    }
+
+    pub(super) fn seal(&mut self) {
+        self.touch_disk("seal", |broker| {
+            let sealed = broker.committer.seal();
+            sealed.map_err(|error| error.to_string())
+        });
+    }
+
+    /// One operation of the broker that writes.
+    fn touch_disk(&mut self, what: &str, act: impl FnOnce(&mut Broker) -> Result<(), String>) {
+        let Some(mut broker) = self.broker.take() else {
+            return;
+        };
+        let probe = self.probe(Some(&broker));
+        let fails = self.arm_failure();
+        let done = act(&mut broker);
+        let kept = self.end_probe();
+        let probe = std::mem::take(&mut *lock(&probe));
+        self.disk.clear_failures();
+        self.note_answered(&probe.answered);
+        match (kept, done) {
+            (Some(snapshot), _) => {
+                self.counts.midway += 1;
+                broker.settle(probe.durable);
+                self.broker = Some(broker);
+                self.dispatch();
+                self.receive_some();
+                self.trace.line(format_args!("{what}, and midway:"));
+                self.lose_power(&snapshot);
+            }
+            (None, Ok(())) => {
+                broker.settle(usize::MAX);
+                self.broker = Some(broker);
+                self.trace
+                    .line(format_args!("{what}, {} steps", self.disk.steps()));
+                self.dispatch();
+            }
+            (None, Err(error)) => {
+                self.trace.line(format_args!("{what} failed: {error}"));
+                self.counts.disk_failures += 1;
+                if !fails {
+                    let text = format!("{what} failed, and nobody made the disk fail: {error}");
+                    self.history.note(Problem::Broken(text));
+                }
+                self.broker = Some(broker);
+                if self.random.random_ratio(1, 2) {
+                    self.kill();
+                } else {
+                    self.power_failure();
+                }
+            }
+        }
+    }
+
+    /// Watches the disk for an operation.
+    fn probe(&mut self, broker: Option<&Broker>) -> Arc<Mutex<Probe>> {
+        let mut probe = Probe::default();
+        let now = self.disk.steps();
+        if !self.calm && self.random.random_ratio(1, 60) {
+            probe.crash_at = Some(now + self.random.random_range(1..=STEPS));
+        }
+        if let Some(broker) = broker {
+            probe.log = Some(broker.reader.clone());
+            probe.commits = Some(broker.commits.clone());
+            for reader in &self.readers {
+                if self.random.random_ratio(1, 6) {
+                    let ask = Ask::new(&mut self.random, reader.at, reader.position);
+                    let step = now + self.random.random_range(1..=STEPS);
+                    probe.asks.push((step, ask));
+                }
+            }
+        }
+        let idle = probe.crash_at.is_none() && probe.asks.is_empty();
+        let probe = Arc::new(Mutex::new(probe));
+        if !idle {
+            let watching = probe.clone();
+            self.disk
+                .watch_steps(move |step| lock(&watching).step(step));
+        }
+        probe
+    }
+
+    fn end_probe(&mut self) -> Option<Snapshot> {
+        self.disk.unwatch();
+        self.disk.take_kept()
+    }
+
+    fn note_answered(&mut self, answered: &[Answered]) {
+        for answered in answered {
+            let noted = reader::note(answered, &mut self.history);
+            self.counts.reads += 1;
+            self.trace.line(format_args!(
+                "meanwhile {}: {}",
+                answered.ask.at, noted.text
+            ));
+        }
+    }
+
+    /// Makes a write or a sync of what follows fail, now and then.
+    fn arm_failure(&mut self) -> bool {
+        if self.calm {
+            return false;
+        }
+        match self.random.random_range(0..160) {
+            0 => self.disk.fail_sync(self.random.random_range(1..3)),
+            1 => self.disk.fail_write(self.random.random_range(1..3)),
+            _ => return false,
+        }
+        true
+    }
+
+    /// Replies that had left the broker may still arrive.
+    fn receive_some(&mut self) {
+        for index in 0..self.producers.len() {
+            while self.random.random_ratio(2, 3) && self.receive_as(index) {}
+        }
+    }
+
+    pub(super) fn power_failure(&mut self) {
+        let snapshot = self.disk.snapshot();
+        self.lose_power(&snapshot);
+    }
+
+    fn lose_power(&mut self, snapshot: &Snapshot) {
+        let policy = POLICIES[self.random.random_range(0..POLICIES.len())];
+        self.disk = snapshot.crash(policy, self.random.random());
+        self.counts.power_failures += 1;
+        self.trace.line(format_args!("the power fails: {policy:?}"));
+        self.go_down();
+    }
+
+    /// The process ends, and the system lives on.
+    pub(super) fn kill(&mut self) {
+        self.counts.kills += usize::from(self.broker.is_some());
+        self.trace.line(format_args!("the broker is killed"));
+        self.go_down();
+    }
+
+    fn go_down(&mut self) {
+        self.broker = None;
+        self.producers
+            .iter_mut()
+            .for_each(|producer| producer.reconnect());
+    }
+
+    /// The broker starts, which may fail half-way like anything else.
+    pub(super) fn start(&mut self) {
+        if self.broker.is_some() {
+            return;
+        }
+        let probe = self.probe(None);
+        let fails = self.arm_failure();
+        let opened = broker::open(&self.disk, self.options.planted);
+        let kept = self.end_probe();
+        drop(probe);
+        self.disk.clear_failures();
+        if let Some(snapshot) = kept {
+            self.counts.midway += 1;
+            self.trace.line(format_args!("start, and midway:"));
+            return self.lose_power(&snapshot);
+        }
+        match opened {
+            Ok(broker) => {
+                self.counts.starts += 1;
+                self.trace
+                    .line(format_args!("start, {} steps", self.disk.steps()));
+                self.broker = Some(broker);
+                self.look_around();
+            }
+            Err(error) if fails => {
+                self.counts.disk_failures += 1;
+                self.trace.line(format_args!("start failed: {error}"));
+            }
+            Err(error) => {
+                self.trace.line(format_args!("start failed: {error}"));
+                let text = format!("the log does not open: {error}");
+                self.history.note(Problem::Broken(text));
+            }
+        }
+    }
+
+    /// After a start, what is there is compared with what was known.
+    fn look_around(&mut self) {
+        let Some(broker) = &self.broker else { return };
+        let topics = broker.shard.catalog().topics();
+        let there: BTreeSet<_> = topics.map(|topic| topic.id).collect();
+        self.history.restarted(&there);
+        let mut partitions: BTreeSet<_> = self.history.partitions().into_iter().collect();
+        partitions.extend(broker.partitions());
+        for at in partitions {
+            match reader::extent(&broker.reader, at) {
+                Some(extent) => self.history.extent(at, extent),
+                None => self.history.absent(at),
+            }
+        }
+        if self.random.random_ratio(1, 3) {
+            self.read_everything();
+        }
+    }
+
+    /// Reads every partition from its beginning to its end.
+    pub(super) fn read_everything(&mut self) -> Vec<Everything> {
+        let Some(broker) = &self.broker else {
+            return Vec::new();
+        };
+        let mut all = Vec::new();
+        for at in broker.partitions() {
+            let nothing = Extent {
+                start: Offset::ZERO,
+                end: Offset::ZERO,
+            };
+            let extent = reader::extent(&broker.reader, at).unwrap_or(nothing);
+            let mut records = Vec::new();
+            let mut position = extent.start;
+            while position < extent.end && self.history.problems().is_empty() {
+                let answered = Ask::new(&mut self.random, at, position).ask(&broker.reader);
+                let noted = reader::note(&answered, &mut self.history);
+                if noted.next <= position {
+                    let text = format!("reading {at} gets nowhere at {position} of {extent:?}");
+                    self.history.note(Problem::Broken(text));
+                }
+                position = noted.next;
+                records.extend(noted.found);
+            }
+            let Extent { start, end } = extent;
+            self.trace.line(format_args!("{at} holds {start} to {end}"));
+            all.push((at, extent, records));
+        }
+        all
+    }
+}
+
+fn lock(probe: &Mutex<Probe>) -> std::sync::MutexGuard<'_, Probe> {
+    probe.lock().unwrap_or_else(PoisonError::into_inner)
+}

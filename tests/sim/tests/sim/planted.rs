@@ -1,0 +1,62 @@
+//! Bugs planted on purpose, one at a time: each is found within the seeds that every run plays.
+
+use weir_sim::Planted;
+
+use crate::seeds::{SEEDS, play};
+
+/// The words that the first problem found has to contain.
+fn found(planted: Planted, expected: &[&str]) {
+    let (_, report) = play(0..SEEDS, Some(planted));
+    let report = report.unwrap_or_else(|| panic!("{planted:?} is not found in {SEEDS} seeds"));
+    let problems: Vec<String> = report.problems.iter().map(ToString::to_string).collect();
+    println!("{planted:?}: seed {}: {}", report.seed, problems[0]);
+    let named = |problem: &String| expected.iter().any(|word| problem.contains(word));
+    assert!(
+        problems.iter().any(named),
+        "{planted:?} shows as {problems:#?}"
+    );
+}
+
+#[test]
+fn a_retry_that_appends_again_is_found() {
+    found(Planted::RetryAppendsAgain, &["doubled"]);
+}
+
+#[test]
+fn forgotten_outcomes_are_found() {
+    found(
+        Planted::OutcomesForgotten,
+        &["which was answered", "never get their answers"],
+    );
+}
+
+#[test]
+fn an_answer_before_the_commit_is_found() {
+    found(Planted::AnswerBeforeCommit, &["lost", "receded"]);
+}
+
+#[cfg(debug_assertions)]
+mod of_the_log {
+    use weir_log::Bug;
+    use weir_sim::Planted;
+
+    use super::found;
+
+    #[test]
+    fn a_left_out_fsync_is_found() {
+        found(
+            Planted::Log(Bug::SkipFsync),
+            &["lost", "receded", "is gone"],
+        );
+    }
+
+    #[test]
+    fn an_ack_before_the_fsync_is_found() {
+        found(Planted::Log(Bug::AckBeforeFsync), &["lost", "receded"]);
+    }
+
+    #[test]
+    fn records_shown_before_the_fsync_are_found() {
+        found(Planted::Log(Bug::PublishBeforeFsync), &["lost", "receded"]);
+    }
+}
