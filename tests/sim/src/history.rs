@@ -70,12 +70,12 @@ struct Search {
 }
 
 /// Partitions were added: a key's records may be elsewhere from here on.
-#[derive(Clone, Debug)]
-struct Fence {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fence {
     /// How many there were.
-    before: u32,
+    pub before: u32,
     /// Where each of them ended.
-    ends: Vec<Offset>,
+    pub ends: Vec<Offset>,
 }
 
 #[derive(Debug, Default)]
@@ -216,6 +216,36 @@ impl History {
             answer,
             extent,
         });
+    }
+
+    /// Somebody asked for everything below an offset to be dropped; from here on it may be gone.
+    pub fn drop_asked(&mut self, at: TopicPartition, start: Offset) {
+        let partition = self.partitions.entry(at).or_default();
+        partition.drop_asked = partition.drop_asked.max(start);
+    }
+
+    /// Everything below an offset is gone for good.
+    pub fn dropped(&mut self, at: TopicPartition, start: Offset) {
+        self.drop_asked(at, start);
+        let partition = self.partitions.entry(at).or_default();
+        partition.dropped = partition.dropped.max(start);
+    }
+
+    /// After a restart it is certain where a partition begins.
+    pub fn begins(&mut self, at: TopicPartition, start: Offset) {
+        let partition = self.partitions.entry(at).or_default();
+        partition.dropped = partition.dropped.max(start);
+        partition.drop_asked = partition.dropped;
+    }
+
+    /// From here on, only the last record of a key has to stay.
+    pub fn compacted(&mut self, topic: TopicId) {
+        self.topics.entry(topic).or_default().compacted = true;
+    }
+
+    /// All fences of a topic.
+    pub fn fences(&mut self, topic: TopicId, fences: Vec<Fence>) {
+        self.topics.entry(topic).or_default().fences = fences;
     }
 
     /// Somebody asked for a topic to be deleted; from here on it may be gone.

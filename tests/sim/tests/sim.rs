@@ -8,6 +8,8 @@
 
 #[path = "sim/planted.rs"]
 mod planted;
+#[path = "sim/rules.rs"]
+mod rules;
 #[path = "sim/same.rs"]
 mod same;
 #[path = "sim/seeds.rs"]

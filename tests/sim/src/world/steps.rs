@@ -265,7 +265,10 @@ impl World {
         partitions.extend(broker.partitions());
         for at in partitions {
             match reader::extent(&broker.reader, at) {
-                Some(extent) => self.history.extent(at, extent),
+                Some(extent) => {
+                    self.history.extent(at, extent);
+                    self.history.begins(at, extent.start);
+                }
                 None => self.history.absent(at),
             }
         }
