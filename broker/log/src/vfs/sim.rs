@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::{DirLock, FreeSpace, OpenMode, Vfs, VfsFile};
+use crate::page_buf::PAGE_BYTES;
 
 mod content;
 mod crash;
@@ -281,9 +282,14 @@ impl Vfs for SimVfs {
             (_, Some(inode)) => inode,
             (_, None) => return Err(io::ErrorKind::NotFound.into()),
         };
+        let direct = matches!(
+            mode,
+            OpenMode::Write { direct: true } | OpenMode::Create { direct: true }
+        );
         Ok(Arc::new(Handle {
             vfs: self.clone(),
             inode,
+            direct,
         }))
     }
 
@@ -385,6 +391,8 @@ impl Drop for HeldLock {
 struct Handle {
     vfs: SimVfs,
     inode: Inode,
+    /// Whether it bypasses the page cache, and so takes whole pages only.
+    direct: bool,
 }
 
 impl Handle {
@@ -410,6 +418,31 @@ impl Handle {
             file.pending.push(pending);
         });
     }
+
+    /// Whether the disk has room for the file to reach that size.
+    fn check_room(&self, size: u64) -> io::Result<()> {
+        let grown = size.saturating_sub(self.with(|file| file.visible.size()));
+        let state = self.vfs.state();
+        match state.faults.capacity {
+            Some(capacity) if grown > 0 && state.used() + grown > capacity => {
+                Err(io::ErrorKind::StorageFull.into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What O_DIRECT asks for: whole pages, from whole pages, to whole pages.
+    fn check_pages(&self, parts: &[IoSlice<'_>], offset: u64) -> io::Result<()> {
+        let whole = |part: &IoSlice<'_>| {
+            part.len().is_multiple_of(PAGE_BYTES) && part.as_ptr().addr().is_multiple_of(PAGE_BYTES)
+        };
+        let pages = offset.is_multiple_of(PAGE_BYTES as u64) && parts.iter().all(whole);
+        if self.direct && !pages {
+            let text = format!("a direct write at {offset} that is not of whole pages");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
+        Ok(())
+    }
 }
 
 impl VfsFile for Handle {
@@ -418,7 +451,9 @@ impl VfsFile for Handle {
     }
 
     fn write_vectored_at(&self, parts: &[IoSlice<'_>], offset: u64) -> io::Result<()> {
+        self.check_pages(parts, offset)?;
         let mut bytes: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
+        self.check_room(offset + bytes.len() as u64)?;
         let mut state = self.vfs.state();
         state.writes += 1;
         let fails = state.faults.write == Some(state.writes);
@@ -460,15 +495,7 @@ impl VfsFile for Handle {
     }
 
     fn allocate(&self, size: u64) -> io::Result<()> {
-        let state = self.vfs.state();
-        if state
-            .faults
-            .capacity
-            .is_some_and(|capacity| state.used() + size > capacity)
-        {
-            return Err(io::ErrorKind::StorageFull.into());
-        }
-        drop(state);
+        self.check_room(size)?;
         self.apply(Pending::Allocate(size));
         Ok(())
     }
