@@ -137,6 +137,11 @@ impl<T: 'static> Committer<T> {
         self.wal.wants_seal()
     }
 
+    /// Whether committing this entry needs no new file: then only the disk is waited for.
+    pub(crate) fn is_ready_for(&self, entry: &Entry) -> bool {
+        self.failed.is_none() && self.wal.has_room_for(entry)
+    }
+
     pub(crate) fn config(&self) -> &LogConfig {
         self.wal.config()
     }

@@ -37,7 +37,7 @@ pub use error::{LogError, OpenError, ReadError, SubmitError};
 pub use format::FORMAT_VERSION;
 pub use ids::{FileSequence, Lsn, NodeId, Nonce, SegmentId};
 pub use index::{Bounds, StoredBatch};
-pub use log::Log;
+pub use log::{Held, Log};
 pub use machine::StateMachine;
 pub use open::{Recovered, recover};
 pub use page_buf::{PAGE_BYTES, PageBuf};

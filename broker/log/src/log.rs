@@ -1,28 +1,22 @@
 //! The log as the broker holds it: a queue in front, one thread that commits, readers beside it.
 
-use std::collections::VecDeque;
+mod queue;
+mod thread;
+
 use std::io;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use crate::commit::{CommitSink, Committer, Submission};
 use crate::entry::{Entry, Op};
-use crate::error::{LogError, SubmitError};
+use crate::error::SubmitError;
 use crate::format::entry::EntrySize;
 use crate::machine::StateMachine;
 use crate::open::Recovered;
 use crate::reader::LogReader;
 use crate::wal::Files;
-
-/// With nothing to write for that long, a seal states what is durable.
-const SEAL_AFTER: Duration = Duration::from_millis(10);
-/// Under load the thread waits until that much is there, or for that long: larger blocks make
-/// fewer syncs.
-const LINGER_BYTES: usize = 2 << 20;
-const LINGER: Duration = Duration::from_millis(1);
-/// What counts as load: the last block held several entries and this many bytes.
-const LOAD_BYTES: usize = 64 << 10;
+use queue::Queue;
+use thread::{LINGER_BYTES, Run};
 
 /// A log. Dropping it without [`Log::shutdown`] drains it too.
 #[derive(Debug)]
@@ -33,27 +27,6 @@ pub struct Log<T: Send + 'static> {
     entry_bytes_max: usize,
     queue_bytes_max: usize,
     thread: Option<JoinHandle<()>>,
-}
-
-#[derive(Debug)]
-struct Queue<T> {
-    state: Mutex<State<T>>,
-    changed: Condvar,
-}
-
-#[derive(Debug)]
-struct State<T> {
-    waiting: VecDeque<(Entry, T, usize)>,
-    bytes: usize,
-    lingering: bool,
-    closed: bool,
-    poisoned: Option<LogError>,
-}
-
-impl<T> Queue<T> {
-    fn lock(&self) -> MutexGuard<'_, State<T>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl<T: Send + 'static> Log<T> {
@@ -69,22 +42,9 @@ impl<T: Send + 'static> Log<T> {
         let entry_bytes_max = committer.config().entry_bytes_max();
         let queue_bytes_max = committer.config().queue_bytes;
         let (reader, files) = (committer.reader(), committer.files());
-        let state = State {
-            waiting: VecDeque::new(),
-            bytes: 0,
-            lingering: false,
-            closed: false,
-            poisoned: None,
-        };
-        let queue = Arc::new(Queue {
-            state: Mutex::new(state),
-            changed: Condvar::new(),
-        });
-        let run = Run {
-            committer,
-            queue: queue.clone(),
-            loaded: false,
-        };
+        let block_bytes_max = committer.config().block_bytes_max();
+        let queue = Arc::new(Queue::new(committer));
+        let run = Run::new(queue.clone(), block_bytes_max);
         let thread = std::thread::Builder::new()
             .name("weir-wal".to_owned())
             .spawn(move || run.run())?;
@@ -103,6 +63,25 @@ impl<T: Send + 'static> Log<T> {
     /// # Panics
     /// When a batch has no records: it could be written, but never read.
     pub fn submit(&self, submission: Submission<T>) -> Result<(), SubmitError> {
+        self.enqueue(submission).map(|wake| {
+            if wake {
+                self.queue.changed.notify_one();
+            }
+        })
+    }
+
+    /// Hands an entry over like [`Log::submit`], and leaves to the caller when it is begun.
+    ///
+    /// # Panics
+    /// When a batch has no records: it could be written, but never read.
+    pub fn submit_held(&self, submission: Submission<T>) -> Result<Held<'_, T>, SubmitError> {
+        let wake = self.enqueue(submission)?;
+        let queue = &self.queue;
+        Ok(Held { queue, wake })
+    }
+
+    /// Answers whether the log's thread is to be woken.
+    fn enqueue(&self, submission: Submission<T>) -> Result<bool, SubmitError> {
         let Submission { entry, token } = submission;
         assert_sound(&entry);
         let bytes = self.size(&entry)?;
@@ -123,16 +102,11 @@ impl<T: Send + 'static> Log<T> {
         }
         state.waiting.push_back((entry, token, bytes));
         state.bytes += bytes;
-        let wake = if state.lingering {
+        Ok(if state.lingering {
             state.bytes >= LINGER_BYTES
         } else {
             state.waiting.len() == 1
-        };
-        drop(state);
-        if wake {
-            self.queue.changed.notify_one();
-        }
-        Ok(())
+        })
     }
 
     /// Whether an entry is small enough: the one reason to refuse it that will never pass.
@@ -197,118 +171,31 @@ fn assert_sound(entry: &Entry) {
     }
 }
 
-/// The WAL's thread.
-struct Run<T> {
-    committer: Committer<T>,
-    queue: Arc<Queue<T>>,
-    /// The last block was one of many: more will come.
-    loaded: bool,
+/// An entry that was submitted and that nobody was told of. Dropping this tells the log's thread.
+#[derive(Debug)]
+#[must_use = "the log's thread learns of the entry when this is dropped"]
+pub struct Held<'a, T: Send + 'static> {
+    queue: &'a Queue<T>,
+    wake: bool,
 }
 
-/// Whatever ends the thread too early, nobody waits for it.
-struct PoisonOnPanic<T>(Arc<Queue<T>>);
+impl<T: Send + 'static> Held<'_, T> {
+    /// Commits the entry on this thread, which waits for the disk, if it is small, alone and
+    /// nothing else is being committed; otherwise it is left to the log's thread. Either way it
+    /// is the same work in the same order, without two changes of threads.
+    ///
+    /// Answers whether it was done here: then the sink has been told.
+    pub fn commit_here(mut self) -> bool {
+        let done = self.queue.commit_here();
+        self.wake &= !done;
+        done
+    }
+}
 
-impl<T> Drop for PoisonOnPanic<T> {
+impl<T: Send + 'static> Drop for Held<'_, T> {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            let mut state = self.0.lock();
-            state.poisoned = Some(LogError::panicked());
-            state.waiting.clear();
-            state.bytes = 0;
+        if self.wake {
+            self.queue.changed.notify_one();
         }
-    }
-}
-
-impl<T: Send + 'static> Run<T> {
-    fn run(mut self) {
-        let _poison = PoisonOnPanic(self.queue.clone());
-        loop {
-            match self.next() {
-                Next::Block(entries, tokens) => {
-                    if let Err((error, tokens)) = self.committer.commit_block(entries, tokens) {
-                        return self.fail(&error, tokens);
-                    }
-                }
-                Next::Seal => {
-                    if let Err(error) = self.committer.seal() {
-                        return self.fail(&error, Vec::new());
-                    }
-                }
-                Next::End => return,
-            }
-        }
-    }
-
-    /// What is to be done next; waits for it.
-    fn next(&mut self) -> Next<T> {
-        let queue = self.queue.clone();
-        let mut state = queue.lock();
-        while state.waiting.is_empty() {
-            if state.closed {
-                return if self.committer.wants_seal() {
-                    Next::Seal
-                } else {
-                    Next::End
-                };
-            }
-            self.loaded = false;
-            state = if self.committer.wants_seal() {
-                let waited = queue.changed.wait_timeout(state, SEAL_AFTER);
-                let (state, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
-                if timeout.timed_out() && state.waiting.is_empty() {
-                    return Next::Seal;
-                }
-                state
-            } else {
-                queue
-                    .changed
-                    .wait(state)
-                    .unwrap_or_else(PoisonError::into_inner)
-            };
-        }
-        if self.loaded && state.bytes < LINGER_BYTES {
-            state.lingering = true;
-            let more = |state: &mut State<T>| state.bytes < LINGER_BYTES && !state.closed;
-            let waited = queue.changed.wait_timeout_while(state, LINGER, more);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
-            state.lingering = false;
-        }
-        let (entries, tokens, bytes) = state.take(self.committer.config().block_bytes_max());
-        self.loaded = entries.len() > 1 && bytes >= LOAD_BYTES;
-        Next::Block(entries, tokens)
-    }
-
-    /// Nothing more is written, and whoever waits or comes later hears why.
-    fn fail(mut self, error: &LogError, mut tokens: Vec<T>) {
-        let mut state = self.queue.lock();
-        state.poisoned = Some(error.clone());
-        tokens.extend(state.waiting.drain(..).map(|(_, token, _)| token));
-        state.bytes = 0;
-        drop(state);
-        self.committer.fail(error, tokens);
-    }
-}
-
-enum Next<T> {
-    Block(Vec<Entry>, Vec<T>),
-    Seal,
-    End,
-}
-
-impl<T> State<T> {
-    /// Everything that waits, up to a block's worth but at least one entry.
-    fn take(&mut self, bytes_max: usize) -> (Vec<Entry>, Vec<T>, usize) {
-        let (mut entries, mut tokens, mut total) = (Vec::new(), Vec::new(), 0);
-        while let Some((_, _, bytes)) = self.waiting.front() {
-            if !entries.is_empty() && total + bytes > bytes_max {
-                break;
-            }
-            let (entry, token, bytes) = self.waiting.pop_front().expect("it was looked at");
-            total += bytes;
-            entries.push(entry);
-            tokens.push(token);
-        }
-        self.bytes -= total;
-        (entries, tokens, total)
     }
 }

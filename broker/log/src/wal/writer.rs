@@ -82,6 +82,12 @@ impl Wal {
         })
     }
 
+    /// Whether a block of this entry alone fits the file that is being written.
+    pub(crate) fn has_room_for(&self, entry: &Entry) -> bool {
+        let bytes = Block::bytes_for(std::slice::from_ref(entry)) as u64;
+        self.file.position + bytes <= self.file.bytes
+    }
+
     /// Makes what was written durable; answers how long that took.
     pub(crate) fn sync(&mut self, pending: Pending) -> Result<Duration, LogError> {
         let begun = Instant::now();
