@@ -1,6 +1,9 @@
 //! The command line as a user meets it: the real binary, its exit codes, its two outputs.
 
 #[cfg(test)]
+#[path = "cli/bench.rs"]
+mod bench;
+#[cfg(test)]
 #[path = "cli/broker.rs"]
 mod broker;
 #[cfg(test)]

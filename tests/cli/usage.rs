@@ -3,7 +3,7 @@
 use crate::home::Home;
 
 /// Every verb that a person may type.
-const VERBS: [&[&str]; 29] = [
+const VERBS: [&[&str]; 30] = [
     &["serve"],
     &["demo"],
     &["topic", "create"],
@@ -21,6 +21,7 @@ const VERBS: [&[&str]; 29] = [
     &["bench", "produce"],
     &["bench", "consume"],
     &["bench", "latency"],
+    &["bench", "partitions"],
     &["bench", "plugin"],
     &["bench", "all"],
     &["context", "list"],

@@ -20,6 +20,12 @@ pub fn count(count: u64) -> String {
     text
 }
 
+/// Bytes as `10GiB`, `500MB` or `4096`.
+pub fn parse_bytes(text: &str) -> Result<u64, String> {
+    let bytes = text.parse::<ByteSize>().map(|size| size.as_u64());
+    bytes.map_err(|_| format!("{text:?} is no size; write it like 10GiB or 500MB"))
+}
+
 /// Records per second that `--rate` asks for: `5000` or `5000/s`.
 pub fn parse_rate(text: &str) -> Result<f64, String> {
     let number = text.strip_suffix("/s").unwrap_or(text);
@@ -43,6 +49,21 @@ mod tests {
             (336_776, "336,776"),
         ] {
             assert_eq!(count(number), text);
+        }
+    }
+
+    #[test]
+    fn sizes() {
+        for (text, bytes) in [
+            ("4096", 4096),
+            ("10GiB", 10 << 30),
+            ("500MB", 500_000_000),
+            ("1.5 KiB", 1536),
+        ] {
+            assert_eq!(parse_bytes(text), Ok(bytes));
+        }
+        for text in ["", "much", "-1", "1 stone"] {
+            assert!(parse_bytes(text).is_err(), "{text}");
         }
     }
 

@@ -10,15 +10,20 @@ use std::time::Duration;
 use crate::connect::ConnectArgs;
 use crate::exit::Failure;
 use crate::output::OutputArgs;
+use crate::size;
 
 mod consume;
+mod disk;
 mod latency;
 mod limits;
 mod load;
+mod partitions;
 mod plugin;
 mod produce;
 mod report;
+mod single;
 mod site;
+mod stream;
 
 use limits::{Limits, Wanted};
 use report::Report;
@@ -30,24 +35,26 @@ pub enum BenchVerb {
     /// Durable throughput: batches, many in flight, every acknowledgement fsynced
     #[command(after_help = "Examples:
   weir bench produce --embedded /tmp
-  weir bench produce --producers 4 --seconds 10 --output json")]
+  weir bench produce --producers 4 --seconds 10 --output json
+  weir bench produce --steady --embedded /tmp")]
     Produce(ProduceArgs),
-    /// Throughput of a subscription: from the broker's memory, then from its log
-    #[command(after_help = "Examples:
-  weir bench consume --embedded /tmp
-  weir bench consume --seconds 2 --output json")]
+    /// Throughput of a subscription: from memory, from warm files, from a cold disk
+    #[command(after_help = consume::HELP)]
     Consume(LoadArgs),
     /// Latency: of one durable record in flight, and from sending to a subscriber at 10,000/s
     #[command(after_help = "Examples:
   weir bench latency --embedded /tmp
   weir bench latency --size 100 --seconds 10 --output json")]
     Latency(LatencyArgs),
+    /// Durable throughput over topics of ever more partitions, against that over one partition
+    #[command(after_help = partitions::HELP)]
+    Partitions(PartitionsArgs),
     /// The tag filter as a plugin beside the same predicate in native Rust; needs no broker
     #[command(after_help = "Examples:
   weir bench plugin
   weir bench plugin --size 100 --batch 100 --output json")]
     Plugin(PluginArgs),
-    /// All of it, with one producer and with four
+    /// All of it but `partitions`, with one producer and with four
     #[command(after_help = "Examples:
   weir bench all --embedded /tmp
   weir bench all --seconds 2 --output json")]
@@ -65,27 +72,28 @@ pub struct ProduceArgs {
         value_parser = clap::value_parser!(u16).range(1..=64)
     )]
     producers: u16,
+    /// Go on until 4 GiB are stored or 30 s have passed, so that segments are written and WAL
+    /// files used again; then give the disk alone the same writes and syncs
+    #[arg(long)]
+    steady: bool,
+    /// Send records one by one through the client's batching, instead of prepared batches
+    #[arg(long, conflicts_with_all = ["steady", "batch", "producers"])]
+    single: bool,
     #[command(flatten)]
     load: LoadArgs,
 }
 
-/// Arguments of measurements with batches and a broker.
+/// Arguments of measurements of batches that take a while.
 #[derive(Debug, clap::Args)]
 pub struct LoadArgs {
     #[command(flatten)]
     records: RecordArgs,
-    /// Records in a batch
-    #[arg(
-        long,
-        value_name = "RECORDS",
-        default_value_t = 1000,
-        value_parser = clap::value_parser!(u32).range(1..=100_000)
-    )]
-    batch: u32,
     #[command(flatten)]
-    broker: BrokerArgs,
+    batch: BatchArgs,
     #[command(flatten)]
-    output: OutputArgs,
+    time: TimeArgs,
+    #[command(flatten)]
+    place: PlaceArgs,
 }
 
 /// Arguments of `bench latency`.
@@ -94,9 +102,41 @@ pub struct LatencyArgs {
     #[command(flatten)]
     records: RecordArgs,
     #[command(flatten)]
-    broker: BrokerArgs,
+    time: TimeArgs,
     #[command(flatten)]
-    output: OutputArgs,
+    place: PlaceArgs,
+}
+
+/// Arguments of `bench partitions`.
+#[derive(Debug, clap::Args)]
+pub struct PartitionsArgs {
+    #[command(flatten)]
+    records: RecordArgs,
+    #[command(flatten)]
+    batch: BatchArgs,
+    /// Numbers of partitions, with commas between them; 1 is always among them
+    #[arg(
+        long,
+        value_name = "LIST",
+        value_delimiter = ',',
+        default_value = "1,10,100,1000,10000",
+        value_parser = clap::value_parser!(u32)
+            .range(1..=i64::from(weir_wire::limits::TOPIC_PARTITIONS_MAX))
+    )]
+    partitions: Vec<u32>,
+    /// Bytes of values that are sent to each number of partitions in each round
+    #[arg(long, value_name = "SIZE", default_value = "4GiB", value_parser = size::parse_bytes)]
+    bytes: u64,
+    /// How often all numbers of partitions take their turn; the median counts
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 3,
+        value_parser = clap::value_parser!(u16).range(1..=99)
+    )]
+    rounds: u16,
+    #[command(flatten)]
+    place: PlaceArgs,
 }
 
 /// Arguments of `bench plugin`.
@@ -104,19 +144,15 @@ pub struct LatencyArgs {
 pub struct PluginArgs {
     #[command(flatten)]
     records: RecordArgs,
-    /// Records in a batch
-    #[arg(
-        long,
-        value_name = "RECORDS",
-        default_value_t = 1000,
-        value_parser = clap::value_parser!(u32).range(1..=100_000)
-    )]
-    batch: u32,
+    #[command(flatten)]
+    batch: BatchArgs,
+    #[command(flatten)]
+    time: TimeArgs,
     #[command(flatten)]
     output: OutputArgs,
 }
 
-/// What the records are like and how long they flow.
+/// What the records are like.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub struct RecordArgs {
     /// Bytes of a value
@@ -127,6 +163,24 @@ pub struct RecordArgs {
         value_parser = clap::value_parser!(u32).range(8..=1_000_000)
     )]
     size: u32,
+}
+
+/// How many of them travel together.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub struct BatchArgs {
+    /// Records in a batch
+    #[arg(
+        long,
+        value_name = "RECORDS",
+        default_value_t = 1000,
+        value_parser = clap::value_parser!(u32).range(1..=100_000)
+    )]
+    batch: u32,
+}
+
+/// How long they flow.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub struct TimeArgs {
     /// How long each measurement takes
     #[arg(
         long,
@@ -137,14 +191,16 @@ pub struct RecordArgs {
     seconds: u16,
 }
 
-/// Which broker is measured.
+/// Which broker is measured, and how results are printed.
 #[derive(Debug, clap::Args)]
-pub struct BrokerArgs {
+pub struct PlaceArgs {
     /// Start a broker for this, with its data in a new folder of DIR that is removed afterwards
     #[arg(long, value_name = "DIR", conflicts_with_all = ["broker", "ca", "token_file"])]
     embedded: Option<PathBuf>,
     #[command(flatten)]
     connect: ConnectArgs,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 /// What flows, for the measurements.
@@ -158,22 +214,36 @@ pub struct Load {
     pub time: Duration,
 }
 
-impl RecordArgs {
-    fn load(self, batch: u32) -> Result<Load, Failure> {
+impl Load {
+    fn new(records: RecordArgs, batch: u32, time: Duration) -> Result<Self, Failure> {
         // With some room for what surrounds a value.
-        let bytes = u64::from(batch) * (u64::from(self.size) + 64);
+        let bytes = u64::from(batch) * (u64::from(records.size) + 64);
         if bytes > weir_wire::limits::BATCH_BYTES_MAX as u64 {
             return Err(Failure::usage(format!(
                 "a batch of {batch} records of {} bytes is larger than a batch may be; choose a \
                  smaller --batch",
-                self.size
+                records.size
             )));
         }
-        Ok(Load {
-            size: self.size,
-            batch,
-            time: Duration::from_secs(self.seconds.into()),
-        })
+        let size = records.size;
+        Ok(Self { size, batch, time })
+    }
+
+    /// Bytes of the values in a batch.
+    pub fn batch_bytes(self) -> u64 {
+        u64::from(self.size) * u64::from(self.batch)
+    }
+}
+
+impl TimeArgs {
+    fn time(self) -> Duration {
+        Duration::from_secs(self.seconds.into())
+    }
+}
+
+impl LoadArgs {
+    fn load(&self) -> Result<Load, Failure> {
+        Load::new(self.records, self.batch.batch, self.time.time())
     }
 }
 
@@ -182,32 +252,29 @@ pub async fn run(verb: BenchVerb) -> Result<(), Failure> {
     match verb {
         BenchVerb::Produce(args) => produce(args).await,
         BenchVerb::Consume(args) => {
-            let load = args.records.load(args.batch)?;
-            let site = Site::open(&args.broker).await?;
-            let limits = Limits::measure(
-                &site,
-                Wanted {
-                    up: false,
-                    down: true,
-                },
-            )
-            .await?;
-            let mut report = Report::new(args.output.output, limits);
-            let result = consume::measure(&site, load, &mut report).await;
-            site.close().await;
-            result.and_then(|()| report.finish())
+            let load = args.load()?;
+            at(&args.place, Wanted::DOWN, async |site, report| {
+                consume::measure(site, load, report).await
+            })
+            .await
         }
         BenchVerb::Latency(args) => {
-            let load = args.records.load(1)?;
-            let site = Site::open(&args.broker).await?;
-            let limits = Limits::measure(&site, Wanted::default()).await?;
-            let mut report = Report::new(args.output.output, limits);
-            let result = latency::measure(&site, load, &mut report).await;
-            site.close().await;
-            result.and_then(|()| report.finish())
+            let load = Load::new(args.records, 1, args.time.time())?;
+            at(&args.place, Wanted::default(), async |site, report| {
+                latency::measure(site, load, report).await
+            })
+            .await
+        }
+        BenchVerb::Partitions(args) => {
+            let load = Load::new(args.records, args.batch.batch, Duration::ZERO)?;
+            let plan = partitions::Plan::new(load, &args.partitions, args.bytes, args.rounds)?;
+            at(&args.place, Wanted::UP, async |site, report| {
+                plan.measure(site, report).await
+            })
+            .await
         }
         BenchVerb::Plugin(args) => {
-            let load = args.records.load(args.batch)?;
+            let load = Load::new(args.records, args.batch.batch, args.time.time())?;
             let mut report = Report::new(args.output.output, Limits::default());
             plugin::measure(load, &mut report).await?;
             report.finish()
@@ -216,44 +283,50 @@ pub async fn run(verb: BenchVerb) -> Result<(), Failure> {
     }
 }
 
-async fn produce(args: ProduceArgs) -> Result<(), Failure> {
-    let load = args.load.records.load(args.load.batch)?;
-    let site = Site::open(&args.load.broker).await?;
-    let limits = Limits::measure(
-        &site,
-        Wanted {
-            up: true,
-            down: false,
-        },
-    )
-    .await?;
-    let mut report = Report::new(args.load.output.output, limits);
-    let result = produce::measure(&site, load, args.producers, &mut report).await;
-    site.close().await;
-    result.and_then(|()| report.finish())
-}
-
-async fn all(args: LoadArgs) -> Result<(), Failure> {
-    let load = args.records.load(args.batch)?;
-    let single = Load { batch: 1, ..load };
-    let site = Site::open(&args.broker).await?;
-    let limits = Limits::measure(
-        &site,
-        Wanted {
-            up: true,
-            down: true,
-        },
-    )
-    .await?;
-    let mut report = Report::new(args.output.output, limits);
+/// Opens the broker, measures the limits that are wanted, does the work, and ends everything.
+async fn at(
+    place: &PlaceArgs,
+    wanted: Wanted,
+    work: impl AsyncFnOnce(&Site, &mut Report) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let site = Site::open(place).await?;
     let result = async {
-        produce::measure(&site, load, 1, &mut report).await?;
-        produce::measure(&site, load, 4, &mut report).await?;
-        consume::measure(&site, load, &mut report).await?;
-        latency::measure(&site, single, &mut report).await?;
-        plugin::measure(load, &mut report).await
+        let limits = Limits::measure(&site, wanted).await?;
+        let mut report = Report::new(place.output.output, limits);
+        work(&site, &mut report).await?;
+        report.finish()
     }
     .await;
     site.close().await;
-    result.and_then(|()| report.finish())
+    result
+}
+
+async fn produce(args: ProduceArgs) -> Result<(), Failure> {
+    let load = args.load.load()?;
+    let producers = args.producers;
+    at(&args.load.place, Wanted::UP, async |site, report| {
+        if args.single {
+            single::measure(site, load, report).await
+        } else if args.steady {
+            produce::measure_steady(site, load, producers, report).await
+        } else {
+            produce::measure(site, load, producers, report).await
+        }
+    })
+    .await
+}
+
+async fn all(args: LoadArgs) -> Result<(), Failure> {
+    let load = args.load()?;
+    let single = Load { batch: 1, ..load };
+    at(&args.place, Wanted::BOTH, async |site, report| {
+        produce::measure(site, load, 1, report).await?;
+        produce::measure(site, load, 4, report).await?;
+        produce::measure_steady(site, load, 1, report).await?;
+        single::measure(site, single, report).await?;
+        consume::measure(site, load, report).await?;
+        latency::measure(site, single, report).await?;
+        plugin::measure(load, report).await
+    })
+    .await
 }

@@ -31,6 +31,14 @@ impl RealVfs {
         Self::default()
     }
 
+    /// Makes the operating system forget what its page cache holds of a file, as far as that is
+    /// on disk: for measuring how a cold file is read.
+    #[doc(hidden)]
+    pub fn drop_cached(&self, path: &Path) -> io::Result<()> {
+        let file = File::open(path)?;
+        Ok(rustix::fs::fadvise(&file, 0, None, Advice::DontNeed)?)
+    }
+
     fn open_file(&self, path: &Path, options: &OpenOptions, direct: bool) -> io::Result<File> {
         if !direct {
             return options.open(path);

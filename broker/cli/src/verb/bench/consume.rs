@@ -1,5 +1,5 @@
-//! Throughput of a subscription: what the broker still holds in memory, and what it has to read
-//! from its log.
+//! Throughput of a subscription: what the broker holds in memory, what it reads from files that
+//! the operating system holds in memory, and what has to come from the disk.
 
 use std::time::Duration;
 
@@ -11,35 +11,82 @@ use super::load;
 use super::report::{Measurement, Report};
 use super::site::Site;
 use crate::exit::{Exit, Failure};
+use crate::output;
+
+/// What `weir bench consume --help` ends with.
+pub const HELP: &str = "\
+`from` says where the records are: in the broker's `memory`; on disk, with files that the operating
+system holds in memory (`warm`); or on disk alone (`cold`). For the latter two another topic pushes
+them out of the broker's memory; for `cold` the operating system is told before each reading to
+forget the files of the log, which it can be on the broker's own machine only.
+
+Examples:
+  weir bench consume --embedded /tmp
+  weir bench consume --seconds 2 --output json";
 
 /// Less than a broker's cache holds by default (64 MiB).
 const MEMORY_BYTES: u64 = 40 << 20;
-/// Several times what it holds, so that most of a reading comes from the log.
-const LOG_BYTES: u64 = 512 << 20;
+/// What is read from files.
+const FILE_BYTES: u64 = 512 << 20;
+/// Several times what the cache holds: afterwards nothing of an older topic is in it.
+const DISPLACING_BYTES: u64 = 256 << 20;
 
-/// Measures both.
+/// Measures all three.
 pub async fn measure(site: &Site, load: Load, report: &mut Report) -> Result<(), Failure> {
-    for (from, bytes) in [("memory", MEMORY_BYTES), ("log", LOG_BYTES)] {
-        let topic = site.topic().await?;
-        let stored = fill(site.client(), &topic, load, bytes).await?;
-        let (records, took) = read(site.client(), &topic, stored, load.time).await?;
-        site.remove(&topic).await;
-        report.add(
-            Measurement::new("consume", report.limits().quinn_down)
-                .with("from", from)
-                .with("partitions", 1)
-                .with("size", load.size)
-                .with("batch", load.batch)
-                .throughput(records, load, took),
-        )?;
+    let topic = site.topic(1).await?;
+    let stored = fill(site.client(), &topic, load, MEMORY_BYTES).await?;
+    let begin = Instant::now();
+    let mut readings = Readings::default();
+    while begin.elapsed() < load.time {
+        readings.add(site.client(), &topic, stored).await?;
     }
-    Ok(())
+    site.remove(&topic).await;
+    report.add(readings.describe("memory", load, report))?;
+
+    let topic = site.topic(1).await?;
+    let stored = fill(site.client(), &topic, load, FILE_BYTES).await?;
+    let other = site.topic(1).await?;
+    fill(site.client(), &other, load, DISPLACING_BYTES).await?;
+    let measured = from_files(site, &topic, stored, load, report).await;
+    site.remove(&topic).await;
+    site.remove(&other).await;
+    measured
+}
+
+async fn from_files(
+    site: &Site,
+    topic: &str,
+    stored: u64,
+    load: Load,
+    report: &mut Report,
+) -> Result<(), Failure> {
+    // The first reading warms the files up.
+    Readings::default()
+        .add(site.client(), topic, stored)
+        .await?;
+    let begin = Instant::now();
+    let mut warm = Readings::default();
+    while begin.elapsed() < load.time {
+        warm.add(site.client(), topic, stored).await?;
+    }
+    report.add(warm.describe("warm", load, report))?;
+
+    let begin = Instant::now();
+    let mut cold = Readings::default();
+    while begin.elapsed() < load.time {
+        if !site.cool_down()? {
+            output::note("reading from a cold disk is measured on the broker's machine only");
+            return Ok(());
+        }
+        cold.add(site.client(), topic, stored).await?;
+    }
+    report.add(cold.describe("cold", load, report))
 }
 
 /// Stores that many bytes, and says how many records that are.
 async fn fill(client: &Client, topic: &str, load: Load, bytes: u64) -> Result<u64, Failure> {
     let batches = load::batches(load)?;
-    let count = bytes.div_ceil(u64::from(load.size) * u64::from(load.batch));
+    let count = bytes.div_ceil(load.batch_bytes());
     let producer = client.producer(topic).open().await?;
     for batch in batches.iter().cycle().take(count as usize) {
         let sent = producer.send_batch(batch.clone()).await;
@@ -60,17 +107,17 @@ async fn fill(client: &Client, topic: &str, load: Load, bytes: u64) -> Result<u6
     Ok(records)
 }
 
-/// Reads the topic from its start again and again until the time is over; records and the time
-/// that they took.
-async fn read(
-    client: &Client,
-    topic: &str,
-    stored: u64,
-    time: Duration,
-) -> Result<(u64, Duration), Failure> {
-    let mut records = 0;
-    let begin = Instant::now();
-    while begin.elapsed() < time {
+/// Readings of a topic from its start to its end.
+#[derive(Debug, Default)]
+struct Readings {
+    records: u64,
+    took: Duration,
+}
+
+impl Readings {
+    /// One more; `stored` records have to come.
+    async fn add(&mut self, client: &Client, topic: &str, stored: u64) -> Result<(), Failure> {
+        let begin = Instant::now();
         let mut subscriber = client.subscribe([topic]).open().await?;
         let mut read = 0;
         while !subscriber.is_caught_up() {
@@ -84,7 +131,17 @@ async fn read(
                 "{read} records came, {stored} are stored"
             )));
         }
-        records += read;
+        self.records += read;
+        self.took += begin.elapsed();
+        Ok(())
     }
-    Ok((records, begin.elapsed()))
+
+    fn describe(&self, from: &str, load: Load, report: &Report) -> Measurement {
+        Measurement::new("consume", report.limits().quinn_down)
+            .with("from", from)
+            .with("partitions", 1)
+            .with("size", load.size)
+            .with("batch", load.batch)
+            .throughput(self.records, load, self.took)
+    }
 }

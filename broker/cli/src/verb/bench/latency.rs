@@ -7,6 +7,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use weir_sdk::{Client, PublishError, Record, Start, Subscriber};
 
 use super::Load;
+use super::limits::fdatasync_us;
 use super::load::Latencies;
 use super::report::{Measurement, Report};
 use super::site::Site;
@@ -26,20 +27,25 @@ const STAMP_LEN: usize = 8;
 
 /// Measures both.
 pub async fn measure(site: &Site, load: Load, report: &mut Report) -> Result<(), Failure> {
-    let topic = site.topic().await?;
+    let topic = site.topic(1).await?;
+    // The disk drifts: it is asked before and afterwards.
+    let before = fdatasync_us(site).await?;
     let latencies = one_in_flight(site.client(), &topic, load).await?;
+    let after = fdatasync_us(site).await?;
     site.remove(&topic).await;
-    let sync = report.limits().fdatasync_us;
     let mut measurement = Measurement::new("latency-one-in-flight", None)
         .with("size", load.size)
         .with("producers", 1)
         .latency(&latencies);
-    if let Some(sync) = sync {
-        measurement = measurement.with("ratio_to_fdatasync", latencies.quantile_us(0.5) / sync);
+    if let Some((before, after)) = before.zip(after) {
+        let sync = before.midpoint(after);
+        measurement = measurement
+            .with("ratio_to_fdatasync", latencies.quantile_us(0.5) / sync)
+            .fdatasync_us(sync);
     }
     report.add(measurement)?;
 
-    let topic = site.topic().await?;
+    let topic = site.topic(1).await?;
     let latencies = end_to_end(site.client(), &topic, load).await?;
     site.remove(&topic).await;
     report.add(

@@ -32,6 +32,24 @@ pub struct Wanted {
     pub down: bool,
 }
 
+impl Wanted {
+    /// Client to broker.
+    pub const UP: Self = Self {
+        up: true,
+        down: false,
+    };
+    /// Broker to client.
+    pub const DOWN: Self = Self {
+        up: false,
+        down: true,
+    };
+    /// Both.
+    pub const BOTH: Self = Self {
+        up: true,
+        down: true,
+    };
+}
+
 /// The limits; those that do not count here, or cannot be known, are none.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Limits {
@@ -76,6 +94,20 @@ impl Limits {
     }
 }
 
+/// The median of a synced write of 4 KiB now, in microseconds; none where broker and bench do not
+/// share the disk.
+pub async fn fdatasync_us(site: &Site) -> Result<Option<f64>, Failure> {
+    let Some(directory) = site.disk().map(Path::to_owned) else {
+        return Ok(None);
+    };
+    let failed = |error: &dyn std::fmt::Display| {
+        Failure::failed(format!("the disk cannot be measured: {error}"))
+    };
+    let work = tokio::task::spawn_blocking(move || with_file(&directory, median_sync));
+    let median = work.await.map_err(|error| failed(&error))?;
+    median.map(Some).map_err(|error| failed(&error))
+}
+
 fn best(direction: Direction) -> io::Result<f64> {
     let mut best = 0.0_f64;
     for _ in 0..QUINN_TRIES {
@@ -85,12 +117,20 @@ fn best(direction: Direction) -> io::Result<f64> {
 }
 
 /// Rate of synced writes of 1 MiB (10^6 bytes per second), and the median of a small one in
-/// microseconds, into a file that is allocated and written already, as the WAL's are.
+/// microseconds.
 fn disk(directory: &Path) -> io::Result<(f64, f64)> {
+    with_file(directory, |file| Ok((rate(file)?, median_sync(file)?)))
+}
+
+/// Measures with a file that is allocated and written already, as the WAL's are.
+fn with_file<T>(
+    directory: &Path,
+    measure: impl FnOnce(&Arc<dyn VfsFile>) -> io::Result<T>,
+) -> io::Result<T> {
     let vfs = RealVfs::new();
     let path = directory.join(format!("weir-bench-{:016x}", vfs.nonce()));
     let file = vfs.open(&path, OpenMode::Create { direct: true })?;
-    let measured = fill(&file).and_then(|()| Ok((rate(&file)?, median_sync(&file)?)));
+    let measured = fill(&file).and_then(|()| measure(&file));
     drop(file);
     vfs.remove(&path)?;
     measured

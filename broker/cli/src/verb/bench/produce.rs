@@ -1,25 +1,25 @@
-//! Durable throughput: prepared batches, several on their way, until the time is over.
+//! Durable throughput: prepared batches, several on their way, for a while or until the broker
+//! writes its segments as fast as its log.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::future::try_join_all;
 use tokio::time::Instant;
-use weir_sdk::{BatchTicket, Producer, PublishError};
 
 use super::Load;
+use super::disk;
 use super::load::{self, Latencies};
 use super::report::{Measurement, Report};
 use super::site::Site;
+use super::stream::{Stream, Until, Window};
 use crate::exit::{Exit, Failure};
 
-/// Bytes on their way per producer: enough that neither network nor disk waits for the other.
-const IN_FLIGHT_BYTES: usize = 8 << 20;
-const IN_FLIGHT_MIN: usize = 2;
-const IN_FLIGHT_MAX: usize = 100;
 /// Before this nothing counts: congestion control and files have to settle.
 const WARM_UP: Duration = Duration::from_millis(500);
+/// A steady run ends when it has stored so much: several times what waits in the WAL at most.
+const STEADY_BYTES: u64 = 4 << 30;
+/// Or after that time.
+const STEADY_TIME: Duration = Duration::from_secs(30);
 
 /// Measures it.
 pub async fn measure(
@@ -28,30 +28,98 @@ pub async fn measure(
     producers: u16,
     report: &mut Report,
 ) -> Result<(), Failure> {
+    let until = |begin| Until::Time(begin + WARM_UP + load.time);
+    let done = run(site, load, producers, until).await?;
+    let measurement = Measurement::new("produce", report.limits().quinn_up);
+    report.add(done.describe(measurement, load, producers))
+}
+
+/// Measures it until segments are written and WAL files used again, and what the disk gives to
+/// the same writes and syncs without a broker.
+pub async fn measure_steady(
+    site: &Site,
+    load: Load,
+    producers: u16,
+    report: &mut Report,
+) -> Result<(), Failure> {
+    let before = site.files();
+    let until = |begin| Until::Steady {
+        time: begin + WARM_UP + load.time,
+        bytes: STEADY_BYTES,
+        at_last: begin + WARM_UP + load.time.max(STEADY_TIME),
+    };
+    let done = run(site, load, producers, until).await?;
+    let after = site.files();
+    let measurement = Measurement::new("produce-steady", report.limits().quinn_up);
+    let mut measurement = done.describe(measurement, load, producers);
+    if let Some((before, after)) = before.zip(after) {
+        measurement = measurement
+            .with("segment_files", after.segments_since(&before))
+            .with("wal_files", after.wal.len());
+    }
+    if let Some(directory) = site.disk() {
+        let bytes = done.records * u64::from(load.size);
+        let block = done.block_bytes.unwrap_or(disk::BLOCK_BYTES);
+        site.settle().await;
+        let twice = disk::twice(directory, bytes, block).await?;
+        measurement = measurement
+            .with("block_bytes", block)
+            .with("disk_twice_mb_per_s", twice)
+            .with("ratio_to_disk_twice", done.mb_per_s(load) / twice);
+    }
+    report.add(measurement)
+}
+
+struct Done {
+    records: u64,
+    took: Duration,
+    latencies: Latencies,
+    /// What a block of the broker's log held on average, where that can be known.
+    block_bytes: Option<u64>,
+}
+
+impl Done {
+    fn describe(&self, measurement: Measurement, load: Load, producers: u16) -> Measurement {
+        measurement
+            .with("partitions", 1)
+            .with("size", load.size)
+            .with("batch", load.batch)
+            .with("producers", producers)
+            .with("ack", "durable")
+            .throughput(self.records, load, self.took)
+            .latency(&self.latencies)
+    }
+
+    fn mb_per_s(&self, load: Load) -> f64 {
+        self.records as f64 * f64::from(load.size) / 1e6 / self.took.as_secs_f64()
+    }
+}
+
+async fn run(
+    site: &Site,
+    load: Load,
+    producers: u16,
+    until: impl FnOnce(Instant) -> Until,
+) -> Result<Done, Failure> {
     let batches = load::batches(load)?;
-    let topic = site.topic().await?;
+    let topic = site.topic(1).await?;
     let mut open = Vec::new();
     for _ in 0..producers {
         let client = site.client().dedicated();
         let producer = client.producer(&topic).open().await?;
         open.push((client, producer));
     }
+    let before = site.blocks().await;
     let begin = Instant::now();
-    let window = Window {
-        from: begin + WARM_UP,
-        to: begin + WARM_UP + load.time,
-    };
-    let runs = open.iter().enumerate().map(|(number, (_, producer))| {
+    let window = Window::new(begin + WARM_UP, until(begin), load);
+    let streams = open.iter().enumerate().map(|(number, (_, producer))| {
         // Each begins elsewhere, so that no two send the same bytes at the same time.
-        Run::new(
-            producer,
-            &batches,
-            number * batches.len() / usize::from(producers),
-            window,
-        )
-        .run()
+        let first = number * batches.len() / usize::from(producers);
+        Stream::new(producer, &batches, first, &window).run()
     });
-    let counted = try_join_all(runs).await?;
+    let counted = try_join_all(streams).await?;
+    let took = window.took();
+    let after = site.blocks().await;
     for (client, producer) in open {
         producer
             .close()
@@ -66,86 +134,12 @@ pub async fn measure(
         answered += counted.batches;
         latencies.join(&counted.latencies);
     }
-    let records = answered * u64::from(load.batch);
-    report.add(
-        Measurement::new("produce", report.limits().quinn_up)
-            .with("partitions", 1)
-            .with("size", load.size)
-            .with("batch", load.batch)
-            .with("producers", producers)
-            .with("ack", "durable")
-            .throughput(records, load, load.time)
-            .latency(&latencies),
-    )
-}
-
-/// When answers count.
-#[derive(Clone, Copy, Debug)]
-struct Window {
-    from: Instant,
-    to: Instant,
-}
-
-struct Counted {
-    batches: u64,
-    latencies: Latencies,
-}
-
-struct Run<'a> {
-    producer: &'a Producer,
-    batches: &'a [Bytes],
-    next: usize,
-    window: Window,
-    in_flight_max: usize,
-    waiting: VecDeque<(Instant, BatchTicket)>,
-    counted: Counted,
-}
-
-impl<'a> Run<'a> {
-    fn new(producer: &'a Producer, batches: &'a [Bytes], next: usize, window: Window) -> Self {
-        let bytes = batches.first().map_or(1, Bytes::len);
-        Self {
-            producer,
-            batches,
-            next,
-            window,
-            in_flight_max: (IN_FLIGHT_BYTES / bytes).clamp(IN_FLIGHT_MIN, IN_FLIGHT_MAX),
-            waiting: VecDeque::new(),
-            counted: Counted {
-                batches: 0,
-                latencies: Latencies::new(),
-            },
-        }
-    }
-
-    async fn run(mut self) -> Result<Counted, Failure> {
-        while Instant::now() < self.window.to {
-            if self.waiting.len() >= self.in_flight_max {
-                self.answer().await?;
-            }
-            let batch = &self.batches[self.next % self.batches.len()];
-            self.next += 1;
-            let sent = self.producer.send_batch(batch.clone()).await;
-            let ticket = sent.map_err(PublishError::from)?;
-            self.waiting.push_back((Instant::now(), ticket));
-        }
-        while !self.waiting.is_empty() {
-            self.answer().await?;
-        }
-        Ok(self.counted)
-    }
-
-    /// Waits for the oldest batch's outcome.
-    async fn answer(&mut self) -> Result<(), Failure> {
-        let Some((sent, ticket)) = self.waiting.pop_front() else {
-            return Ok(());
-        };
-        ticket.await?;
-        let now = Instant::now();
-        if (self.window.from..self.window.to).contains(&now) {
-            self.counted.batches += 1;
-            self.counted.latencies.add(now - sent);
-        }
-        Ok(())
-    }
+    Ok(Done {
+        records: answered * u64::from(load.batch),
+        took,
+        latencies,
+        block_bytes: before
+            .zip(after)
+            .and_then(|(before, after)| after.mean_since(before)),
+    })
 }

@@ -17,6 +17,7 @@ pub struct Measurement {
     fields: Map<String, Value>,
     quinn: Option<f64>,
     rate: Option<f64>,
+    fdatasync_us: Option<f64>,
 }
 
 impl Measurement {
@@ -27,6 +28,7 @@ impl Measurement {
             fields: Map::new(),
             quinn,
             rate: None,
+            fdatasync_us: None,
         }
     }
 
@@ -54,6 +56,12 @@ impl Measurement {
             .with("p999_us", latencies.quantile_us(0.999))
     }
 
+    /// Sets the time of a small sync, where it was measured right beside this.
+    pub const fn fdatasync_us(mut self, sync: f64) -> Self {
+        self.fdatasync_us = Some(sync);
+        self
+    }
+
     fn json(&self, limits: &Limits) -> Value {
         let mut object = Map::new();
         object.insert("name".to_owned(), json!(self.name));
@@ -63,7 +71,7 @@ impl Measurement {
             ("quinn_mb_per_s", self.quinn),
             ("ratio_to_quinn", ratio),
             ("disk_mb_per_s", limits.disk),
-            ("fdatasync_us", limits.fdatasync_us),
+            ("fdatasync_us", self.fdatasync_us.or(limits.fdatasync_us)),
         ] {
             object.insert(name.to_owned(), rounded(json!(value)));
         }
@@ -177,12 +185,19 @@ impl Report {
 
 /// What is no figure of the table's own columns.
 fn parameters(object: &Value) -> String {
-    const SHOWN: [&str; 11] = [
+    const SHOWN: [&str; 18] = [
         "from",
+        "partitions",
         "size",
         "batch",
         "producers",
         "ack",
+        "rounds",
+        "ratio_to_one",
+        "segment_files",
+        "block_bytes",
+        "disk_twice_mb_per_s",
+        "ratio_to_disk_twice",
         "rate",
         "received",
         "ratio_to_fdatasync",

@@ -1,28 +1,82 @@
 //! The broker under test: one of its own, or the one that the flags and contexts name.
 
+use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use tokio::time::Instant;
 use weir_broker::data_dir::DataDir;
+use weir_log::{RealVfs, Vfs};
 use weir_sdk::Client;
 
-use super::BrokerArgs;
+use super::PlaceArgs;
 use crate::connect::connect;
 use crate::embedded::Embedded;
 use crate::exit::Failure;
 use crate::output;
+
+/// When the files of a broker have not changed for so long, it rests.
+const SETTLED: Duration = Duration::from_secs(1);
+const SETTLING_MAX: Duration = Duration::from_secs(20);
+const LOOK: Duration = Duration::from_millis(100);
 
 /// The broker, and a client of it.
 #[derive(Debug)]
 pub struct Site {
     client: Client,
     own: Option<(Embedded, tempfile::TempDir)>,
-    /// A directory on the disk that the broker writes to, where that is this machine's.
-    disk: Option<PathBuf>,
+    /// The broker's data directory, where that is this machine's.
+    data: Option<PathBuf>,
+}
+
+/// Files of a broker's log, by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Files {
+    /// Files of the WAL.
+    pub wal: Vec<String>,
+    /// Segments, in the order in which they were made.
+    pub segments: Vec<String>,
+}
+
+impl Files {
+    /// Segments made since then that are still there.
+    pub fn segments_since(&self, before: &Self) -> usize {
+        let last = before.segments.last();
+        let new = |name: &&String| last.is_none_or(|last| *name > last);
+        self.segments.iter().filter(new).count()
+    }
+}
+
+/// Blocks that a broker's log has written since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Blocks {
+    count: f64,
+    bytes: f64,
+}
+
+impl Blocks {
+    /// What one written since then held on average.
+    pub fn mean_since(self, before: Self) -> Option<u64> {
+        let (count, bytes) = (self.count - before.count, self.bytes - before.bytes);
+        (count > 0.0).then(|| (bytes / count) as u64)
+    }
+
+    fn of_metrics(text: &str) -> Option<Self> {
+        let value = |name: &str| {
+            let mut lines = text.lines();
+            let line = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+            line?.trim().parse().ok()
+        };
+        Some(Self {
+            count: value("weir_block_bytes_count")?,
+            bytes: value("weir_block_bytes_sum")?,
+        })
+    }
 }
 
 impl Site {
     /// Starts or finds the broker.
-    pub async fn open(args: &BrokerArgs) -> Result<Self, Failure> {
+    pub async fn open(args: &PlaceArgs) -> Result<Self, Failure> {
         if let Some(directory) = &args.embedded {
             return Self::embedded(directory).await;
         }
@@ -31,12 +85,12 @@ impl Site {
         Ok(Self {
             client,
             own: None,
-            disk: same_machine(Path::new(&status.data_dir)),
+            data: same_machine(PathBuf::from(&status.data_dir)),
         })
     }
 
     async fn embedded(directory: &Path) -> Result<Self, Failure> {
-        let unusable = |error: std::io::Error| {
+        let unusable = |error: io::Error| {
             Failure::failed(format!("cannot use {}: {error}", directory.display()))
         };
         std::fs::create_dir_all(directory).map_err(unusable)?;
@@ -44,10 +98,11 @@ impl Site {
             .prefix("weir-bench-")
             .tempdir_in(directory)
             .map_err(unusable)?;
-        let broker = Embedded::start(&folder.path().join("data")).await?;
+        let data = folder.path().join("data");
+        let broker = Embedded::start(&data).await?;
         Ok(Self {
             client: broker.connect().await?,
-            disk: Some(folder.path().to_owned()),
+            data: Some(data),
             own: Some((broker, folder)),
         })
     }
@@ -59,13 +114,71 @@ impl Site {
 
     /// A directory on the broker's disk, if this machine can write there.
     pub fn disk(&self) -> Option<&Path> {
-        self.disk.as_deref()
+        self.data.as_deref().and_then(Path::parent)
     }
 
-    /// Makes a topic of one partition for a measurement.
-    pub async fn topic(&self) -> Result<String, Failure> {
+    /// The files of the broker's log, where this machine has them.
+    pub fn files(&self) -> Option<Files> {
+        let log = DataDir::new(self.data.as_deref()?).log();
+        let list = |folder: &str, ending: &str| {
+            let names = RealVfs::new().list(&log.join(folder));
+            let mut names = names.unwrap_or_default();
+            names.retain(|name| name.ends_with(ending));
+            names
+        };
+        Some(Files {
+            wal: list("wal", ".wal"),
+            segments: list("segments", ".seg"),
+        })
+    }
+
+    /// Waits until the broker has no files to make or remove any more, so that its work behind a
+    /// measurement does not disturb the next one.
+    pub async fn settle(&self) {
+        let begin = Instant::now();
+        let mut before = self.files();
+        let mut since = begin;
+        while before.is_some() && since.elapsed() < SETTLED && begin.elapsed() < SETTLING_MAX {
+            tokio::time::sleep(LOOK).await;
+            let now = self.files();
+            if now != before {
+                (before, since) = (now, Instant::now());
+            }
+        }
+    }
+
+    /// Makes the operating system forget what it holds of these files in memory; `false` where
+    /// they are not this machine's.
+    pub fn cool_down(&self) -> Result<bool, Failure> {
+        let (Some(data), Some(files)) = (self.data.as_deref(), self.files()) else {
+            return Ok(false);
+        };
+        let log = DataDir::new(data).log();
+        let wal = files.wal.iter().map(|name| log.join("wal").join(name));
+        let segments = files.segments.iter();
+        for path in wal.chain(segments.map(|name| log.join("segments").join(name))) {
+            match RealVfs::new().drop_cached(&path) {
+                // Files come and go while a broker runs.
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    let path = path.display();
+                    return Err(Failure::failed(format!("cannot read {path}: {error}")));
+                }
+                _ => {}
+            }
+        }
+        Ok(true)
+    }
+
+    /// What the broker's log has written so far, where this process runs the broker.
+    pub async fn blocks(&self) -> Option<Blocks> {
+        let (broker, _) = self.own.as_ref()?;
+        Blocks::of_metrics(&broker.metrics().await.ok()?)
+    }
+
+    /// Makes a topic for a measurement.
+    pub async fn topic(&self, partitions: u32) -> Result<String, Failure> {
         let name = format!("bench-{:08x}", rand::random::<u32>());
-        self.client.admin().create_topic(&name, 1).await?;
+        self.client.admin().create_topic(&name, partitions).await?;
         Ok(name)
     }
 
@@ -89,9 +202,42 @@ impl Site {
     }
 }
 
-/// The folder beside a data directory, if that is a directory of this machine that a broker has
-/// locked: then broker and bench share the disk.
-fn same_machine(data: &Path) -> Option<PathBuf> {
-    let is_here = data.is_absolute() && DataDir::new(data).is_locked(&weir_log::RealVfs::new());
-    data.parent().filter(|_| is_here).map(Path::to_owned)
+/// A data directory, if it is one of this machine that a broker has locked: then broker and bench
+/// share the disk.
+fn same_machine(data: PathBuf) -> Option<PathBuf> {
+    let is_here = data.is_absolute() && DataDir::new(&data).is_locked(&RealVfs::new());
+    is_here.then_some(data)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn new_segments_are_those_with_later_names() {
+        let files = |segments: &[&str]| Files {
+            segments: segments.iter().map(|name| (*name).to_owned()).collect(),
+            ..Files::default()
+        };
+        let before = files(&["01.seg", "04.seg"]);
+        assert_eq!(
+            files(&["04.seg", "05.seg", "07.seg"]).segments_since(&before),
+            2
+        );
+        assert_eq!(files(&["01.seg"]).segments_since(&files(&[])), 1);
+    }
+
+    #[test]
+    fn blocks_are_read_from_metrics() {
+        let text = "# TYPE weir_block_bytes histogram\nweir_block_bytes_sum 4096.0\n\
+                    weir_block_bytes_count 2\n";
+        let before = Blocks::of_metrics(text).unwrap();
+        let after = Blocks {
+            count: 4.0,
+            bytes: 20_480.0,
+        };
+        assert_eq!(after.mean_since(before), Some(8192));
+        assert_eq!(before.mean_since(before), None);
+        assert_eq!(Blocks::of_metrics("weir_block_bytes_sum 1"), None);
+    }
 }
