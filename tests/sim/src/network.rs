@@ -40,7 +40,7 @@ pub(crate) struct Waiter {
     pub(crate) link: u64,
 }
 
-/// A producer's connection. Breaking it loses what is on its way.
+/// A producer's connection. Breaking it loses replies that are on their way.
 #[derive(Debug, Default)]
 pub(crate) struct Link {
     pub(crate) number: u64,
@@ -49,10 +49,11 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    pub(crate) fn break_off(&mut self) {
+    /// Answers what was on its way to the broker, which may hear some of it yet.
+    pub(crate) fn break_off(&mut self) -> VecDeque<Message> {
         self.number += 1;
-        self.to_broker.clear();
         self.to_client.clear();
+        std::mem::take(&mut self.to_broker)
     }
 
     pub(crate) fn deliver(&mut self, waiter: Waiter, reply: Reply) {

@@ -62,13 +62,14 @@ impl Producer {
         self.unanswered.is_empty()
     }
 
-    /// The connection is gone, and a new one is there.
-    pub(crate) fn reconnect(&mut self) {
-        self.link.break_off();
+    /// The connection is gone, and a new one is there. Answers what was on its way.
+    pub(crate) fn reconnect(&mut self) -> VecDeque<Message> {
+        let strays = self.link.break_off();
         self.opening = false;
         for request in &mut self.unanswered {
             request.sent = false;
         }
+        strays
     }
 
     /// Sends what comes next: an unanswered request again, else a new one, if it may.

@@ -3,6 +3,8 @@
 mod end;
 mod steps;
 
+use std::collections::VecDeque;
+
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use weir_log::SimVfs;
@@ -11,7 +13,7 @@ use weir_wire::id::Timestamp;
 use crate::admin::{self, TOPICS};
 use crate::broker::{Broker, Planted};
 use crate::history::{History, Problem};
-use crate::network::Waiter;
+use crate::network::{Message, Waiter};
 use crate::producer::Producer;
 use crate::reader::{self, Reader};
 use crate::trace::Trace;
@@ -53,6 +55,8 @@ pub struct Counts {
     pub starts: usize,
     /// Connections that broke.
     pub breaks: usize,
+    /// Times the disk became too small.
+    pub fills: usize,
 }
 
 impl Counts {
@@ -66,6 +70,7 @@ impl Counts {
         self.disk_failures += other.disk_failures;
         self.starts += other.starts;
         self.breaks += other.breaks;
+        self.fills += other.fills;
     }
 }
 
@@ -122,6 +127,8 @@ struct World {
     disk: SimVfs,
     broker: Option<Broker>,
     producers: Vec<Producer>,
+    /// What the broker has not heard yet of links that broke.
+    strays: VecDeque<(Waiter, Message)>,
     readers: Vec<Reader>,
     history: History,
     trace: Trace,
@@ -129,12 +136,15 @@ struct World {
     options: Options,
     /// Nothing fails any more.
     calm: bool,
+    /// The size of the disk, if it has one.
+    capacity: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Action {
     Send,
     Hear,
+    Stray,
     Sequence,
     Commit,
     Seal,
@@ -146,13 +156,16 @@ enum Action {
     Clock,
     PowerFailure,
     Kill,
+    Fill,
+    Empty,
     Start,
 }
 
 /// How often what happens, in comparison.
-const WEIGHTS: [(u32, Action); 13] = [
+const WEIGHTS: [(u32, Action); 16] = [
     (240, Action::Send),
     (260, Action::Hear),
+    (60, Action::Stray),
     (260, Action::Sequence),
     (120, Action::Commit),
     (25, Action::Seal),
@@ -164,6 +177,8 @@ const WEIGHTS: [(u32, Action); 13] = [
     (40, Action::Clock),
     (3, Action::PowerFailure),
     (2, Action::Kill),
+    (2, Action::Fill),
+    (12, Action::Empty),
 ];
 
 impl World {
@@ -180,12 +195,14 @@ impl World {
             disk,
             broker: None,
             producers,
+            strays: VecDeque::new(),
             readers: Vec::new(),
             history: History::default(),
             trace: Trace::default(),
             counts: Counts::default(),
             options,
             calm: false,
+            capacity: None,
         }
     }
 
@@ -200,6 +217,9 @@ impl World {
         match action {
             Action::Send => self.send(),
             Action::Hear => self.hear(),
+            Action::Stray => self.hear_a_stray(),
+            Action::Fill => self.fill(),
+            Action::Empty => self.empty(),
             Action::Sequence => self.sequence(),
             Action::Commit => self.commit(),
             Action::Seal => self.seal(),
@@ -248,6 +268,20 @@ impl World {
     fn hear(&mut self) {
         let index = self.any_producer();
         self.hear_from(index);
+    }
+
+    /// The broker hears the oldest message of a link that broke.
+    fn hear_a_stray(&mut self) {
+        let Some(broker) = &mut self.broker else {
+            return;
+        };
+        if let Some((waiter, message)) = self.strays.pop_front() {
+            broker.hear(self.now, waiter, message);
+            let index = waiter.producer;
+            self.trace
+                .line(format_args!("broker hears a stray of p{index}"));
+            self.dispatch();
+        }
     }
 
     fn hear_from(&mut self, index: usize) {
@@ -357,9 +391,15 @@ impl World {
     }
 
     fn break_a_link(&mut self) {
-        let index = self.any_producer();
-        self.producers[index].reconnect();
+        let producer = self.any_producer();
+        let link = self.producers[producer].link.number;
+        let waiter = Waiter { producer, link };
+        let mut strays = self.producers[producer].reconnect();
+        strays.truncate(self.random.random_range(0..=strays.len()));
+        self.strays
+            .extend(strays.into_iter().map(|message| (waiter, message)));
         self.counts.breaks += 1;
+        let index = producer;
         self.trace.line(format_args!("p{index} has a new link"));
     }
 

@@ -177,6 +177,12 @@ impl SimVfs {
         self.state().faults.capacity = bytes;
     }
 
+    /// Bytes of all files.
+    #[must_use]
+    pub fn used(&self) -> u64 {
+        self.state().used()
+    }
+
     /// Changes a file behind everybody's back, on the disk and in the cache.
     ///
     /// # Errors

@@ -14,6 +14,7 @@ impl World {
     pub(super) fn end(&mut self) {
         self.trace.line(format_args!("the end begins"));
         self.calm = true;
+        self.empty();
         let done = (0..ROUNDS).any(|_| {
             self.round();
             self.is_done() || !self.history.problems().is_empty()

@@ -16,6 +16,9 @@ use crate::reader::{self, Answered, Ask};
 /// A partition, what it says of itself, and all that is in it.
 type Everything = (TopicPartition, Extent, Vec<Found>);
 
+/// Room that a disk has at most when it is about to be full.
+const ROOM: u64 = 200 << 10;
+
 /// I/O steps among which something happens in the middle of an operation.
 const STEPS: u64 = 8;
 
@@ -114,7 +117,7 @@ impl World {
             (None, Err(error)) => {
                 self.trace.line(format_args!("{what} failed: {error}"));
                 self.counts.disk_failures += 1;
-                if !fails {
+                if !fails && self.capacity.is_none() {
                     let text = format!("{what} failed, and nobody made the disk fail: {error}");
                     self.history.note(Problem::Broken(text));
                 }
@@ -139,11 +142,16 @@ impl World {
             probe.log = Some(broker.reader.clone());
             probe.commits = Some(broker.commits.clone());
             for reader in &self.readers {
-                if self.random.random_ratio(1, 6) {
-                    let ask = Ask::new(&mut self.random, reader.at, reader.position);
-                    let step = now + self.random.random_range(1..=STEPS);
-                    probe.asks.push((step, ask));
-                }
+                let step = match probe.crash_at {
+                    // What somebody reads in the last moment has to be there afterwards.
+                    Some(step) if self.random.random_ratio(1, 2) => step,
+                    _ if self.random.random_ratio(1, 6) => {
+                        now + self.random.random_range(1..=STEPS)
+                    }
+                    _ => continue,
+                };
+                let ask = Ask::new(&mut self.random, reader.at, reader.position);
+                probe.asks.push((step, ask));
             }
         }
         let idle = probe.crash_at.is_none() && probe.asks.is_empty();
@@ -192,6 +200,24 @@ impl World {
         }
     }
 
+    /// The disk gets little room.
+    pub(super) fn fill(&mut self) {
+        let room = self.random.random_range(0..ROOM);
+        self.capacity = Some(self.disk.used() + room);
+        self.counts.fills += 1;
+        self.disk.set_capacity(self.capacity);
+        self.trace
+            .line(format_args!("the disk holds {:?}", self.capacity));
+    }
+
+    /// The disk gets all the room there is.
+    pub(super) fn empty(&mut self) {
+        if self.capacity.take().is_some() {
+            self.disk.set_capacity(None);
+            self.trace.line(format_args!("the disk has room again"));
+        }
+    }
+
     pub(super) fn power_failure(&mut self) {
         let snapshot = self.disk.snapshot();
         self.lose_power(&snapshot);
@@ -200,6 +226,7 @@ impl World {
     fn lose_power(&mut self, snapshot: &Snapshot) {
         let policy = POLICIES[self.random.random_range(0..POLICIES.len())];
         self.disk = snapshot.crash(policy, self.random.random());
+        self.disk.set_capacity(self.capacity);
         self.counts.power_failures += 1;
         self.trace.line(format_args!("the power fails: {policy:?}"));
         self.go_down();
@@ -214,9 +241,10 @@ impl World {
 
     fn go_down(&mut self) {
         self.broker = None;
-        self.producers
-            .iter_mut()
-            .for_each(|producer| producer.reconnect());
+        self.strays.clear();
+        for producer in &mut self.producers {
+            producer.reconnect();
+        }
     }
 
     /// The broker starts, which may fail half-way like anything else.
@@ -243,7 +271,7 @@ impl World {
                 self.broker = Some(broker);
                 self.look_around();
             }
-            Err(error) if fails => {
+            Err(error) if fails || self.capacity.is_some() => {
                 self.counts.disk_failures += 1;
                 self.trace.line(format_args!("start failed: {error}"));
             }

@@ -4,6 +4,15 @@ use weir_sim::Planted;
 
 use crate::seeds::{SEEDS, play};
 
+/// How it shows that something durable was not: depends on what it was.
+const LOSS: &[&str] = &[
+    "lost",
+    "receded",
+    "is gone",
+    "was deleted, and is there",
+    "is damaged",
+];
+
 /// The words that the first problem found has to contain.
 fn found(planted: Planted, expected: &[&str]) {
     let (_, report) = play(0..SEEDS, Some(planted));
@@ -32,7 +41,7 @@ fn forgotten_outcomes_are_found() {
 
 #[test]
 fn an_answer_before_the_commit_is_found() {
-    found(Planted::AnswerBeforeCommit, &["lost", "receded"]);
+    found(Planted::AnswerBeforeCommit, LOSS);
 }
 
 #[cfg(debug_assertions)]
@@ -40,23 +49,20 @@ mod of_the_log {
     use weir_log::Bug;
     use weir_sim::Planted;
 
-    use super::found;
+    use super::{LOSS, found};
 
     #[test]
     fn a_left_out_fsync_is_found() {
-        found(
-            Planted::Log(Bug::SkipFsync),
-            &["lost", "receded", "is gone"],
-        );
+        found(Planted::Log(Bug::SkipFsync), LOSS);
     }
 
     #[test]
     fn an_ack_before_the_fsync_is_found() {
-        found(Planted::Log(Bug::AckBeforeFsync), &["lost", "receded"]);
+        found(Planted::Log(Bug::AckBeforeFsync), LOSS);
     }
 
     #[test]
     fn records_shown_before_the_fsync_are_found() {
-        found(Planted::Log(Bug::PublishBeforeFsync), &["lost", "receded"]);
+        found(Planted::Log(Bug::PublishBeforeFsync), LOSS);
     }
 }
