@@ -71,7 +71,7 @@ impl Drop for Counted {
 }
 
 async fn begin(shared: &Shared, request: &Subscribe) -> Result<(Filters, Subscribed), Fault> {
-    let partitions = start::partitions(shared, request)?;
+    let partitions = start::partitions(shared, request).await?;
     let filters = Filters::bind(shared, &request.filters).await?;
     let id = SubscriptionId::new(shared.last_subscription.fetch_add(1, Ordering::Relaxed) + 1);
     Ok((filters, Subscribed { id, partitions }))

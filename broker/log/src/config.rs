@@ -24,6 +24,10 @@ pub struct LogConfig {
     pub wal_file_bytes: u64,
     /// Bytes of the newest batches that are kept in memory.
     pub cache_bytes: usize,
+    /// Bytes of segments' sparse indexes that are kept in memory.
+    pub index_bytes: usize,
+    /// Files that are kept open for reading.
+    pub open_files: usize,
     /// Bytes of entries that may wait for the WAL thread; the broker's own budget is smaller.
     pub queue_bytes: usize,
     /// The largest block, unless a single entry is larger.
@@ -46,6 +50,8 @@ impl LogConfig {
             term: Term::new(1),
             wal_file_bytes: 64 << 20,
             cache_bytes: 64 << 20,
+            index_bytes: 32 << 20,
+            open_files: 256,
             queue_bytes: 512 << 20,
             block_bytes: 8 << 20,
             prepare_ahead: true,

@@ -5,10 +5,6 @@ pub(crate) mod block;
 pub(crate) mod entry;
 pub(crate) mod fields;
 pub(crate) mod file_header;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "who writes segments comes next: the archiver")
-)]
 pub(crate) mod segment;
 
 /// The version of everything here. A reader refuses a newer one by name.

@@ -4,6 +4,15 @@
 //! of its block is done. `FORMAT.md` beside this crate describes every byte. Batches are opaque
 //! here, and everything that touches a disk goes through [`Vfs`].
 
+#![cfg_attr(
+    not(test),
+    expect(
+        dead_code,
+        unused_imports,
+        reason = "who writes segments comes next: the archiver"
+    )
+)]
+
 mod commit;
 mod config;
 mod entry;
@@ -14,18 +23,11 @@ pub mod fuzz;
 mod ids;
 mod index;
 mod log;
+mod lru;
 mod machine;
 mod open;
 mod page_buf;
 mod reader;
-#[cfg_attr(
-    not(test),
-    expect(
-        dead_code,
-        unused_imports,
-        reason = "who writes segments comes next: the archiver"
-    )
-)]
 mod segment;
 pub mod vfs;
 mod wal;
@@ -36,7 +38,7 @@ pub use entry::{Append, BatchBytes, Columns, EXTENT_BYTES_MIN, Entry, Op};
 pub use error::{LogError, OpenError, ReadError, SubmitError};
 pub use format::FORMAT_VERSION;
 pub use ids::{FileSequence, Lsn, NodeId, Nonce, SegmentId};
-pub use index::{Bounds, StoredBatch};
+pub use index::{Bounds, StoredBatch, Totals};
 pub use log::{Held, Log};
 pub use machine::StateMachine;
 pub use open::{Recovered, recover};

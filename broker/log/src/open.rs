@@ -33,10 +33,9 @@ pub fn recover<M: StateMachine>(
     config: LogConfig,
     mut machine: M,
 ) -> Result<Recovered<M>, OpenError<M::Error>> {
-    let dir = config.dir.clone();
-    let found = wal::recover(&vfs, config, &mut machine)?;
+    let found = wal::recover(&vfs, config.clone(), &mut machine)?;
     let index = Arc::new(RwLock::new(found.index));
-    let reader = LogReader::new(vfs, &dir, index.clone(), found.files.clone());
+    let reader = LogReader::new(vfs, &config, index.clone(), found.files.clone());
     Ok(Recovered {
         wal: found.wal,
         index,

@@ -1,24 +1,33 @@
-//! Reading: what is durable, and nothing else. From memory while it is there, else from the WAL.
+//! Reading: what is durable, and nothing else. From memory while it is there, else from the WAL,
+//! else from segments.
+//!
+//! Batches move while they are read: what the index said may be gone by the time the disk is
+//! asked. So whatever cannot be read is looked up again, and only what is still said to be in the
+//! same place is an error.
 
-use std::collections::HashMap;
-use std::io;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
 
-use bytes::Bytes;
 use weir_wire::id::{Offset, Timestamp, TopicId, TopicPartition};
 
+use crate::config::LogConfig;
 use crate::error::ReadError;
-use crate::format::entry::{ENVELOPE_FIXED, Envelope};
-use crate::format::fields::Fields;
-use crate::ids::FileSequence;
-use crate::index::{Bounds, Found, Index, Place, StoredBatch};
-use crate::page_buf::{PAGE_BYTES, PageBuf};
-use crate::vfs::{OpenMode, Vfs, VfsFile};
-use crate::wal::{Files, file_path};
+use crate::ids::{FileSequence, SegmentId};
+use crate::index::{Bounds, Found, Index, Seek, StoredBatch, Totals};
+use crate::vfs::Vfs;
+use crate::wal::Files;
 
-/// Files that are kept open for reading.
-const OPEN_FILES_MAX: usize = 64;
+mod open_files;
+mod runs;
+#[cfg(test)]
+mod tests;
+mod wal;
+
+use open_files::{FileKey, OpenFiles};
+use runs::Runs;
+
+/// How often batches may move away from under one read. Each time takes a whole flush or rewrite.
+const MOVES_MAX: usize = 16;
 
 /// Reads the log. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -28,29 +37,45 @@ pub struct LogReader {
 
 #[derive(Debug)]
 struct Shared {
-    vfs: Arc<dyn Vfs>,
-    dir: PathBuf,
     index: Arc<RwLock<Index>>,
     files: Arc<Files>,
-    open: Mutex<HashMap<u32, Arc<dyn VfsFile>>>,
+    disk: Disk,
+}
+
+/// What is read from.
+#[derive(Debug)]
+struct Disk {
+    open: OpenFiles,
+    runs: Runs,
+}
+
+/// Where something was said to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Location(FileKey, u64);
+
+/// What a read may still take, and what it has taken.
+#[derive(Debug)]
+struct Taken {
+    batches: Vec<StoredBatch>,
+    bytes: usize,
+    bytes_max: usize,
+    batches_max: usize,
 }
 
 impl LogReader {
     pub(crate) fn new(
         vfs: Arc<dyn Vfs>,
-        dir: &Path,
+        config: &LogConfig,
         index: Arc<RwLock<Index>>,
         files: Arc<Files>,
     ) -> Self {
-        let dir = dir.to_owned();
+        let dir: PathBuf = config.dir.clone();
+        let disk = Disk {
+            open: OpenFiles::new(vfs, dir, config.open_files),
+            runs: Runs::new(config.index_bytes),
+        };
         Self {
-            shared: Arc::new(Shared {
-                vfs,
-                dir,
-                index,
-                files,
-                open: Mutex::default(),
-            }),
+            shared: Arc::new(Shared { index, files, disk }),
         }
     }
 
@@ -60,8 +85,23 @@ impl LogReader {
         self.index(|index| index.bounds(partition))
     }
 
-    /// The batches from the one that contains `from` on: at least one, then as many as fit the
-    /// limits; none at the high-water mark. May read from disk.
+    /// All partitions that something was ever appended to, and what they hold.
+    #[must_use]
+    pub fn partitions(&self) -> Vec<(TopicPartition, Bounds)> {
+        let mut all: Vec<_> = self.index(|index| index.partitions().collect());
+        all.sort_unstable_by_key(|(at, _)| *at);
+        all
+    }
+
+    /// What all partitions of a topic hold together, however many they are.
+    #[must_use]
+    pub fn totals(&self, topic: TopicId) -> Totals {
+        self.index(|index| index.totals(topic))
+    }
+
+    /// The batches from the one that contains `from` on, or, where records were compacted away,
+    /// from the next one on: at least one, then more, up to the limits or nearly; none if there is
+    /// nothing up to the high-water mark. May read from disk.
     pub fn read(
         &self,
         partition: TopicPartition,
@@ -69,20 +109,60 @@ impl LogReader {
         bytes_max: usize,
         batches_max: usize,
     ) -> Result<Vec<StoredBatch>, ReadError> {
-        match self.index(|index| index.find(partition, from, bytes_max, batches_max)) {
-            Found::Nothing => Ok(Vec::new()),
-            Found::Cached(batches) => Ok(batches),
-            Found::Places(places) => places
-                .iter()
-                .map(|place| self.read_place(partition, place))
-                .collect(),
-            Found::OutOfRange(bounds) => Err(ReadError::OutOfRange {
-                partition,
-                offset: from,
-                start: bounds.start,
-                end: bounds.high_water_mark,
-            }),
+        let mut taken = Taken::new(bytes_max, batches_max);
+        let (mut next, mut moves) = (from, 0);
+        let mut failed: Option<(Location, ReadError)> = None;
+        while taken.wants_more() {
+            let (bytes, batches) = taken.left();
+            let found = self.index(|index| index.find(partition, next, bytes, batches));
+            let location = match &found {
+                Found::Places(places) => places
+                    .first()
+                    .map(|place| Location(FileKey::Wal(place.file()), place.envelope.into())),
+                Found::Run(run) => Some(Location(FileKey::Segment(run.segment), run.position)),
+                Found::Nothing | Found::Cached(_) | Found::OutOfRange(_) => None,
+            };
+            if let Some((at, error)) = failed.take()
+                && (location == Some(at) || moves == MOVES_MAX)
+            {
+                return taken.or(error);
+            }
+            let disk = &self.shared.disk;
+            let (read, end) = match found {
+                Found::Nothing => break,
+                Found::Cached(batches) => {
+                    taken.add(batches);
+                    break;
+                }
+                Found::OutOfRange(bounds) => {
+                    return taken.or(ReadError::OutOfRange {
+                        partition,
+                        offset: next,
+                        start: bounds.start,
+                        end: bounds.high_water_mark,
+                    });
+                }
+                Found::Places(places) => (disk.read_places(partition, &places), None),
+                Found::Run(run) => {
+                    let read = disk.read_run(&run, next, bytes, batches);
+                    (read, Some(run.end))
+                }
+            };
+            match (read, location) {
+                (Ok(batches), _) => {
+                    // Behind the last batch of a run there may be a gap.
+                    let read_to = batches.last().map(StoredBatch::end);
+                    next = read_to.or(end).unwrap_or(next);
+                    taken.add(batches);
+                }
+                (Err(error), Some(location)) => {
+                    moves += 1;
+                    failed = Some((location, error));
+                }
+                (Err(error), None) => return taken.or(error),
+            }
         }
+        Ok(taken.batches)
     }
 
     /// The same if no disk is needed for it; else `None`.
@@ -97,14 +177,65 @@ impl LogReader {
         match self.index(|index| index.find(partition, from, bytes_max, batches_max)) {
             Found::Nothing => Some(Vec::new()),
             Found::Cached(batches) => Some(batches),
-            Found::Places(_) | Found::OutOfRange(_) => None,
+            Found::Places(_) | Found::Run(_) | Found::OutOfRange(_) => None,
         }
     }
 
-    /// The first offset whose batch was appended at that time or later.
-    #[must_use]
-    pub fn offset_at(&self, partition: TopicPartition, time: Timestamp) -> Offset {
-        self.index(|index| index.offset_at(partition, time))
+    /// The first offset whose batch was appended at that time or later; the high-water mark if
+    /// there is none. May read from disk.
+    pub fn offset_at(
+        &self,
+        partition: TopicPartition,
+        time: Timestamp,
+    ) -> Result<Offset, ReadError> {
+        self.seek(partition, |index| index.offset_at(partition, time), time)
+    }
+
+    /// The smallest offset where a batch begins such that at most about `bytes` lie at it and
+    /// above. May read from disk.
+    pub fn offset_keeping(
+        &self,
+        partition: TopicPartition,
+        bytes: u64,
+    ) -> Result<Offset, ReadError> {
+        let any_time = Timestamp::default();
+        self.seek(
+            partition,
+            |index| index.offset_keeping(partition, bytes),
+            any_time,
+        )
+    }
+
+    /// Looks an offset up, if need be in the run that the index names.
+    fn seek(
+        &self,
+        partition: TopicPartition,
+        look: impl Fn(&Index) -> Seek,
+        time: Timestamp,
+    ) -> Result<Offset, ReadError> {
+        let disk = &self.shared.disk;
+        let mut failed: Option<(Seek, ReadError)> = None;
+        for _ in 0..MOVES_MAX {
+            let seek = self.index(&look);
+            if let Some((before, error)) = failed.take()
+                && before == seek
+            {
+                return Err(error);
+            }
+            let found = match seek {
+                Seek::Offset(offset) => return Ok(offset),
+                Seek::TimeIn(run) => disk.offset_at(&run, time),
+                Seek::BytesIn(run, bytes) => disk.offset_keeping(&run, bytes),
+            };
+            match found {
+                Ok(offset) => {
+                    let start = self.bounds(partition).map_or(offset, |bounds| bounds.start);
+                    return Ok(offset.max(start));
+                }
+                Err(error) => failed = Some((seek, error)),
+            }
+        }
+        Err(failed.expect("every round but a failed one returns").1)
     }
 
     /// Bytes of the log's files.
@@ -127,6 +258,13 @@ impl LogReader {
             .retain(keep);
     }
 
+    /// Files that are gone are closed, so that their room is free. To be called once they are:
+    /// WAL files below the first one that is left, and segments.
+    pub(crate) fn close(&self, wal_below: FileSequence, segments: &[SegmentId]) {
+        self.shared.disk.open.close(wal_below, segments);
+        self.shared.disk.runs.close(segments);
+    }
+
     fn index<R>(&self, look: impl FnOnce(&Index) -> R) -> R {
         look(
             &self
@@ -136,83 +274,50 @@ impl LogReader {
                 .unwrap_or_else(PoisonError::into_inner),
         )
     }
+}
 
-    fn read_place(&self, at: TopicPartition, place: &Place) -> Result<StoredBatch, ReadError> {
-        let path = file_path(&self.shared.dir, FileSequence::new(u64::from(place.file)));
-        let failed = |source: io::Error| match source.kind() {
-            io::ErrorKind::UnexpectedEof => ReadError::Corrupt {
-                path: path.clone(),
-                offset: place.envelope.into(),
-                what: "the file ends before the batch does",
-            },
-            _ => ReadError::Io {
-                path: path.clone(),
-                source,
-            },
-        };
-        let file = self.file(place.file, &path).map_err(failed)?;
-        let inline = if place.extent_page == 0 {
-            place.length as usize
-        } else {
-            0
-        };
-        let mut head = vec![0; ENVELOPE_FIXED + place.columns as usize + inline];
-        file.read_exact_at(&mut head, u64::from(place.envelope))
-            .map_err(failed)?;
-        let corrupt = |offset: u64, what| ReadError::Corrupt {
-            path: path.clone(),
-            offset,
-            what,
-        };
-        let mut fields = Fields::new(&head);
-        let envelope = Envelope::decode(&mut fields)
-            .map_err(|error| corrupt(u64::from(place.envelope) + error.at as u64, error.what))?;
-        let is_it = envelope.partition == at
-            && envelope.base_offset == place.base_offset
-            && envelope.batch_length == place.length;
-        if !is_it {
-            return Err(corrupt(place.envelope.into(), "another batch stands there"));
+impl Taken {
+    fn new(bytes_max: usize, batches_max: usize) -> Self {
+        Self {
+            batches: Vec::new(),
+            bytes: 0,
+            bytes_max,
+            batches_max: batches_max.max(1),
         }
-        let (bytes, offset) = if place.extent_page == 0 {
-            let start = head.len() - inline;
-            (
-                Bytes::from(head).slice(start..),
-                u64::from(place.envelope) + start as u64,
-            )
-        } else {
-            let offset = u64::from(place.extent_page) * PAGE_BYTES as u64;
-            let mut pages = PageBuf::with_len(place.length as usize);
-            file.read_exact_at(pages.as_mut_slice(), offset)
-                .map_err(failed)?;
-            (pages.freeze(), offset)
-        };
-        if crc32c::crc32c(&bytes) != envelope.batch_crc {
-            return Err(corrupt(offset, "a batch's checksum is wrong"));
-        }
-        Ok(StoredBatch {
-            base_offset: place.base_offset,
-            count: place.count,
-            append_time: place.append_time,
-            columns: envelope.columns,
-            crc: envelope.batch_crc,
-            bytes,
-        })
     }
 
-    fn file(&self, number: u32, path: &Path) -> io::Result<Arc<dyn VfsFile>> {
-        let mut open = self
-            .shared
-            .open
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if let Some(file) = open.get(&number) {
-            return Ok(file.clone());
+    fn left(&self) -> (usize, usize) {
+        (
+            self.bytes_max.saturating_sub(self.bytes),
+            self.batches_max - self.batches.len(),
+        )
+    }
+
+    /// With half of what it may take it is not worth asking the disk once more.
+    fn wants_more(&self) -> bool {
+        self.batches.is_empty()
+            || (self.bytes < self.bytes_max / 2 && self.batches.len() < self.batches_max / 2)
+    }
+
+    /// Takes what still fits: a place gives at least one batch, even if it does not.
+    fn add(&mut self, batches: Vec<StoredBatch>) {
+        for batch in batches {
+            let bytes = self.bytes.saturating_add(batch.bytes.len());
+            if !self.batches.is_empty() && bytes > self.bytes_max {
+                self.bytes_max = self.bytes;
+                return;
+            }
+            self.bytes = bytes;
+            self.batches.push(batch);
         }
-        if open.len() >= OPEN_FILES_MAX {
-            open.clear();
+    }
+
+    /// What was read is served first; the next read comes upon the error again.
+    fn or(self, error: ReadError) -> Result<Vec<StoredBatch>, ReadError> {
+        if self.batches.is_empty() {
+            Err(error)
+        } else {
+            Ok(self.batches)
         }
-        let file = self.shared.vfs.open(path, OpenMode::Read)?;
-        open.insert(number, file.clone());
-        Ok(file)
     }
 }

@@ -13,11 +13,13 @@ use crate::ids::{NodeId, SegmentId};
 use crate::page_buf::PAGE_BYTES;
 use crate::vfs::{OpenMode, Vfs};
 
+mod frame;
 mod run_reader;
 #[cfg(test)]
 mod tests;
 mod writer;
 
+pub(crate) use frame::Frames;
 pub(crate) use run_reader::{Frame, RunReader};
 pub(crate) use writer::{FrameRef, SegmentWriter};
 

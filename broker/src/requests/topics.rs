@@ -2,6 +2,7 @@
 
 use weir_core::catalog::Topic;
 use weir_core::shard::ChangeRequest;
+use weir_log::Totals;
 use weir_wire::error::Fault;
 use weir_wire::id::{Offset, PartitionId, TopicPartition};
 use weir_wire::limits::PAGE_ITEMS_MAX;
@@ -90,17 +91,7 @@ pub(super) fn describe(
 }
 
 fn info(shared: &Shared, topic: &Topic) -> TopicInfo {
-    let (mut records, mut bytes) = (0, 0);
-    for partition in (0..topic.partitions).map(PartitionId::new) {
-        let at = TopicPartition {
-            topic: topic.id,
-            partition,
-        };
-        if let Some(bounds) = shared.reader.bounds(at) {
-            records += bounds.high_water_mark.since(bounds.start);
-            bytes += bounds.bytes;
-        }
-    }
+    let Totals { bytes, records } = shared.reader.totals(topic.id);
     TopicInfo {
         id: topic.id,
         name: topic.name.clone(),

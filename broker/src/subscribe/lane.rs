@@ -268,7 +268,7 @@ impl Lane {
     }
 }
 
-fn read_fault(error: &ReadError) -> Fault {
+pub(super) fn read_fault(error: &ReadError) -> Fault {
     let code = match error {
         ReadError::OutOfRange { .. } => ErrorCode::OffsetOutOfRange,
         ReadError::Corrupt { .. } => ErrorCode::CorruptLog,

@@ -4,24 +4,71 @@ use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use weir_core::catalog::Topic;
+use weir_log::ReadError;
 use weir_wire::error::{ErrorCode, Fault};
-use weir_wire::id::{Offset, PartitionId, TopicId, TopicPartition};
+use weir_wire::id::{Offset, PartitionId, Timestamp, TopicId, TopicPartition};
 use weir_wire::limits::{FILTERS_MAX, REPEATED_MAX};
+use weir_wire::name::TopicName;
 use weir_wire::subscribe::{
-    START_EARLIEST, START_LATEST, START_OFFSET, START_TIME, Subscribe, SubscribedPartition,
+    START_EARLIEST, START_LATEST, START_TIME, Subscribe, SubscribedPartition,
 };
 
+use super::lane::read_fault;
 use crate::fault::IntoFault;
 use crate::state::Shared;
 
 /// Where to go on in single partitions.
 type Cursors = HashMap<(TopicId, PartitionId), Offset>;
 
+/// A partition that is to be read.
+struct Chosen {
+    at: TopicPartition,
+    name: TopicName,
+}
+
 /// The partitions of the topics, each with its start.
-pub(super) fn partitions(
+pub(super) async fn partitions(
     shared: &Shared,
     request: &Subscribe,
 ) -> Result<Vec<SubscribedPartition>, Fault> {
+    let chosen = chosen(shared, request)?;
+    let mut cursors: Cursors = request
+        .cursors
+        .iter()
+        .map(|cursor| ((cursor.topic, cursor.partition), cursor.offset))
+        .collect();
+    if request.start == START_TIME {
+        let at = chosen.iter().map(|one| one.at);
+        let unknown = at.filter(|at| !cursors.contains_key(&(at.topic, at.partition)));
+        let found = offsets_at(shared, unknown.collect(), request.start_time).await?;
+        cursors.extend(found);
+    }
+    chosen
+        .into_iter()
+        .map(|one| place(shared, request, &cursors, one))
+        .collect()
+}
+
+/// Where each of the partitions was at that time. Asks the disk, so off this thread.
+async fn offsets_at(
+    shared: &Shared,
+    partitions: Vec<TopicPartition>,
+    time: Timestamp,
+) -> Result<Cursors, Fault> {
+    let reader = shared.reader.clone();
+    let look = move || {
+        let mut found = Cursors::new();
+        for at in partitions {
+            found.insert((at.topic, at.partition), reader.offset_at(at, time)?);
+        }
+        Ok(found)
+    };
+    let found = tokio::task::spawn_blocking(look).await;
+    let found = found.map_err(|error| Fault::new(ErrorCode::Internal, error.to_string()))?;
+    found.map_err(|error: ReadError| read_fault(&error))
+}
+
+fn chosen(shared: &Shared, request: &Subscribe) -> Result<Vec<Chosen>, Fault> {
     let invalid = |text: String| Err(Fault::new(ErrorCode::InvalidArgument, text));
     if request.topics.is_empty() {
         return invalid("a subscription names at least one topic".to_owned());
@@ -35,11 +82,6 @@ pub(super) fn partitions(
             request.start
         ));
     }
-    let cursors: Cursors = request
-        .cursors
-        .iter()
-        .map(|cursor| ((cursor.topic, cursor.partition), cursor.offset))
-        .collect();
     let mut named = HashSet::new();
     let shard = shared.shard.read();
     let mut partitions = Vec::new();
@@ -48,20 +90,24 @@ pub(super) fn partitions(
         if !named.insert(topic.id) {
             return invalid(format!("topic \"{name}\" is named twice; name it once"));
         }
-        let chosen = chosen(topic, request.partition)?;
-        if partitions.len() + chosen.len() > REPEATED_MAX {
+        let numbers = numbers(topic, request.partition)?;
+        if partitions.len() + numbers.len() > REPEATED_MAX {
             return invalid(format!(
                 "a subscription reads at most {REPEATED_MAX} partitions; take several"
             ));
         }
-        for partition in chosen.map(PartitionId::new) {
-            partitions.push(place(shared, request, &cursors, topic, partition)?);
-        }
+        partitions.extend(numbers.map(PartitionId::new).map(|partition| Chosen {
+            at: TopicPartition {
+                topic: topic.id,
+                partition,
+            },
+            name: topic.name.clone(),
+        }));
     }
     Ok(partitions)
 }
 
-fn chosen(topic: &Topic, only: Option<PartitionId>) -> Result<Range<u32>, Fault> {
+fn numbers(topic: &Topic, only: Option<PartitionId>) -> Result<Range<u32>, Fault> {
     let count = topic.partitions;
     if let Some(partition) = only
         && partition.value() >= count
@@ -79,36 +125,31 @@ fn place(
     shared: &Shared,
     request: &Subscribe,
     cursors: &Cursors,
-    topic: &Topic,
-    partition: PartitionId,
+    chosen: Chosen,
 ) -> Result<SubscribedPartition, Fault> {
-    let at = TopicPartition {
-        topic: topic.id,
-        partition,
-    };
+    let Chosen { at, name } = chosen;
     let bounds = shared.reader.bounds(at);
     let (start, end) = bounds.map_or((Offset::ZERO, Offset::ZERO), |bounds| {
         (bounds.start, bounds.high_water_mark)
     });
-    let next = match (cursors.get(&(topic.id, partition)), request.start) {
+    let next = match (cursors.get(&(at.topic, at.partition)), request.start) {
         (Some(offset), _) => *offset,
         (None, START_EARLIEST) => start,
         (None, START_LATEST) => end,
-        (None, START_OFFSET) => request.start_offset,
-        (None, _) => shared.reader.offset_at(at, request.start_time),
+        (None, _) => request.start_offset,
     };
     if next < start || next > end {
         let text = format!(
-            "offset {next} of topic \"{}\" partition {partition} is out of range; \
+            "offset {next} of topic \"{name}\" partition {} is out of range; \
              it holds {start} to {end}",
-            topic.name
+            at.partition
         );
         return Err(Fault::new(ErrorCode::OffsetOutOfRange, text));
     }
     Ok(SubscribedPartition {
-        topic: topic.id,
-        name: topic.name.clone(),
-        partition,
+        topic: at.topic,
+        name,
+        partition: at.partition,
         next,
         end,
     })

@@ -75,9 +75,17 @@ impl Reader {
             2 => Offset::new(extent.start.value() + random.random_range(0..=inside)),
             _ => {
                 let time = Timestamp::new(random.random_range(0..=now.value() + 5));
-                let found = log.offset_at(at, time);
-                history.sought(at, time, found, extent);
-                found
+                match log.offset_at(at, time) {
+                    Ok(found) => {
+                        history.sought(at, time, found, extent);
+                        found
+                    }
+                    Err(error) => {
+                        let text = format!("looking for {time} in {at}: {error}");
+                        history.note(Problem::Broken(text));
+                        extent.start
+                    }
+                }
             }
         };
         Self { at, position }

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use weir_wire::id::{Offset, Timestamp};
 
+use super::frame::FrameHead;
 use super::{Run, segment_path};
 use crate::error::ReadError;
 use crate::format::entry::ENVELOPE_FIXED;
-use crate::format::fields::Fields;
-use crate::format::segment::{decode_frame_head, frame_length};
+use crate::format::fields::DecodeError;
+use crate::format::segment::frame_length;
 use crate::index::StoredBatch;
 use crate::page_buf::{PAGE_BYTES, PageBuf};
 use crate::vfs::{OpenMode, Vfs, VfsFile};
@@ -97,35 +98,22 @@ impl RunReader {
         let batch = self.decode(position, &bytes)?;
         self.batches += 1;
         self.batch_bytes += batch.bytes.len() as u64;
-        self.end = batch.base_offset.advance(batch.count);
+        self.end = batch.end();
         self.time = batch.append_time;
         self.at += length as u64;
         Ok(Some(Frame { position, batch }))
     }
 
     fn decode(&self, position: u64, frame: &Bytes) -> Result<StoredBatch, ReadError> {
-        let mut fields = Fields::new(frame);
-        let envelope = decode_frame_head(&mut fields)
-            .map_err(|error| self.corrupt(position + error.at as u64, error.what))?;
-        let follows = envelope.partition == self.run.partition
-            && envelope.base_offset >= self.end
-            && envelope.append_time >= self.time;
+        let damaged = |error: DecodeError| self.corrupt(position + error.at as u64, error.what);
+        let head = FrameHead::decode(frame).map_err(damaged)?;
+        let follows = head.envelope.partition == self.run.partition
+            && head.envelope.base_offset >= self.end
+            && head.envelope.append_time >= self.time;
         if !follows {
             return Err(self.corrupt(position, "another batch stands there"));
         }
-        let bytes = frame.slice(fields.at()..);
-        if crc32c::crc32c(&bytes) != envelope.batch_crc {
-            let offset = position + fields.at() as u64;
-            return Err(self.corrupt(offset, "a batch's checksum is wrong"));
-        }
-        Ok(StoredBatch {
-            base_offset: envelope.base_offset,
-            count: envelope.count,
-            append_time: envelope.append_time,
-            columns: envelope.columns,
-            crc: envelope.batch_crc,
-            bytes,
-        })
+        head.batch(frame).map_err(damaged)
     }
 
     fn check_totals(&self) -> Result<(), ReadError> {
