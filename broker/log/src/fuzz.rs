@@ -5,6 +5,9 @@ use crate::format::block::BlockHeader;
 use crate::format::entry::{Envelope, decode_entry};
 use crate::format::fields::Fields;
 use crate::format::file_header::FileHeader;
+use crate::format::segment::{
+    SegmentHeader, TRAILER_BYTES, Trailer, decode_footer, decode_frame_head, frame_length,
+};
 
 /// The first page of a WAL file.
 pub fn fuzz_file_header(data: &[u8]) {
@@ -53,6 +56,53 @@ pub fn fuzz_envelope(data: &[u8]) {
         assert!(
             fields.at() >= envelope.columns_length as usize,
             "columns lie within"
+        );
+    }
+}
+
+/// The header of a segment.
+pub fn fuzz_segment_header(data: &[u8]) {
+    if let Ok(header) = SegmentHeader::decode(data) {
+        let again = SegmentHeader::decode(&header.encode());
+        assert_eq!(
+            again.as_ref(),
+            Ok(&header),
+            "a header survives a round trip"
+        );
+    }
+}
+
+/// What ends a segment, from its footer on.
+pub fn fuzz_segment_footer(data: &[u8]) {
+    let Some(at) = data.len().checked_sub(TRAILER_BYTES) else {
+        return;
+    };
+    let trailer = data.get(at..).unwrap_or_default();
+    // As long as the trailer says, so that more than its first check is met.
+    let stated = trailer.get(32..40).and_then(|bytes| bytes.try_into().ok());
+    let Some(Ok(trailer)) = stated
+        .map(u64::from_le_bytes)
+        .map(|bytes| Trailer::decode(trailer, bytes))
+    else {
+        return;
+    };
+    if let Ok(runs) = decode_footer(data, &trailer) {
+        assert!(
+            runs.iter()
+                .all(|run| run.frames_end() <= trailer.footer_position),
+            "runs lie before the footer"
+        );
+    }
+}
+
+/// A frame of a segment.
+pub fn fuzz_frame(data: &[u8]) {
+    let mut fields = Fields::new(data);
+    if let (Ok(length), Ok(envelope)) = (frame_length(data), decode_frame_head(&mut fields)) {
+        assert_eq!(
+            length,
+            fields.at() + envelope.batch_length as usize,
+            "a frame is as long as its first bytes say"
         );
     }
 }

@@ -260,7 +260,7 @@ impl Trailer {
             .footer_position
             .checked_add(trailer.footer_length)
             .and_then(|end| end.checked_add(TRAILER_BYTES as u64))
-            .map(|end| end.next_multiple_of(PAGE_BYTES as u64));
+            .and_then(|end| end.checked_next_multiple_of(PAGE_BYTES as u64));
         let runs = u64::from(trailer.runs) * RUN_BYTES as u64;
         if trailer.footer_position < FRAMES_AT
             || end != Some(file_bytes)

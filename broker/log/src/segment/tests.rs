@@ -299,3 +299,69 @@ fn a_writer_says_how_much_it_wrote_and_stops_where_the_disk_does() {
     let next = batch(1, 1, 1, large.bytes);
     assert!(writer.push(&FrameRef::from(&next)).is_err());
 }
+
+const FORMAT: &str = include_str!("../../FORMAT.md");
+
+/// The segment of FORMAT.md's example: two runs, the first with a gap.
+fn example() -> SimVfs {
+    let sim = disk();
+    let id = SegmentId::new(5);
+    let node = NodeId::new(10_451_216_379_200_822_465);
+    let shard = ShardId::new(0);
+    let mut writer = SegmentWriter::create(&sim, dir(), id, node, shard, true).unwrap();
+    let mut keyed = batch(40, 2, 1_700_000_000_000, Bytes::from_static(b"a batch"));
+    keyed.columns = Columns {
+        ordering_keys: Some([5_u64, 0].into_iter().flat_map(u64::to_le_bytes).collect()),
+        origin: Some(Bytes::from_static(b"k@1")),
+    };
+    let compacted = batch(44, 3, 1_700_000_000_001, Bytes::from_static(b"one left"));
+    let large = batch(0, 1, 1_700_000_000_002, vec![0xab; 64 << 10].into());
+    let small = batch(1, 1, 1_700_000_000_003, Bytes::from_static(b"the end"));
+    writer.begin_run(partition(7, 0));
+    writer.push(&FrameRef::from(&keyed)).unwrap();
+    let compacted = FrameRef {
+        records: 1,
+        ..FrameRef::from(&compacted)
+    };
+    writer.push(&compacted).unwrap();
+    writer.end_run(Offset::new(50));
+    writer.begin_run(partition(7, 1));
+    writer.push(&FrameRef::from(&large)).unwrap();
+    writer.push(&FrameRef::from(&small)).unwrap();
+    writer.finish().unwrap();
+    sim
+}
+
+#[test]
+fn the_example_of_the_format_is_what_is_written() {
+    let path = segment_path(dir(), SegmentId::new(5));
+    let sim = example();
+    let file = sim.read(&path).unwrap();
+    let node = NodeId::new(10_451_216_379_200_822_465);
+    let meta = read_footer(&sim, dir(), SegmentId::new(5), node, ShardId::new(0)).unwrap();
+    let entries: Vec<u32> = meta.runs.iter().map(|run| run.index_entries).collect();
+    assert_eq!(entries, [1, 2]);
+    let mut explained = vec![false; file.len()];
+    let inside = |part: &'static str| part.strip_prefix("hex segment\n");
+    let examples: Vec<&str> = FORMAT.split("```").filter_map(inside).collect();
+    assert_eq!(examples.len(), 3);
+    for line in examples.iter().flat_map(|example| example.trim().lines()) {
+        let (position, rest) = line.split_once(": ").unwrap();
+        let at = usize::from_str_radix(position, 16).unwrap();
+        let hex = rest.split("  ").next().unwrap().split_whitespace();
+        let bytes: Vec<u8> = hex
+            .map(|byte| u8::from_str_radix(byte, 16).unwrap())
+            .collect();
+        assert_eq!(file[at..at + bytes.len()], bytes, "{line}");
+        explained[at..at + bytes.len()].fill(true);
+    }
+    // The large batch is described in words; what else is in no example is zero.
+    let large = 0x10ce..0x110ce;
+    assert!(file[large.clone()].iter().all(|byte| *byte == 0xab));
+    explained[large].fill(true);
+    let mut rest = file
+        .iter()
+        .zip(explained)
+        .filter(|(_, explained)| !explained);
+    assert!(rest.all(|(byte, _)| *byte == 0), "a byte is not explained");
+}

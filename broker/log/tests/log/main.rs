@@ -12,4 +12,5 @@ mod format;
 mod golden;
 mod history;
 mod round_trip;
+mod segments;
 mod support;
