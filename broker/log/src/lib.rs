@@ -25,6 +25,7 @@ mod index;
 mod log;
 mod lru;
 mod machine;
+pub mod offline;
 mod open;
 mod page_buf;
 mod reader;

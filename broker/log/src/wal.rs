@@ -7,7 +7,7 @@ mod recover;
 mod writer;
 
 pub(crate) use block::Block;
-pub(crate) use files::{Files, file_path};
-pub(crate) use recover::recover;
+pub(crate) use files::{Files, file_path, wal_dir};
 pub use recover::{Cut, RecoveredEntry, RecoveredOp, RecoveryReport};
+pub(crate) use recover::{NODE_FILE, NODE_MAGIC, check_body, recover};
 pub(crate) use writer::{Wal, Written};

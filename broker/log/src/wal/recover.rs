@@ -27,9 +27,10 @@ use crate::machine::StateMachine;
 use crate::page_buf::PageBuf;
 use crate::vfs::{OpenMode, Vfs};
 use scan::Scan;
+pub(crate) use scan::check_body;
 
-const NODE_FILE: &str = "NODE";
-const NODE_MAGIC: &str = "weir-log";
+pub(crate) const NODE_FILE: &str = "NODE";
+pub(crate) const NODE_MAGIC: &str = "weir-log";
 
 /// An entry of the log, as it was found.
 #[derive(Clone, Debug)]

@@ -11,6 +11,7 @@ mod failures;
 mod format;
 mod golden;
 mod history;
+mod offline;
 mod round_trip;
 mod segments;
 mod support;

@@ -394,7 +394,7 @@ fn names(header: &BlockHeader) -> String {
 }
 
 /// Checks what a block's header promises about the rest of it.
-fn check_body(
+pub(crate) fn check_body(
     header: &BlockHeader,
     block: &[u8],
     first: EntryIndex,

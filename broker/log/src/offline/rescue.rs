@@ -1,0 +1,343 @@
+//! Getting batches out of a log, damaged or not.
+//!
+//! First everything is looked at and only places are kept; then each partition's places are put
+//! in order and read again. What the log goes by comes first: segments that the manifest names,
+//! then the WAL. What is left over from before (segments that were replaced, remains of damaged
+//! blocks) only fills what is missing then.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+
+use weir_wire::id::{Offset, TopicPartition};
+
+use super::frames::{Frames, Piece};
+use super::pages::Pages;
+use super::places::{Place, Spot, Stretches, disjoint};
+use super::survey::Survey;
+use super::verify::{end_of, footer};
+use super::walk::{Visit, walk};
+use super::{Damage, OfflineError, RescueReport, StatePart};
+use crate::format::entry::{DecodedOp, ENVELOPE_FIXED, Envelope, extent_bytes};
+use crate::format::fields::Fields;
+use crate::format::segment::FRAMES_AT;
+use crate::ids::{FileSequence, SegmentId};
+use crate::index::StoredBatch;
+use crate::segment::segment_path;
+use crate::vfs::Vfs;
+use crate::wal::{RecoveredEntry, RecoveredOp, file_path};
+
+type Wanted<'a> = &'a dyn Fn(TopicPartition) -> bool;
+type Each<'a> = &'a mut dyn FnMut(TopicPartition, StoredBatch) -> io::Result<()>;
+
+pub(super) fn rescue(
+    vfs: &dyn Vfs,
+    dir: &Path,
+    wanted: Wanted<'_>,
+    each: Each<'_>,
+) -> Result<RescueReport, OfflineError> {
+    let survey = Survey::new(vfs, dir)?;
+    let mut found = Found {
+        survey: &survey,
+        wanted,
+        places: BTreeMap::new(),
+        starts: BTreeMap::new(),
+        damages: survey.damages.clone(),
+    };
+    for id in &survey.segments {
+        found.segment(*id);
+    }
+    found.wal();
+    let mut report = RescueReport {
+        damages: std::mem::take(&mut found.damages),
+        ..RescueReport::default()
+    };
+    let places = std::mem::take(&mut found.places);
+    for (partition, places) in places {
+        let start = found.starts.get(&partition).copied();
+        let start = start.unwrap_or_default();
+        let start = start.max(survey.partition_start(partition));
+        let mut reader = Reader {
+            survey: &survey,
+            partition,
+            open: None,
+            next: start,
+        };
+        for place in disjoint(places, start) {
+            if reader.next < place.from {
+                report.holes.push((partition, reader.next, place.from));
+            }
+            reader.read(&place, &mut report, each)?;
+            reader.next = reader.next.max(place.to);
+        }
+    }
+    Ok(report)
+}
+
+/// What was found of the wanted partitions.
+struct Found<'a> {
+    survey: &'a Survey<'a>,
+    wanted: Wanted<'a>,
+    places: BTreeMap<TopicPartition, Vec<Place>>,
+    /// Where partitions were trimmed to.
+    starts: BTreeMap<TopicPartition, Offset>,
+    damages: Vec<Damage>,
+}
+
+impl Found<'_> {
+    fn add(&mut self, partition: TopicPartition, place: Place) {
+        if (self.wanted)(partition) {
+            self.places.entry(partition).or_default().push(place);
+        }
+    }
+
+    fn segment(&mut self, id: SegmentId) {
+        let path = segment_path(self.survey.dir, id);
+        let runs = match footer(self.survey, id) {
+            Ok(meta) => meta.runs,
+            Err((_, damage)) => {
+                self.damages.push(damage);
+                Vec::new()
+            }
+        };
+        let Ok(mut pages) = Pages::open(self.survey.vfs, &path) else {
+            return;
+        };
+        let size = pages.size();
+        let rank = if self.survey.names(id) { 0 } else { 2 };
+        if runs.is_empty() {
+            self.frames(&mut pages, (FRAMES_AT, size), Stretches::new(id, rank));
+        }
+        for run in runs.iter().filter(|run| (self.wanted)(run.partition)) {
+            let stretches = Stretches::of_run(run, rank);
+            self.frames(&mut pages, (run.position, run.frames_end()), stretches);
+        }
+    }
+
+    /// Looks at the frames of a part of a segment.
+    fn frames(&mut self, pages: &mut Pages, (from, to): (u64, u64), mut stretches: Stretches) {
+        let path = pages.path().to_owned();
+        let mut frames = Frames::new(pages, from, to);
+        while let Some(piece) = frames.next() {
+            match piece {
+                Piece::Frame(frame) => stretches.frame(&frame),
+                Piece::Bad(bad) => {
+                    // Without a footer nobody knows where the frames end.
+                    if stretches.has_run() {
+                        self.damages.push(Damage {
+                            path: path.clone(),
+                            offset: bad.offset,
+                            what: bad.what.to_owned(),
+                            partitions: stretches.partition().into_iter().collect(),
+                            advice: "what is around it is rescued",
+                        });
+                    }
+                    stretches.bad();
+                }
+            }
+        }
+        for (partition, place) in stretches.finish() {
+            self.add(partition, place);
+        }
+    }
+
+    fn wal(&mut self) {
+        let survey = self.survey;
+        let walked = walk(survey, survey.wal_start(), &mut |visit| match visit {
+            Visit::Block(file, block) => {
+                let mut extent = block.at + block.extents_at();
+                for op in block.entries.iter().flat_map(|entry| &entry.ops) {
+                    match op {
+                        DecodedOp::Append { envelope, at } => {
+                            let envelope_at = block.at + *at as u64;
+                            let mut batch_at = envelope_at + head_bytes(envelope);
+                            if envelope.extent {
+                                batch_at = extent;
+                                extent += extent_bytes(envelope.batch_length) as u64;
+                            }
+                            let place = place(envelope, (file, envelope_at, batch_at), 1);
+                            self.add(envelope.partition, place);
+                        }
+                        DecodedOp::Trim { partition, start } => {
+                            let known = self.starts.entry(*partition).or_default();
+                            *known = (*known).max(*start);
+                        }
+                        _ => {}
+                    }
+                }
+            }
+            Visit::Remains { file, from, to } => self.remains(file, from, to),
+        });
+        self.damages.extend(walked.damages);
+    }
+
+    /// Looks for whole batches in what is left of damaged blocks.
+    fn remains(&mut self, file: FileSequence, from: u64, to: u64) {
+        let path = file_path(self.survey.dir, file);
+        let Ok(mut pages) = Pages::open(self.survey.vfs, &path) else {
+            return;
+        };
+        let mut remains = super::remains::Remains::new(&mut pages, from, to);
+        while let Some((envelope, envelope_at, batch_at)) = remains.next() {
+            let place = place(&envelope, (file, envelope_at, batch_at), 3);
+            self.add(envelope.partition, place);
+        }
+    }
+}
+
+/// Bytes of an envelope with its columns.
+pub(super) fn head_bytes(envelope: &Envelope) -> u64 {
+    ENVELOPE_FIXED as u64 + u64::from(envelope.columns_length)
+}
+
+fn place(
+    envelope: &Envelope,
+    (file, envelope_at, batch_at): (FileSequence, u64, u64),
+    rank: u8,
+) -> Place {
+    Place {
+        rank,
+        from: envelope.base_offset,
+        to: envelope.base_offset.advance(envelope.count),
+        spot: Spot::Wal {
+            file,
+            envelope_at,
+            batch_at,
+        },
+    }
+}
+
+/// Reads a partition's places, one after the other.
+struct Reader<'a> {
+    survey: &'a Survey<'a>,
+    partition: TopicPartition,
+    /// The file that was read last.
+    open: Option<Pages>,
+    /// Where the last batch that was handed on ended.
+    next: Offset,
+}
+
+impl Reader<'_> {
+    fn read(
+        &mut self,
+        place: &Place,
+        report: &mut RescueReport,
+        each: Each<'_>,
+    ) -> Result<(), OfflineError> {
+        let partition = self.partition;
+        let next = &mut self.next;
+        let mut take = |batch: StoredBatch| {
+            let (base, end) = (batch.base_offset, end_of(&batch));
+            if base < *next || base >= place.to || end <= place.from {
+                return Ok(());
+            }
+            *next = end;
+            report.batches += 1;
+            report.records += u64::from(batch.count);
+            report.bytes += batch.bytes.len() as u64;
+            each(partition, batch).map_err(OfflineError::Output)
+        };
+        let path = match place.spot {
+            Spot::Segment { id, .. } => segment_path(self.survey.dir, id),
+            Spot::Wal { file, .. } => file_path(self.survey.dir, file),
+        };
+        if self.open.as_ref().is_none_or(|open| open.path() != path) {
+            self.open = Pages::open(self.survey.vfs, &path).ok();
+        }
+        let Some(pages) = &mut self.open else {
+            return Ok(());
+        };
+        match place.spot {
+            Spot::Segment { from, to, .. } => {
+                let mut frames = Frames::new(pages, from, to);
+                while let Some(piece) = frames.next() {
+                    if let Piece::Frame(frame) = piece {
+                        take(frame.batch)?;
+                    }
+                }
+            }
+            Spot::Wal {
+                envelope_at,
+                batch_at,
+                ..
+            } => {
+                if let Some(batch) = wal_batch(pages, envelope_at, batch_at) {
+                    take(batch)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A batch of the WAL, if it is sound.
+fn wal_batch(pages: &mut Pages, envelope_at: u64, batch_at: u64) -> Option<StoredBatch> {
+    let envelope = wal_envelope(pages, envelope_at)?;
+    let bytes = pages.get(batch_at, u64::from(envelope.batch_length)).ok()?;
+    (crc32c::crc32c(&bytes) == envelope.batch_crc).then(|| StoredBatch {
+        base_offset: envelope.base_offset,
+        count: envelope.count,
+        append_time: envelope.append_time,
+        columns: envelope.columns,
+        crc: envelope.batch_crc,
+        bytes,
+    })
+}
+
+/// The envelope at a place, with its columns, if it is sound.
+pub(super) fn wal_envelope(pages: &mut Pages, at: u64) -> Option<Envelope> {
+    let fixed = pages.get(at, ENVELOPE_FIXED as u64).ok()?;
+    let (columns, _) = crate::format::entry::envelope_lengths(&fixed).ok()?;
+    let whole = pages.get(at, (ENVELOPE_FIXED + columns) as u64).ok()?;
+    Envelope::decode(&mut Fields::new(&whole)).ok()
+}
+
+pub(super) fn state(
+    vfs: &dyn Vfs,
+    dir: &Path,
+    each: &mut dyn FnMut(StatePart),
+) -> Result<Vec<Damage>, OfflineError> {
+    let survey = Survey::new(vfs, dir)?;
+    let mut damages = survey.damages.clone();
+    let walked = walk(&survey, survey.wal_start(), &mut |visit| {
+        let Visit::Block(_, block) = visit else {
+            return;
+        };
+        for entry in &block.entries {
+            each(StatePart::Entry(RecoveredEntry {
+                index: entry.index,
+                term: entry.term,
+                ops: entry.ops.iter().map(recovered).collect(),
+            }));
+        }
+    });
+    damages.extend(walked.damages);
+    Ok(damages)
+}
+
+fn recovered(op: &DecodedOp) -> RecoveredOp {
+    match op {
+        DecodedOp::Append { envelope, .. } => RecoveredOp::Append {
+            partition: envelope.partition,
+            base_offset: envelope.base_offset,
+            count: envelope.count,
+            append_time: envelope.append_time,
+        },
+        DecodedOp::ProducerSequence {
+            producer,
+            epoch,
+            sequence,
+            outcome,
+        } => RecoveredOp::ProducerSequence {
+            producer: *producer,
+            epoch: *epoch,
+            sequence: *sequence,
+            outcome: outcome.clone(),
+        },
+        DecodedOp::Metadata(bytes) => RecoveredOp::Metadata(bytes.clone()),
+        DecodedOp::Trim { partition, start } => RecoveredOp::Trim {
+            partition: *partition,
+            start: *start,
+        },
+    }
+}
