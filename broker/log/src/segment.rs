@@ -19,7 +19,7 @@ mod run_reader;
 mod tests;
 mod writer;
 
-pub(crate) use frame::Frames;
+pub(crate) use frame::{FrameHead, Frames};
 pub(crate) use run_reader::{Frame, RunReader};
 pub(crate) use writer::{FrameRef, SegmentWriter};
 

@@ -14,7 +14,7 @@ use crate::format::segment::{INDEX_ENTRY_BYTES, decode_index};
 use crate::ids::SegmentId;
 use crate::index::StoredBatch;
 use crate::lru::Lru;
-use crate::segment::{Frames, IndexEntry, Run};
+use crate::segment::{FrameHead, Frames, IndexEntry, Run};
 
 /// What is read at once at most, unless a batch is larger.
 const READ_BYTES_MAX: u64 = 2 << 20;
@@ -154,14 +154,25 @@ struct Part<'a> {
     run: &'a Run,
     /// Where it begins.
     entry: IndexEntry,
+    /// The entries behind that.
+    later: &'a [IndexEntry],
     bytes: Bytes,
+}
+
+/// How far a part was gone through.
+struct Walk<'a> {
+    frames: Frames,
+    /// What the next batch may begin with; the first one must.
+    next: Offset,
+    /// The entries of the sparse index that were not come by yet.
+    later: &'a [IndexEntry],
 }
 
 impl<'a> Part<'a> {
     fn read(
         disk: &'a Disk,
         run: &'a Run,
-        entries: &[IndexEntry],
+        entries: &'a [IndexEntry],
         first: usize,
         behind: usize,
     ) -> Result<Self, ReadError> {
@@ -176,8 +187,17 @@ impl<'a> Part<'a> {
             disk,
             run,
             entry,
+            later: entries.get(first + 1..).unwrap_or_default(),
             bytes,
         })
+    }
+
+    fn walk(&self) -> Walk<'a> {
+        Walk {
+            frames: Frames::new(self.bytes.clone()),
+            next: self.entry.offset,
+            later: self.later,
+        }
     }
 
     /// Its batches that end behind `from`, up to the limits.
@@ -188,11 +208,10 @@ impl<'a> Part<'a> {
         batches_max: usize,
         batches: &mut Vec<StoredBatch>,
     ) -> Result<(), ReadError> {
-        let (mut frames, mut total) = (Frames::new(self.bytes.clone()), 0_usize);
-        let mut next = self.entry.offset;
+        let (mut walk, mut total) = (self.walk(), 0_usize);
         while batches.len() < batches_max.max(1) {
-            let at = frames.at();
-            match self.next(&mut frames, &mut next, from) {
+            let at = walk.frames.at();
+            match self.batch(&mut walk, from) {
                 Ok(None) => break,
                 Ok(Some(None)) => {}
                 Ok(Some(Some(batch))) => {
@@ -211,43 +230,57 @@ impl<'a> Part<'a> {
     }
 
     /// The next frame, if there is one, and its batch, if it ends behind `from`.
-    fn next(
+    fn batch(
         &self,
-        frames: &mut Frames,
-        next: &mut Offset,
+        walk: &mut Walk<'_>,
         from: Offset,
     ) -> Result<Option<Option<StoredBatch>>, DecodeError> {
-        let first = frames.at() == 0;
-        let Some((head, frame)) = frames.next(self.run.partition)? else {
+        let Some((head, frame)) = self.next(walk)? else {
             return Ok(None);
         };
-        let envelope = &head.envelope;
-        let end = envelope.base_offset.advance(envelope.count);
-        let expected = if first {
-            envelope.base_offset == *next
-        } else {
-            envelope.base_offset >= *next
-        };
-        if !expected || end > self.run.end {
-            return Err(DecodeError {
-                at: 0,
-                what: "another batch stands there",
-            });
-        }
-        *next = end;
-        if end <= from {
+        if walk.next <= from {
             return Ok(Some(None));
         }
         head.batch(&frame).map(|batch| Some(Some(batch)))
     }
 
+    /// The next frame, if it is one that the sparse index leaves room for.
+    fn next(&self, walk: &mut Walk<'_>) -> Result<Option<(FrameHead, Bytes)>, DecodeError> {
+        let at = self.entry.position + walk.frames.at() as u64;
+        let mut indexed = at == self.entry.position;
+        if let Some((entry, later)) = walk.later.split_first()
+            && entry.position == at
+        {
+            (walk.next, walk.later, indexed) = (entry.offset, later, true);
+        }
+        let Some((head, frame)) = walk.frames.next(self.run.partition)? else {
+            return Ok(None);
+        };
+        let base = head.envelope.base_offset;
+        let end = base.advance(head.envelope.count);
+        let room = walk
+            .later
+            .first()
+            .map_or(self.run.end, |entry| entry.offset);
+        if base < walk.next || (indexed && base != walk.next) || end > room {
+            return Err(DecodeError {
+                at: 0,
+                what: "another batch stands there",
+            });
+        }
+        walk.next = end;
+        Ok(Some((head, frame)))
+    }
+
     /// The offset of its first batch that was appended at that time or later.
     fn offset_at(&self, time: Timestamp) -> Result<Option<Offset>, ReadError> {
-        let mut frames = Frames::new(self.bytes.clone());
+        let mut walk = self.walk();
         loop {
-            let at = frames.at();
-            let next = frames.next(self.run.partition);
-            match next.map_err(|error| self.corrupt(at, &error))? {
+            let at = walk.frames.at();
+            match self
+                .next(&mut walk)
+                .map_err(|error| self.corrupt(at, &error))?
+            {
                 Some((head, _)) if head.envelope.append_time < time => {}
                 Some((head, _)) => return Ok(Some(head.envelope.base_offset)),
                 None => return Ok(None),

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use proptest::collection::vec;
 use proptest::prelude::{Strategy, any, prop_oneof, proptest};
@@ -540,6 +540,82 @@ fn readers_do_not_notice_that_batches_move() {
         done.store(true, Ordering::Relaxed);
     });
     assert!(world.reader.shared.disk.open.count() <= 2);
+}
+
+/// Two segments of 30 batches each, with sparse indexes worth reading.
+fn two_segments(vfs: CountingVfs) -> (Arc<Mutex<World>>, LogReader, TopicPartition) {
+    let mut world = uncached(Arc::new(vfs), 4 << 20);
+    let at = partition(1, 0);
+    for _ in 0..2 {
+        for _ in 0..30 {
+            world.append(&[(at, 1, 20_000, 1)]);
+        }
+        world.archive(world.last_file()).unwrap();
+    }
+    let reader = world.reader.clone();
+    (Arc::new(Mutex::new(world)), reader, at)
+}
+
+fn rewrite_all(world: &Mutex<World>) {
+    let mut world = world.lock().unwrap();
+    let live = world.live_segments();
+    world.rewrite(&live, |_, _| true);
+}
+
+#[test]
+fn what_moves_in_the_middle_of_a_read_is_looked_up_again() {
+    let vfs = CountingVfs::new(SimVfs::new(1));
+    let (world, reader, at) = two_segments(vfs.clone());
+    let looks: [fn(&LogReader, TopicPartition) -> Offset; 4] = [
+        // The first to ask for a sparse index; the others find it in memory.
+        |reader, at| reader.offset_keeping(at, 18 * 20_100).unwrap(),
+        |reader, at| reader.read(at, Offset::new(42), 1, 1).unwrap()[0].base_offset,
+        |reader, at| reader.offset_at(at, Timestamp::new(43)).unwrap(),
+        |reader, at| reader.read(at, Offset::new(42), 1 << 20, 99).unwrap()[0].base_offset,
+    ];
+    for look in looks {
+        let moving = world.clone();
+        vfs.in_next_read(move || rewrite_all(&moving));
+        assert_eq!(look(&reader, at), Offset::new(42));
+        assert!(!vfs.is_waiting(), "it moved in the middle of the read");
+    }
+}
+
+#[test]
+fn what_is_gone_takes_neither_files_nor_memory() {
+    let vfs = CountingVfs::new(SimVfs::new(1));
+    let (world, reader, at) = two_segments(vfs);
+    read_all(&reader, at, 100_000, 10);
+    let disk = &reader.shared.disk;
+    // The WAL file is one, too.
+    assert_eq!((disk.open.count(), disk.runs.size().0), (3, 2));
+    rewrite_all(&world);
+    assert_eq!((disk.open.count(), disk.runs.size()), (1, (0, 0)));
+}
+
+#[test]
+fn a_batch_that_stands_where_another_should_is_not_served() {
+    let vfs = SimVfs::new(1);
+    let (world, reader, at) = two_segments(CountingVfs::new(vfs.clone()));
+    let run = world.lock().unwrap().index.read().unwrap().runs(at)[0];
+    let frame = 50 + 20_000;
+    let last = usize::try_from(run.frames_end()).unwrap() - frame;
+    // Offset 1 has no ordering keys, nor has 29: their frames are of the same length.
+    let second = usize::try_from(run.position).unwrap() + frame + 9 + 8 + 4;
+    let fifth = second + 3 * frame + 9 + 8 + 4;
+    for place in [second, fifth] {
+        vfs.damage(&segment_path(dir(), run.segment), |bytes| {
+            bytes.copy_within(last..last + frame, place);
+        })
+        .unwrap();
+    }
+    for from in [1, 4] {
+        let error = reader.read(at, Offset::new(from), 1, 1).unwrap_err();
+        assert!(
+            error.to_string().contains("another batch stands there"),
+            "{error}"
+        );
+    }
 }
 
 #[test]

@@ -1,16 +1,34 @@
-//! A file system that counts how often it is asked to read, and for how many bytes.
+//! A file system that counts how often it is asked to read, and for how many bytes, and lets
+//! something happen in the middle of a read.
 
+use std::fmt;
 use std::io::{self, IoSlice};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use crate::vfs::{DirLock, FreeSpace, OpenMode, SimVfs, Vfs, VfsFile};
 
 #[derive(Clone, Debug)]
 pub(super) struct CountingVfs {
     inner: SimVfs,
-    reads: Arc<(AtomicU64, AtomicU64)>,
+    reads: Arc<Reads>,
+}
+
+#[derive(Default)]
+struct Reads {
+    count: AtomicU64,
+    bytes: AtomicU64,
+    next: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+}
+
+impl fmt::Debug for Reads {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reads")
+            .field("count", &self.count)
+            .field("bytes", &self.bytes)
+            .finish_non_exhaustive()
+    }
 }
 
 impl CountingVfs {
@@ -23,8 +41,17 @@ impl CountingVfs {
 
     /// How many reads there were, and of how many bytes together.
     pub(super) fn reads(&self) -> (u64, u64) {
-        let (count, bytes) = &*self.reads;
+        let Reads { count, bytes, .. } = &*self.reads;
         (count.load(Ordering::Relaxed), bytes.load(Ordering::Relaxed))
+    }
+
+    /// Does that when the next read has begun, before it sees anything.
+    pub(super) fn in_next_read(&self, act: impl FnOnce() + Send + 'static) {
+        *self.reads.next.lock().unwrap() = Some(Box::new(act));
+    }
+
+    pub(super) fn is_waiting(&self) -> bool {
+        self.reads.next.lock().unwrap().is_some()
     }
 }
 
@@ -72,14 +99,16 @@ impl Vfs for CountingVfs {
 #[derive(Debug)]
 struct CountingFile {
     inner: Arc<dyn VfsFile>,
-    reads: Arc<(AtomicU64, AtomicU64)>,
+    reads: Arc<Reads>,
 }
 
 impl VfsFile for CountingFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let act = self.reads.next.lock().unwrap().take();
+        act.into_iter().for_each(|act| act());
         let read = self.inner.read_at(buffer, offset)?;
-        self.reads.0.fetch_add(1, Ordering::Relaxed);
-        self.reads.1.fetch_add(read as u64, Ordering::Relaxed);
+        self.reads.count.fetch_add(1, Ordering::Relaxed);
+        self.reads.bytes.fetch_add(read as u64, Ordering::Relaxed);
         Ok(read)
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::io::IoSlice;
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -17,8 +18,10 @@ use crate::ids::{FileSequence, NodeId, SegmentId};
 use crate::index::{Index, Place, StoredBatch};
 use crate::machine::StateMachine;
 use crate::open::recover;
-use crate::segment::{FrameRef, Run, RunReader, SegmentMeta, SegmentWriter, segments_dir};
-use crate::vfs::Vfs;
+use crate::segment::{
+    FrameRef, Run, RunReader, SegmentMeta, SegmentWriter, segment_path, segments_dir,
+};
+use crate::vfs::{OpenMode, Vfs};
 use crate::wal::RecoveredEntry;
 
 const NODE: NodeId = NodeId::new(1);
@@ -243,7 +246,14 @@ impl World {
         };
         self.index(|index| index.replace(segments, written));
         for id in segments {
-            let path = crate::segment::segment_path(dir(), *id);
+            // Whoever has it open still reads zeros.
+            let path = segment_path(dir(), *id);
+            let file = self
+                .vfs
+                .open(&path, OpenMode::Write { direct: false })
+                .unwrap();
+            let zeros = vec![0; usize::try_from(file.size().unwrap()).unwrap()];
+            file.write_vectored_at(&[IoSlice::new(&zeros)], 0).unwrap();
             self.vfs.remove(&path).unwrap();
         }
         self.reader.close(FileSequence::new(0), segments);
