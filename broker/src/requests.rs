@@ -20,6 +20,7 @@ pub(crate) use status::status;
 pub(crate) async fn handle(shared: &Arc<Shared>, frame: Received) -> Result<Vec<u8>, Fault> {
     match frame.kind {
         Kind::CreateTopic => reply(topics::create(shared, read(&frame)?).await),
+        Kind::UpdateTopic => reply(topics::update(shared, read(&frame)?).await),
         Kind::DeleteTopic => reply(topics::delete(shared, read(&frame)?).await),
         Kind::ListTopics => reply(Ok(topics::list(shared, &read(&frame)?))),
         Kind::DescribeTopic => reply(topics::describe(shared, &read(&frame)?)),

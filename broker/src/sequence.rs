@@ -312,6 +312,12 @@ impl Sequencer {
         if let Some(made) = &change.bound {
             shared.topics.refresh(catalog, made.topic);
         }
+        if let Some(added) = &change.partitions_added {
+            for from in &added.epochs {
+                shared.topics.refresh(catalog, from.topic);
+            }
+            shared.tails.wake_topic(added.id);
+        }
         if change.unbound.is_some() {
             let topics: Vec<_> = catalog.topics().map(|topic| topic.id).collect();
             topics

@@ -9,9 +9,10 @@ use weir_wire::id::BindingId;
 use weir_wire::name::{PluginName, TopicName};
 use weir_wire::request::{
     Bind, BindingInfo, Bound, BrokerStatus, CreateTopic, DeleteTopic, DescribePlugin,
-    DescribeTopic, Done, ListPlugins, ListTopics, PluginDescription, PluginInfo, PluginPushed,
-    Plugins, PushPlugin, RemovePlugin, Status, TopicCreated, TopicDescription, TopicInfo, Topics,
-    Unbind,
+    DescribeTopic, Done, ListPlugins, ListTopics, PartitionTruncated, PluginDescription,
+    PluginInfo, PluginPushed, Plugins, PushPlugin, RemovePlugin, Status, TopicCreated,
+    TopicDescription, TopicInfo, TopicSettings, TopicTruncated, TopicUpdated, Topics,
+    TruncateTopic, Unbind, UpdateTopic,
 };
 
 use crate::client::Client;
@@ -34,11 +35,50 @@ impl Admin {
     }
 
     /// Makes a topic.
+    ///
+    /// It keeps everything for ever: [`Admin::create_topic_with`] says otherwise.
     pub async fn create_topic(&self, name: &str, partitions: u32) -> Result<TopicInfo, AdminError> {
-        let name = name.parse()?;
-        let request = CreateTopic { name, partitions };
+        let settings = TopicSettings::default();
+        self.create_topic_with(name, partitions, settings).await
+    }
+
+    /// Makes a topic that keeps what the settings say.
+    pub async fn create_topic_with(
+        &self,
+        name: &str,
+        partitions: u32,
+        settings: TopicSettings,
+    ) -> Result<TopicInfo, AdminError> {
+        let request = CreateTopic {
+            name: name.parse()?,
+            partitions,
+            settings: Some(settings),
+        };
         let reply: TopicCreated = self.change(&request, Bytes::new()).await?;
         Ok(reply.topic)
+    }
+
+    /// Changes a topic: what it keeps, and how many partitions it has (never fewer). What is
+    /// `None` stays as it is. Answers the topic as it is then.
+    ///
+    /// Where partitions are added, a key's records may go to another one from then on;
+    /// [`Admin::describe_topic`] shows the fence between before and after.
+    pub async fn update_topic(
+        &self,
+        update: &UpdateTopic,
+    ) -> Result<(TopicInfo, TopicSettings), AdminError> {
+        let reply: TopicUpdated = self.change(update, Bytes::new()).await?;
+        Ok((reply.topic, reply.settings))
+    }
+
+    /// Removes the oldest records of a topic, for good: those below an offset, or the batches
+    /// that were appended before a time. Answers where each partition begins then.
+    pub async fn truncate_topic(
+        &self,
+        truncate: &TruncateTopic,
+    ) -> Result<Vec<PartitionTruncated>, AdminError> {
+        let reply: TopicTruncated = self.change(truncate, Bytes::new()).await?;
+        Ok(reply.partitions)
     }
 
     /// Removes a topic and its records.
@@ -75,7 +115,8 @@ impl Admin {
         }
     }
 
-    /// A topic with its partitions and bindings.
+    /// A topic with its partitions, what it keeps, its bindings, its fences and the groups that
+    /// read it.
     pub async fn describe_topic(&self, name: &str) -> Result<TopicDescription, AdminError> {
         let name = name.parse()?;
         self.ask(&DescribeTopic { name }).await

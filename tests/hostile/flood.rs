@@ -57,6 +57,7 @@ fn templates() -> Vec<Vec<u8>> {
         credit_bytes: 1000,
         credit_records: 1000,
         ordering_keys: true,
+        resumed: false,
     };
     let credit = Credit {
         bytes: 1 << 40,
@@ -83,6 +84,7 @@ fn templates() -> Vec<Vec<u8>> {
         CreateTopic {
             name: "more".parse().unwrap(),
             partitions: 3,
+            settings: None,
         }
         .to_frame(0),
         OpenProducer {

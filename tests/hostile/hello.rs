@@ -26,6 +26,7 @@ async fn what_is_no_hello_is_refused_and_the_connection_closed() {
     let create = CreateTopic {
         name: "stolen".parse().unwrap(),
         partitions: 1,
+        settings: None,
     };
     let open = OpenProducer {
         topic: "stolen".parse().unwrap(),

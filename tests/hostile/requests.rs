@@ -37,7 +37,12 @@ fn create(name: &str) -> Vec<u8> {
 
 fn create_with(partitions: u32) -> Vec<u8> {
     let name = "many".parse().unwrap();
-    CreateTopic { name, partitions }.to_frame(0)
+    let request = CreateTopic {
+        name,
+        partitions,
+        settings: None,
+    };
+    request.to_frame(0)
 }
 
 #[tokio::test]

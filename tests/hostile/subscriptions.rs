@@ -28,6 +28,7 @@ fn subscribe(topic: &str) -> Subscribe {
         credit_bytes: 1 << 20,
         credit_records: 1 << 20,
         ordering_keys: false,
+        resumed: false,
     }
 }
 

@@ -1,12 +1,17 @@
 //! What exists: topics, plugins, bindings. Changed only by [`Change`]s, in the order of the log.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
 
 use weir_wire::id::{BindingEpoch, BindingId, PluginVersion, Timestamp, TopicId};
 use weir_wire::name::{PluginName, TopicName};
 use weir_wire::plugin::Hook;
+use weir_wire::request::{Fence, TopicSettings};
 
-use crate::change::{Bound, Change, PluginPushed, PluginRemoved, TopicCreated, Unbound};
+use crate::change::{
+    Bound as BoundPlugin, Change, PartitionsAdded, PluginPushed, PluginRemoved, TopicCreated,
+    Unbound,
+};
 
 /// Topics, plugins and bindings.
 #[derive(Clone, Debug, Default)]
@@ -29,30 +34,51 @@ pub struct Topic {
     pub partitions: u32,
     /// When it was made.
     pub created: Timestamp,
-    /// Counts the changes of its bindings.
+    /// Counts the changes of its bindings, and of how many partitions its records may go to.
     pub binding_epoch: BindingEpoch,
     /// Its bindings, at most one per hook.
-    pub bindings: BTreeMap<Hook, Bound>,
+    pub bindings: BTreeMap<Hook, BoundPlugin>,
+    /// What it keeps, and for how long.
+    pub settings: TopicSettings,
+    /// When partitions were added, the oldest first.
+    pub fences: Vec<Fence>,
 }
 
 impl Topic {
     /// The changes that make this topic from nothing, all but its binding epoch.
     pub(crate) fn changes(&self) -> Vec<Change> {
+        let numbers = self.fences.iter().map(|fence| fence.partitions);
+        let mut numbers = numbers.chain([self.partitions]);
         let created = TopicCreated {
             id: self.id,
             name: self.name.clone(),
-            partitions: self.partitions,
+            partitions: numbers.next().unwrap_or(self.partitions),
             time: self.created,
+            settings: Some(self.settings.clone()),
         };
         let created = Change {
             topic_created: Some(created),
             ..Change::NONE
         };
+        let added = self.fences.iter().zip(numbers).map(|(fence, partitions)| {
+            let added = PartitionsAdded {
+                id: self.id,
+                partitions,
+                ends: fence.ends.clone(),
+                epochs: Vec::new(),
+                time: fence.time,
+            };
+            Change {
+                partitions_added: Some(added),
+                ..Change::NONE
+            }
+        });
         let bound = self.bindings.values().map(|bound| Change {
             bound: Some(bound.clone()),
             ..Change::NONE
         });
-        std::iter::once(created).chain(bound).collect()
+        let created = std::iter::once(created);
+        created.chain(added).chain(bound).collect()
     }
 
     /// Whether a plugin chooses where records go.
@@ -80,6 +106,13 @@ impl Catalog {
         self.names.values().filter_map(|id| self.topics.get(id))
     }
 
+    /// The topics behind that name, in order of names.
+    pub fn topics_after(&self, name: Option<&TopicName>) -> impl Iterator<Item = &Topic> {
+        let from = name.map_or(Bound::Unbounded, Bound::Excluded);
+        let names = self.names.range::<TopicName, _>((from, Bound::Unbounded));
+        names.filter_map(|(_, id)| self.topics.get(id))
+    }
+
     /// How many topics there are.
     #[must_use]
     pub fn topic_count(&self) -> usize {
@@ -100,14 +133,22 @@ impl Catalog {
     }
 
     /// All bindings, in order of their topics' names.
-    pub fn bindings(&self) -> impl Iterator<Item = (&Topic, &Bound)> {
+    pub fn bindings(&self) -> impl Iterator<Item = (&Topic, &BoundPlugin)> {
         self.topics()
             .flat_map(|topic| topic.bindings.values().map(move |bound| (topic, bound)))
     }
 
+    /// The topics whose records may go to that one: itself, and those with a route there.
+    pub fn leading_to(&self, target: TopicId) -> impl Iterator<Item = &Topic> {
+        self.topics().filter(move |topic| {
+            let mut routes = topic.bindings.values().flat_map(|bound| &bound.routes);
+            topic.id == target || routes.any(|route| route.topic == target)
+        })
+    }
+
     /// The binding of that id.
     #[must_use]
-    pub fn binding(&self, id: BindingId) -> Option<(&Topic, &Bound)> {
+    pub fn binding(&self, id: BindingId) -> Option<(&Topic, &BoundPlugin)> {
         self.bindings().find(|(_, bound)| bound.id == id)
     }
 
@@ -161,6 +202,14 @@ impl Catalog {
         {
             self.names.remove(&topic.name);
         }
+        if let Some(updated) = &change.topic_updated
+            && let Some(topic) = self.topics.get_mut(&updated.id)
+        {
+            topic.settings = updated.settings.clone();
+        }
+        if let Some(added) = &change.partitions_added {
+            self.add_partitions(added);
+        }
         if let Some(pushed) = &change.plugin_pushed {
             self.push_plugin(pushed);
         }
@@ -185,8 +234,26 @@ impl Catalog {
             created: created.time,
             binding_epoch: BindingEpoch::default(),
             bindings: BTreeMap::new(),
+            settings: created.settings.clone().unwrap_or_default(),
+            fences: Vec::new(),
         };
         self.topics.insert(created.id, topic);
+    }
+
+    fn add_partitions(&mut self, added: &PartitionsAdded) {
+        if let Some(topic) = self.topics.get_mut(&added.id) {
+            topic.fences.push(Fence {
+                partitions: topic.partitions,
+                ends: added.ends.clone(),
+                time: added.time,
+            });
+            topic.partitions = added.partitions;
+        }
+        for bump in &added.epochs {
+            if let Some(topic) = self.topics.get_mut(&bump.topic) {
+                topic.binding_epoch = bump.epoch;
+            }
+        }
     }
 
     fn push_plugin(&mut self, pushed: &PluginPushed) {
@@ -205,7 +272,7 @@ impl Catalog {
         }
     }
 
-    fn bind(&mut self, bound: &Bound) {
+    fn bind(&mut self, bound: &BoundPlugin) {
         self.last_binding = self.last_binding.max(bound.id);
         if let Some(topic) = self.topics.get_mut(&bound.topic) {
             topic.binding_epoch = bound.epoch;

@@ -1,16 +1,16 @@
 //! Changes of the catalog as they stand in the log: one message, one field per kind of change.
 
 use weir_wire::id::{
-    BindingEpoch, BindingId, PartitionId, PluginVersion, ProducerEpoch, ProducerId, Timestamp,
-    TopicId,
+    BindingEpoch, BindingId, Offset, PartitionId, PluginVersion, ProducerEpoch, ProducerId,
+    Timestamp, TopicId,
 };
 use weir_wire::message;
-use weir_wire::name::{PluginName, TopicName};
+use weir_wire::name::{GroupName, PluginName, TopicName};
 use weir_wire::plugin::{ErrorPolicy, Hook};
-use weir_wire::request::Setting;
+use weir_wire::request::{Setting, TopicSettings};
 
 message! {
-    /// A change of the catalog; exactly one field is set.
+    /// A change of the catalog; one field is set, or both that one request may change.
     pub struct Change {
         /// A topic was made.
         1 => topic_created: Option<TopicCreated>,
@@ -26,6 +26,14 @@ message! {
         6 => unbound: Option<Unbound>,
         /// A producer session was opened.
         7 => producer_opened: Option<ProducerOpened>,
+        /// A topic has other settings.
+        8 => topic_updated: Option<TopicUpdated>,
+        /// A topic has more partitions.
+        9 => partitions_added: Option<PartitionsAdded>,
+        /// A group stands elsewhere.
+        10 => cursor_set: Option<CursorSet>,
+        /// Records went before groups had read them.
+        11 => expired: Option<Expired>,
     }
 
     /// A topic was made.
@@ -38,6 +46,8 @@ message! {
         3 => partitions: u32,
         /// When.
         4 => time: Timestamp,
+        /// What it keeps; everything for ever without.
+        5 => settings: Option<TopicSettings>,
     }
 
     /// A topic was removed.
@@ -117,6 +127,72 @@ message! {
         /// The topic it addresses.
         3 => topic: TopicId,
     }
+
+    /// A topic has other settings.
+    pub struct TopicUpdated {
+        /// The topic.
+        1 => id: TopicId,
+        /// All of them.
+        2 => settings: TopicSettings,
+    }
+
+    /// A topic has more partitions: the fence between what went by the old number and what goes
+    /// by the new one.
+    pub struct PartitionsAdded {
+        /// The topic.
+        1 => id: TopicId,
+        /// How many it has from here on.
+        2 => partitions: u32,
+        /// Where each of the old ones ends here.
+        3 => ends: Vec<Offset>,
+        /// Whose requests are to be placed again: the topic, and those that routes lead here from.
+        4 => epochs: Vec<TopicEpoch>,
+        /// When.
+        5 => time: Timestamp,
+    }
+
+    /// A topic's binding epoch from here on.
+    pub struct TopicEpoch {
+        /// The topic.
+        1 => topic: TopicId,
+        /// The epoch.
+        2 => epoch: BindingEpoch,
+    }
+
+    /// A group stands elsewhere.
+    pub struct CursorSet {
+        /// The group.
+        1 => group: GroupName,
+        /// The topic.
+        2 => topic: TopicId,
+        /// The partition.
+        3 => partition: PartitionId,
+        /// The next offset it will read.
+        4 => offset: Offset,
+    }
+
+    /// Records went before groups had read them. Stands in the entry that removed them, as the
+    /// record of who lost what.
+    pub struct Expired {
+        /// The topic.
+        1 => topic: TopicId,
+        /// The partition.
+        2 => partition: PartitionId,
+        /// Where the partition begins from here on.
+        3 => start: Offset,
+        /// Those that had not read so far.
+        4 => groups: Vec<ExpiredGroup>,
+        /// When.
+        5 => time: Timestamp,
+    }
+
+    /// What a group did not read.
+    pub struct ExpiredGroup {
+        /// The group.
+        1 => group: GroupName,
+        /// How many records.
+        2 => unread: u64,
+    }
 }
 
 impl Change {
@@ -129,5 +205,9 @@ impl Change {
         bound: None,
         unbound: None,
         producer_opened: None,
+        topic_updated: None,
+        partitions_added: None,
+        cursor_set: None,
+        expired: None,
     };
 }

@@ -4,6 +4,7 @@
 
 pub mod catalog;
 pub mod change;
+pub mod cursors;
 pub mod dedup;
 pub mod machine;
 pub mod place;

@@ -14,12 +14,14 @@ use weir_wire::message::{Message, MessageError};
 use crate::change::Change;
 use crate::dedup::ProducerState;
 use crate::shard::{Limits, Session, Shard, Turn};
-use section::{CatalogItem, Items, ProducerItem, SessionState, TopicState};
+use section::{CatalogItem, GroupState, Items, ProducerItem, SessionState, TopicState};
 
 /// Topics, plugins, bindings.
 const CATALOG: &str = "catalog";
 /// Producer sessions and the outcomes they may ask for again.
 const PRODUCERS: &str = "producers";
+/// Where consumer groups stand.
+const CURSORS: &str = "cursors";
 
 /// The state.
 #[derive(Clone, Debug, Default)]
@@ -34,6 +36,7 @@ pub struct Machine {
 struct Changed {
     catalog: bool,
     producers: bool,
+    cursors: bool,
 }
 
 /// Why a section or an entry cannot be taken in.
@@ -83,13 +86,14 @@ impl Machine {
         let change = Change::decode(bytes)?;
         let forgotten = self.shard.commit_change(&change);
         self.forget(&forgotten);
-        match &change.producer_opened {
-            Some(opened) => {
-                let state = ProducerState::default();
-                self.sessions.insert(opened.id, state);
-            }
-            None => self.changed.catalog = true,
+        if let Some(opened) = &change.producer_opened {
+            let state = ProducerState::default();
+            self.sessions.insert(opened.id, state);
         }
+        let stands = change.cursor_set.is_some() || change.expired.is_some();
+        let topics = change.topic_deleted.is_some() || change.partitions_added.is_some();
+        self.changed.cursors |= stands || topics;
+        self.changed.catalog |= change.producer_opened.is_none() && !stands;
         self.changed.producers |= change.producer_opened.is_some() || !forgotten.is_empty();
         Ok(())
     }
@@ -114,6 +118,7 @@ impl Machine {
         match section {
             CATALOG => self.restore_catalog(bytes),
             PRODUCERS => self.restore_producers(bytes),
+            CURSORS => self.restore_cursors(bytes),
             other => Err(MachineError::UnknownSection(other.to_owned())),
         }
     }
@@ -127,6 +132,9 @@ impl Machine {
         }
         if changed.producers {
             sections.push((PRODUCERS, self.producers_section()));
+        }
+        if changed.cursors {
+            sections.push((CURSORS, self.cursors_section()));
         }
         sections
     }
@@ -201,6 +209,22 @@ impl Machine {
             if let Some(state) = item.session {
                 self.restore_session(state);
             }
+        }
+        Ok(())
+    }
+
+    fn cursors_section(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        for (topic, name, group) in self.shard.cursors().all() {
+            section::put(&mut out, &GroupState::new(topic, name, group));
+        }
+        out
+    }
+
+    fn restore_cursors(&mut self, bytes: &[u8]) -> Result<(), MachineError> {
+        for group in Items::<GroupState>::new(bytes) {
+            let (topic, name, group) = group?.into_group();
+            self.shard.cursors_mut().restore(topic, name, group);
         }
         Ok(())
     }

@@ -5,6 +5,7 @@
 
 mod changes;
 mod producers;
+mod topics;
 
 use std::collections::HashMap;
 
@@ -15,11 +16,13 @@ use weir_wire::id::{
 
 use crate::catalog::Catalog;
 use crate::change::Change;
+use crate::cursors::Cursors;
 use crate::place::Part;
 
 pub use changes::{BindRequest, ChangeError, ChangeRequest, RouteRequest};
 use producers::Producers;
 pub use producers::Session;
+pub use topics::{Trim, TrimError};
 
 /// The leader epoch stamped into batches: a single node leads in term 1 for ever.
 pub const LEADER_EPOCH: LeaderEpoch = LeaderEpoch::new(1);
@@ -47,6 +50,7 @@ pub struct Shard {
     catalog: Catalog,
     partitions: HashMap<TopicPartition, PartitionState>,
     producers: Producers,
+    cursors: Cursors,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -135,6 +139,12 @@ impl Shard {
     #[must_use]
     pub const fn catalog(&self) -> &Catalog {
         &self.catalog
+    }
+
+    /// Where consumer groups stand.
+    #[must_use]
+    pub const fn cursors(&self) -> &Cursors {
+        &self.cursors
     }
 
     /// Plans a produce request: its turn, its offsets.
@@ -230,6 +240,16 @@ impl Shard {
             self.partitions
                 .retain(|partition, _| partition.topic != deleted.id);
             forgotten.extend(self.producers.forget_topic(deleted.id));
+            self.cursors.forget(deleted.id);
+        }
+        if let Some(added) = &change.partitions_added {
+            self.cursors.add_partitions(added);
+        }
+        if let Some(set) = &change.cursor_set {
+            self.cursors.set(set);
+        }
+        if let Some(expired) = &change.expired {
+            self.cursors.expire(expired);
         }
         self.catalog.apply(change);
         forgotten
@@ -244,6 +264,10 @@ impl Shard {
     /// Recovery from a checkpoint: what the catalog was made of.
     pub(crate) const fn catalog_mut(&mut self) -> &mut Catalog {
         &mut self.catalog
+    }
+
+    pub(crate) const fn cursors_mut(&mut self) -> &mut Cursors {
+        &mut self.cursors
     }
 
     /// Recovery from a checkpoint: a session that addresses a topic; the longest idle come first.

@@ -1,14 +1,16 @@
 //! Requests about topics.
 
 use weir_core::catalog::Topic;
+use weir_core::cursors::GroupCursors;
 use weir_core::shard::ChangeRequest;
 use weir_log::Totals;
 use weir_wire::error::Fault;
-use weir_wire::id::{Offset, PartitionId, TopicPartition};
+use weir_wire::id::{Offset, PartitionId, TopicId, TopicPartition};
 use weir_wire::limits::PAGE_ITEMS_MAX;
+use weir_wire::name::TopicName;
 use weir_wire::request::{
-    CreateTopic, DeleteTopic, DescribeTopic, Done, ListTopics, PartitionInfo, TopicCreated,
-    TopicDescription, TopicInfo, Topics,
+    CreateTopic, DeleteTopic, DescribeTopic, Done, GroupInfo, ListTopics, PartitionInfo,
+    TopicCreated, TopicDescription, TopicInfo, TopicUpdated, Topics, UpdateTopic,
 };
 
 use super::binding_info;
@@ -17,16 +19,29 @@ use crate::sequence;
 use crate::state::Shared;
 
 pub(super) async fn create(shared: &Shared, request: CreateTopic) -> Result<TopicCreated, Fault> {
-    let CreateTopic { name, partitions } = request;
+    let CreateTopic {
+        name,
+        partitions,
+        settings,
+    } = request;
     let request = ChangeRequest::CreateTopic {
         name: name.clone(),
         partitions,
+        settings: settings.unwrap_or_default(),
     };
     sequence::change(shared, request, None).await?;
-    let shard = shared.shard.read();
-    let topic = shard.existing_topic(&name).map_err(IntoFault::into_fault)?;
     Ok(TopicCreated {
-        topic: info(shared, topic),
+        topic: info(shared, &existing(shared, &name)?),
+    })
+}
+
+pub(super) async fn update(shared: &Shared, request: UpdateTopic) -> Result<TopicUpdated, Fault> {
+    let name = request.name.clone();
+    sequence::change(shared, ChangeRequest::UpdateTopic(request), None).await?;
+    let topic = existing(shared, &name)?;
+    Ok(TopicUpdated {
+        topic: info(shared, &topic),
+        settings: topic.settings,
     })
 }
 
@@ -36,60 +51,87 @@ pub(super) async fn delete(shared: &Shared, request: DeleteTopic) -> Result<Done
 }
 
 pub(super) fn list(shared: &Shared, request: &ListTopics) -> Topics {
-    let shard = shared.shard.read();
-    let after = |topic: &&Topic| {
-        request
-            .after
-            .as_ref()
-            .is_none_or(|after| topic.name > *after)
+    let (page, more) = {
+        let shard = shared.shard.read();
+        let mut topics = shard.catalog().topics_after(request.after.as_ref());
+        let page: Vec<Topic> = topics.by_ref().take(PAGE_ITEMS_MAX).cloned().collect();
+        (page, topics.next().is_some())
     };
-    let mut page = shard.catalog().topics().filter(after);
-    let topics = page
-        .by_ref()
-        .take(PAGE_ITEMS_MAX)
-        .map(|topic| info(shared, topic))
-        .collect();
-    Topics {
-        topics,
-        more: page.next().is_some(),
-    }
+    let topics = page.iter().map(|topic| info(shared, topic)).collect();
+    Topics { topics, more }
 }
 
 pub(super) fn describe(
     shared: &Shared,
     request: &DescribeTopic,
 ) -> Result<TopicDescription, Fault> {
-    let shard = shared.shard.read();
-    let topic = shard
-        .existing_topic(&request.name)
-        .map_err(IntoFault::into_fault)?;
-    let partitions = (0..topic.partitions)
-        .map(PartitionId::new)
-        .map(|partition| {
-            let bounds = shared.reader.bounds(TopicPartition {
-                topic: topic.id,
-                partition,
-            });
-            let (start, end) = bounds.map_or((Offset::ZERO, Offset::ZERO), |bounds| {
-                (bounds.start, bounds.high_water_mark)
-            });
-            PartitionInfo {
-                partition,
-                start,
-                end,
-            }
-        });
-    let bindings = topic
-        .bindings
-        .values()
-        .map(|bound| binding_info(shared, &shard, topic, bound));
+    let (topic, bindings, cursors) = {
+        let shard = shared.shard.read();
+        let topic = shard
+            .existing_topic(&request.name)
+            .map_err(IntoFault::into_fault)?;
+        let bindings = topic.bindings.values();
+        let bindings = bindings.map(|bound| binding_info(shared, &shard, topic, bound));
+        let cursors = shard.cursors().groups(topic.id);
+        let cursors: Vec<_> = cursors
+            .map(|(name, group)| (name.clone(), group.clone()))
+            .collect();
+        (topic.clone(), bindings.collect(), cursors)
+    };
+    // The sequencer does not wait while partitions are looked at, however many they are.
+    let partitions: Vec<PartitionInfo> = (0..topic.partitions)
+        .map(|partition| partition_info(shared, topic.id, PartitionId::new(partition)))
+        .collect();
+    let groups = cursors.into_iter().map(|(group, cursors)| GroupInfo {
+        group,
+        lag: lag(&cursors, &partitions),
+        expired_unread: cursors.expired_unread,
+    });
     Ok(TopicDescription {
-        topic: info(shared, topic),
-        partitions: partitions.collect(),
-        bindings: bindings.collect(),
+        topic: info(shared, &topic),
+        groups: groups.collect(),
+        partitions,
+        bindings,
+        settings: topic.settings,
+        fences: topic.fences,
     })
 }
 
+/// Records from where a group stands to the end, in the partitions that it reads. What is no
+/// longer there cannot be read any more and is not awaited.
+fn lag(group: &GroupCursors, partitions: &[PartitionInfo]) -> u64 {
+    let behind = partitions.iter().filter_map(|partition| {
+        let offset = *group.offsets.get(&partition.partition)?;
+        Some(partition.end.since(offset.max(partition.start)))
+    });
+    behind.sum()
+}
+
+fn partition_info(shared: &Shared, topic: TopicId, partition: PartitionId) -> PartitionInfo {
+    let bounds = shared.reader.bounds(TopicPartition { topic, partition });
+    let Some(bounds) = bounds else {
+        return PartitionInfo {
+            partition,
+            start: Offset::ZERO,
+            end: Offset::ZERO,
+            bytes: 0,
+            records: 0,
+            oldest: None,
+            newest: None,
+        };
+    };
+    PartitionInfo {
+        partition,
+        start: bounds.start,
+        end: bounds.high_water_mark,
+        bytes: bounds.bytes,
+        records: bounds.records,
+        oldest: bounds.oldest,
+        newest: bounds.oldest.map(|_| bounds.last_time),
+    }
+}
+
+/// The topic in short, as it is now.
 fn info(shared: &Shared, topic: &Topic) -> TopicInfo {
     let Totals { bytes, records } = shared.reader.totals(topic.id);
     TopicInfo {
@@ -101,4 +143,11 @@ fn info(shared: &Shared, topic: &Topic) -> TopicInfo {
         bytes,
         placement_by_plugin: topic.placement_by_plugin(),
     }
+}
+
+/// The topic of that name, without holding up the sequencer any longer.
+fn existing(shared: &Shared, name: &TopicName) -> Result<Topic, Fault> {
+    let shard = shared.shard.read();
+    let topic = shard.existing_topic(name).map_err(IntoFault::into_fault)?;
+    Ok(topic.clone())
 }

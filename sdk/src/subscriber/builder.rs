@@ -142,6 +142,7 @@ impl SubscriberBuilder {
             credit_bytes: 0,
             credit_records: 0,
             ordering_keys: self.ordering_keys,
+            resumed: false,
         };
         let credit = Arc::new(Credit::new(self.credit));
         let session = Session::new(self.client, subscribe, credit, self.retry_timeout);

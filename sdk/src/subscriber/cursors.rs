@@ -88,6 +88,19 @@ impl Cursors {
         Ok((Arc::clone(&position.topic), before))
     }
 
+    /// Moves on to `next` in a partition that may have been added since the subscription began.
+    pub(super) fn follow(&mut self, topic: &Arc<TopicName>, at: TopicPartition, next: Offset) {
+        let position = self.partitions.entry(at).or_insert_with(|| Position {
+            topic: Arc::clone(topic),
+            next,
+        });
+        debug_assert!(
+            position.next <= next,
+            "the session hands over what it has checked"
+        );
+        position.next = next;
+    }
+
     /// For the next `Subscribe`.
     pub(super) fn to_wire(&self) -> Vec<Cursor> {
         let partitions = self.partitions.iter();

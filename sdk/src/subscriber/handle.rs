@@ -9,7 +9,7 @@ use futures_util::Stream;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::task::AbortOnDropHandle;
-use weir_wire::id::{Offset, PartitionId, TopicId};
+use weir_wire::id::{Offset, PartitionId, TopicId, TopicPartition};
 use weir_wire::name::TopicName;
 use weir_wire::subscribe::SubscribedPartition;
 
@@ -90,8 +90,8 @@ pub struct Subscriber {
 #[derive(Debug)]
 struct OpenBatch {
     records: ReceivedRecords,
-    topic: TopicId,
-    partition: PartitionId,
+    topic: Arc<TopicName>,
+    at: TopicPartition,
     next: Offset,
 }
 
@@ -175,11 +175,13 @@ impl Subscriber {
         self.close_open_batch();
         let event = ready!(self.poll_delivery(cx));
         if let Some(Ok(event)) = &event {
-            let (topic, partition, next) = match event {
-                Event::Records(batch) => (batch.topic_id(), batch.partition(), batch.next()),
-                Event::Progress(at) => (at.topic_id, at.partition, at.next),
-            };
-            self.move_to(topic, partition, next);
+            match event {
+                Event::Records(batch) => {
+                    self.received
+                        .follow(batch.topic(), place(batch), batch.next());
+                }
+                Event::Progress(progress) => self.progressed(progress),
+            }
         }
         Poll::Ready(event)
     }
@@ -212,14 +214,23 @@ impl Subscriber {
 
     fn close_open_batch(&mut self) {
         if let Some(open) = self.open.take() {
-            self.move_to(open.topic, open.partition, open.next);
+            self.received.follow(&open.topic, open.at, open.next);
         }
     }
 
-    fn move_to(&mut self, topic: TopicId, partition: PartitionId, next: Offset) {
-        // The session has checked that it was asked for and goes forward.
-        let moved = self.received.advance(topic, partition, next);
-        debug_assert!(moved.is_ok(), "the session hands over what it has checked");
+    fn progressed(&mut self, progress: &Progress) {
+        let at = TopicPartition {
+            topic: progress.topic_id,
+            partition: progress.partition,
+        };
+        self.received.follow(&progress.topic, at, progress.next);
+    }
+}
+
+fn place(batch: &ReceivedBatch) -> TopicPartition {
+    TopicPartition {
+        topic: batch.topic_id(),
+        partition: batch.partition(),
     }
 }
 
@@ -232,8 +243,8 @@ impl Stream for Subscriber {
             if let Some(open) = &mut this.open {
                 match open.records.next() {
                     Some(Ok(record)) => {
-                        let (topic, partition) = (open.topic, open.partition);
-                        this.move_to(topic, partition, record.offset.next());
+                        let next = record.offset.next();
+                        this.received.follow(&open.topic, open.at, next);
                         return Poll::Ready(Some(Ok(record)));
                     }
                     Some(Err(error)) => {
@@ -247,11 +258,11 @@ impl Stream for Subscriber {
             match ready!(this.poll_delivery(cx)) {
                 None => return Poll::Ready(None),
                 Some(Err(error)) => return Poll::Ready(Some(Err(error))),
-                Some(Ok(Event::Progress(at))) => this.move_to(at.topic_id, at.partition, at.next),
+                Some(Ok(Event::Progress(progress))) => this.progressed(&progress),
                 Some(Ok(Event::Records(batch))) => {
                     this.open = Some(OpenBatch {
-                        topic: batch.topic_id(),
-                        partition: batch.partition(),
+                        topic: Arc::clone(batch.topic()),
+                        at: place(&batch),
                         next: batch.next(),
                         records: batch.into_iter(),
                     });

@@ -117,8 +117,10 @@ impl Session {
 
     async fn subscribe_on(&mut self, link: Link) -> Result<(Open, Vec<SubscribedPartition>), End> {
         let credit = self.credit.begin();
+        let cursors = self.delivered.to_wire();
         let subscribe = Subscribe {
-            cursors: self.delivered.to_wire(),
+            resumed: !cursors.is_empty(),
+            cursors,
             credit_bytes: credit.bytes,
             credit_records: credit.records,
             ..self.subscribe.clone()

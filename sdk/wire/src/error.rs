@@ -112,6 +112,8 @@ codes! {
     UnknownProducer = 32, "unknown-producer", false;
     /// Some records of an all-or-nothing request were refused, so none is stored.
     RecordsRefused = 33, "records-refused", false;
+    /// A topic that the subscription reads has more partitions now; subscribe again.
+    PartitionsAdded = 34, "partitions-added", true;
 }
 
 impl fmt::Display for ErrorCode {

@@ -92,6 +92,10 @@ kinds! {
     DescribeTopic = 16;
     /// Broker: the detail.
     TopicDescription = 17;
+    /// Client: change a topic.
+    UpdateTopic = 18;
+    /// Broker: the topic as it is now.
+    TopicUpdated = 19;
     /// Client: upload a component (payload).
     PushPlugin = 20;
     /// Broker: the version it became.
@@ -116,6 +120,10 @@ kinds! {
     Status = 32;
     /// Broker: how it is.
     BrokerStatus = 33;
+    /// Client: remove the oldest records of a topic.
+    TruncateTopic = 34;
+    /// Broker: the records are gone.
+    TopicTruncated = 35;
     /// Client: this stream produces to one topic from now on.
     OpenProducer = 40;
     /// Broker: the session.
@@ -151,7 +159,9 @@ impl Kind {
     const fn header_max(self) -> usize {
         match self {
             Self::Hello => HELLO_FRAME_MAX,
-            Self::Produced | Self::Records => RECORDS_HEADER_MAX,
+            Self::Produced | Self::Records | Self::TopicDescription | Self::TopicTruncated => {
+                RECORDS_HEADER_MAX
+            }
             _ => FRAME_HEADER_MAX,
         }
     }

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use crate::batch::{BatchBuilder, BatchHeader, Compression, HEADER_LEN, Records, verify};
 use crate::frame::{Assembler, Frame, FrameError, FrameMessage, Kind, PREFIX_LEN};
 use crate::message::Message;
-use crate::name::{PluginName, TopicName};
+use crate::name::{GroupName, PluginName, TopicName};
 use crate::placement::partition_of_key;
 use crate::produce::{
     OpenProducer, Outcome, Produce, Produced, ProducerOpened, RecordOutcome, encode_runs,
@@ -117,6 +117,7 @@ decode_as! {
     request::Hello, request::Welcome, request::Error, request::Done,
     request::CreateTopic, request::TopicCreated, request::DeleteTopic, request::ListTopics,
     request::Topics, request::DescribeTopic, request::TopicDescription,
+    request::UpdateTopic, request::TopicUpdated, request::TruncateTopic, request::TopicTruncated,
     request::PushPlugin, request::PluginPushed, request::ListPlugins, request::Plugins,
     request::DescribePlugin, request::PluginDescription, request::RemovePlugin,
     request::Bind, request::Bound, request::Unbind, request::Status, request::BrokerStatus,
@@ -241,6 +242,9 @@ pub fn name(data: &[u8]) {
         assert_eq!(name.to_string().parse(), Ok(name));
     }
     if let Ok(name) = text.parse::<PluginName>() {
+        assert_eq!(name.to_string().parse(), Ok(name));
+    }
+    if let Ok(name) = text.parse::<GroupName>() {
         assert_eq!(name.to_string().parse(), Ok(name));
     }
 }

@@ -17,4 +17,5 @@ pub mod produce;
 pub mod request;
 mod scalars;
 pub mod subscribe;
+pub mod topic;
 pub mod varint;

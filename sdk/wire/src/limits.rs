@@ -12,7 +12,8 @@ pub const BATCH_RECORDS_MAX: u32 = 1 << 20;
 /// The header part of a frame: room for a topic with the most partitions.
 pub const FRAME_HEADER_MAX: usize = 4 << 20;
 /// The header part of `Produced` and `Records`: room for what is said of each record of the
-/// largest batch (8 bytes of ordering key, or a run of its own in the outcome).
+/// largest batch (8 bytes of ordering key, or a run of its own in the outcome). So much also for
+/// what tells of each partition of the largest topic: `TopicDescription`, `TopicTruncated`.
 pub const RECORDS_HEADER_MAX: usize = 16 << 20;
 /// The payload of `Records`: a batch inflated and filtered; re-encoding may lengthen the
 /// timestamp deltas of what is kept.
@@ -32,6 +33,11 @@ pub const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
 pub const PRODUCER_IN_FLIGHT_MAX: usize = 128;
 /// Partitions of a topic.
 pub const TOPIC_PARTITIONS_MAX: u32 = 100_000;
+/// Ends that the fences of one topic may list together: each adding of partitions lists one per
+/// partition there was before.
+pub const FENCE_ENDS_MAX: usize = REPEATED_MAX;
+/// Groups that read one topic.
+pub const TOPIC_GROUPS_MAX: usize = 1000;
 /// Topics of a broker.
 pub const TOPICS_MAX: usize = 100_000;
 /// Length of a topic's or namespace's name, in bytes, as in Kafka.

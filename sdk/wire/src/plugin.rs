@@ -37,12 +37,21 @@ pub enum ErrorPolicy {
     DeadLetter = 4,
 }
 
-/// A word that names no hook or no policy.
+/// A word that names none of what is expected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{word:?} is not one of {expected}")]
 pub struct UnknownWord {
     word: String,
     expected: &'static str,
+}
+
+impl UnknownWord {
+    pub(crate) fn new(word: &str, expected: &'static str) -> Self {
+        Self {
+            word: word.to_owned(),
+            expected,
+        }
+    }
 }
 
 impl Hook {
@@ -128,10 +137,7 @@ impl FromStr for Hook {
     fn from_str(word: &str) -> Result<Self, UnknownWord> {
         let expected = "transform, route, key, filter, project, retry-policy";
         let found = Self::ALL.into_iter().find(|hook| hook.word() == word);
-        found.ok_or_else(|| UnknownWord {
-            word: word.to_owned(),
-            expected,
-        })
+        found.ok_or_else(|| UnknownWord::new(word, expected))
     }
 }
 
@@ -141,9 +147,6 @@ impl FromStr for ErrorPolicy {
     fn from_str(word: &str) -> Result<Self, UnknownWord> {
         let expected = "fail, skip, drop, dead-letter";
         let found = Self::ALL.into_iter().find(|policy| policy.word() == word);
-        found.ok_or_else(|| UnknownWord {
-            word: word.to_owned(),
-            expected,
-        })
+        found.ok_or_else(|| UnknownWord::new(word, expected))
     }
 }

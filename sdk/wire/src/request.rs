@@ -6,8 +6,9 @@ use crate::error::{ErrorCode, Fault};
 use crate::frame::{FrameMessage, Kind};
 use crate::id::{BindingEpoch, BindingId, Offset, PartitionId, PluginVersion, Timestamp, TopicId};
 use crate::message;
-use crate::name::{PluginName, TopicName};
+use crate::name::{GroupName, PluginName, TopicName};
 use crate::plugin::{ErrorPolicy, Hook};
+use crate::topic::WhenUnread;
 
 macro_rules! frames {
     ($($message:ident;)*) => {$(
@@ -58,12 +59,78 @@ message! {
         1 => name: TopicName,
         /// How many partitions.
         2 => partitions: u32,
+        /// What is kept, and for how long; everything for ever without.
+        3 => settings: Option<TopicSettings>,
     }
 
     /// The topic made.
     pub struct TopicCreated {
         /// The topic.
         1 => topic: TopicInfo,
+    }
+
+    /// What a topic keeps, and for how long.
+    pub struct TopicSettings {
+        /// Records appended longer ago than so many milliseconds may go; 0 is no limit.
+        1 => retention_ms: Option<u64>,
+        /// So many bytes of batches stay in each partition, older ones may go; 0 is no limit.
+        2 => retention_bytes: Option<u64>,
+        /// What happens to records that may go while a group has not read them.
+        3 => when_unread: WhenUnread,
+        /// Whether only the latest record of each key is sure to stay.
+        4 => compact: bool,
+    }
+
+    /// Change a topic; what is absent stays as it is.
+    pub struct UpdateTopic {
+        /// Its name.
+        1 => name: TopicName,
+        /// Limits its age, in milliseconds; 0 removes the limit.
+        2 => retention_ms: Option<u64>,
+        /// Limits its bytes per partition; 0 removes the limit.
+        3 => retention_bytes: Option<u64>,
+        /// What happens to records that may go while a group has not read them.
+        4 => when_unread: Option<WhenUnread>,
+        /// Whether only the latest record of each key is sure to stay.
+        5 => compact: Option<bool>,
+        /// How many partitions it is to have; never less than it has.
+        6 => partitions: Option<u32>,
+    }
+
+    /// The topic as it is now.
+    pub struct TopicUpdated {
+        /// The topic.
+        1 => topic: TopicInfo,
+        /// Its settings.
+        2 => settings: TopicSettings,
+    }
+
+    /// Remove the oldest records of a topic; either an offset or a time says which.
+    pub struct TruncateTopic {
+        /// Its name.
+        1 => name: TopicName,
+        /// Those below this offset.
+        2 => before_offset: Option<Offset>,
+        /// The batches appended before this time.
+        3 => before_time: Option<Timestamp>,
+        /// Only in this partition; in every one without.
+        4 => partition: Option<PartitionId>,
+    }
+
+    /// The records are gone.
+    pub struct TopicTruncated {
+        /// The partitions that were looked at, in order.
+        1 => partitions: Vec<PartitionTruncated>,
+    }
+
+    /// What a truncation did to a partition.
+    pub struct PartitionTruncated {
+        /// Which one.
+        1 => partition: PartitionId,
+        /// The first offset it held before.
+        2 => before: Offset,
+        /// The first offset it holds now.
+        3 => start: Offset,
     }
 
     /// Remove a topic and its records.
@@ -118,6 +185,12 @@ message! {
         2 => partitions: Vec<PartitionInfo>,
         /// Its bindings, in the order in which they run.
         3 => bindings: Vec<BindingInfo>,
+        /// What it keeps, and for how long.
+        4 => settings: TopicSettings,
+        /// When partitions were added, the oldest first.
+        5 => fences: Vec<Fence>,
+        /// The groups that read it, in order of names.
+        6 => groups: Vec<GroupInfo>,
     }
 
     /// A partition.
@@ -128,6 +201,34 @@ message! {
         2 => start: Offset,
         /// The high-water mark: the offset of the next record.
         3 => end: Offset,
+        /// Bytes of its batches.
+        4 => bytes: u64,
+        /// Records in it; less than `end` − `start` where compaction removed some.
+        5 => records: u64,
+        /// When its oldest batch was appended, if it holds any.
+        6 => oldest: Option<Timestamp>,
+        /// When its newest batch was appended, if it holds any.
+        7 => newest: Option<Timestamp>,
+    }
+
+    /// Partitions were added: from here on a key may be in another one than before.
+    pub struct Fence {
+        /// How many there were before.
+        1 => partitions: u32,
+        /// Where each of these ended: records below are from before.
+        2 => ends: Vec<Offset>,
+        /// When.
+        3 => time: Timestamp,
+    }
+
+    /// How far a group has read a topic.
+    pub struct GroupInfo {
+        /// The group.
+        1 => group: GroupName,
+        /// Records that it has not read yet.
+        2 => lag: u64,
+        /// Records that were removed before it had read them.
+        3 => expired_unread: u64,
     }
 
     /// Upload a component.
@@ -332,6 +433,7 @@ message! {
 frames! {
     Hello; Welcome; Error; Done;
     CreateTopic; TopicCreated; DeleteTopic; ListTopics; Topics; DescribeTopic; TopicDescription;
+    UpdateTopic; TopicUpdated; TruncateTopic; TopicTruncated;
     PushPlugin; PluginPushed; ListPlugins; Plugins; DescribePlugin; PluginDescription;
     RemovePlugin; Bind; Bound; Unbind; Status; BrokerStatus;
 }

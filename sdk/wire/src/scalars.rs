@@ -8,8 +8,9 @@ use crate::id::{
 use crate::message::{
     MessageError, Raw, Scalar, delimited, put_delimited, put_varint, text, varint,
 };
-use crate::name::{PluginName, TopicName};
+use crate::name::{GroupName, PluginName, TopicName};
 use crate::plugin::{ErrorPolicy, Hook};
+use crate::topic::WhenUnread;
 
 macro_rules! numbers {
     ($($type:ty, $inner:ty, $wrap:expr, $unwrap:expr;)*) => {$(
@@ -113,6 +114,27 @@ macro_rules! names {
 names! {
     TopicName;
     PluginName;
+    GroupName;
+}
+
+impl Scalar for WhenUnread {
+    const VARINT: bool = true;
+
+    fn put(&self, number: u32, out: &mut Vec<u8>) {
+        put_varint(number, *self as u64, out);
+    }
+
+    fn read(raw: Raw<'_>, field: &'static str) -> Result<Self, MessageError> {
+        let value = varint(raw, field)?;
+        Self::from_number(value).ok_or_else(|| MessageError::Value {
+            field,
+            reason: format!("{value} has no meaning here"),
+        })
+    }
+
+    fn absent(_field: &'static str) -> Result<Self, MessageError> {
+        Ok(Self::default())
+    }
 }
 
 impl Scalar for PluginVersion {

@@ -38,6 +38,9 @@ message! {
         9 => credit_records: u64,
         /// Whether `Records.ordering_keys` is wanted.
         10 => ordering_keys: bool,
+        /// Whether it goes on with an earlier one: then a partition without a cursor is new, and
+        /// is read from its first record, whatever `start` says.
+        11 => resumed: bool,
     }
 
     /// A position in a partition.

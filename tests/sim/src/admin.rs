@@ -3,6 +3,7 @@
 use rand::Rng;
 use rand::rngs::SmallRng;
 use weir_core::shard::ChangeRequest;
+use weir_wire::request::TopicSettings;
 
 use crate::broker::topic_name;
 
@@ -17,6 +18,7 @@ pub(crate) fn create(random: &mut SmallRng, topic: usize) -> ChangeRequest {
     ChangeRequest::CreateTopic {
         name: topic_name(topic),
         partitions: random.random_range(1..=PARTITIONS_MAX),
+        settings: TopicSettings::default(),
     }
 }
 

@@ -3,12 +3,16 @@
 use std::marker::PhantomData;
 
 use bytes::Bytes;
-use weir_wire::id::{BindingEpoch, BindingId, ProducerEpoch, ProducerId, Sequence, TopicId};
+use weir_wire::id::{
+    BindingEpoch, BindingId, Offset, PartitionId, ProducerEpoch, ProducerId, Sequence, TopicId,
+};
 use weir_wire::message;
 use weir_wire::message::{Message, MessageError};
+use weir_wire::name::GroupName;
 use weir_wire::varint::{Reader, put_unsigned};
 
 use crate::change::{Change, PluginPushed};
+use crate::cursors::GroupCursors;
 
 message! {
     /// A part of the section `catalog`; exactly one field is set.
@@ -60,6 +64,26 @@ message! {
         /// The outcomes from there on.
         5 => outcomes: Vec<Bytes>,
     }
+
+    /// The section `cursors` consists of these: a group, in one topic that it reads.
+    pub struct GroupState {
+        /// The topic.
+        1 => topic: TopicId,
+        /// The group.
+        2 => group: GroupName,
+        /// Records that went before it had read them.
+        3 => expired_unread: u64,
+        /// Where it stands.
+        4 => cursors: Vec<CursorState>,
+    }
+
+    /// Where a group stands in a partition.
+    pub struct CursorState {
+        /// The partition.
+        1 => partition: PartitionId,
+        /// The next offset it will read.
+        2 => offset: Offset,
+    }
 }
 
 impl CatalogItem {
@@ -105,6 +129,32 @@ impl ProducerItem {
             last: None,
             session: Some(session),
         }
+    }
+}
+
+impl GroupState {
+    pub(super) fn new(topic: TopicId, group: &GroupName, cursors: &GroupCursors) -> Self {
+        let offsets = cursors.offsets.iter();
+        Self {
+            topic,
+            group: group.clone(),
+            expired_unread: cursors.expired_unread,
+            cursors: offsets
+                .map(|(partition, offset)| CursorState {
+                    partition: *partition,
+                    offset: *offset,
+                })
+                .collect(),
+        }
+    }
+
+    pub(super) fn into_group(self) -> (TopicId, GroupName, GroupCursors) {
+        let cursors = self.cursors.into_iter();
+        let group = GroupCursors {
+            offsets: cursors.map(|at| (at.partition, at.offset)).collect(),
+            expired_unread: self.expired_unread,
+        };
+        (self.topic, self.group, group)
     }
 }
 

@@ -2,17 +2,18 @@
 
 use std::collections::HashSet;
 
-use weir_wire::id::{BindingId, PartitionId, PluginVersion, ProducerEpoch, Timestamp, TopicId};
-use weir_wire::limits::{CONFIG_ENTRIES_MAX, ROUTES_MAX, TOPIC_PARTITIONS_MAX, TOPICS_MAX};
-use weir_wire::name::{PluginName, TopicName};
+use weir_wire::id::{
+    BindingId, Offset, PartitionId, PluginVersion, ProducerEpoch, Timestamp, TopicId,
+};
+use weir_wire::limits::{CONFIG_ENTRIES_MAX, ROUTES_MAX};
+use weir_wire::name::{GroupName, PluginName, TopicName};
 use weir_wire::plugin::{ErrorPolicy, Hook};
-use weir_wire::request::Setting;
+use weir_wire::request::{Setting, TopicSettings, UpdateTopic};
 
 use super::Shard;
 use crate::catalog::Topic;
 use crate::change::{
-    Bound, Change, PluginPushed, PluginRemoved, ProducerOpened, RouteTarget, TopicCreated,
-    TopicDeleted, Unbound,
+    Bound, Change, PluginPushed, PluginRemoved, ProducerOpened, RouteTarget, Unbound,
 };
 
 /// What somebody wants changed.
@@ -24,6 +25,21 @@ pub enum ChangeRequest {
         name: TopicName,
         /// How many partitions.
         partitions: u32,
+        /// What it keeps, and for how long.
+        settings: TopicSettings,
+    },
+    /// Change a topic.
+    UpdateTopic(UpdateTopic),
+    /// Say where a group stands.
+    SetCursor {
+        /// The group.
+        group: GroupName,
+        /// The topic.
+        topic: TopicName,
+        /// The partition.
+        partition: PartitionId,
+        /// The next offset it will read.
+        offset: Offset,
     },
     /// Remove a topic.
     DeleteTopic(TopicName),
@@ -149,9 +165,18 @@ impl Shard {
         request: &ChangeRequest,
     ) -> Result<Change, ChangeError> {
         match request {
-            ChangeRequest::CreateTopic { name, partitions } => {
-                self.plan_topic(now, name, *partitions)
-            }
+            ChangeRequest::CreateTopic {
+                name,
+                partitions,
+                settings,
+            } => self.plan_topic(now, name, *partitions, settings),
+            ChangeRequest::UpdateTopic(request) => self.plan_update(now, request),
+            ChangeRequest::SetCursor {
+                group,
+                topic,
+                partition,
+                offset,
+            } => self.plan_cursor(group, topic, *partition, *offset),
             ChangeRequest::DeleteTopic(name) => self.plan_deletion(name),
             ChangeRequest::PushPlugin {
                 name,
@@ -235,58 +260,6 @@ impl Shard {
         self.catalog
             .topic_named(name)
             .ok_or_else(|| ChangeError::UnknownTopic(name.clone()))
-    }
-
-    fn plan_topic(
-        &self,
-        now: Timestamp,
-        name: &TopicName,
-        partitions: u32,
-    ) -> Result<Change, ChangeError> {
-        if self.catalog.topic_named(name).is_some() {
-            return Err(ChangeError::TopicExists(name.clone()));
-        }
-        if partitions == 0 || partitions > TOPIC_PARTITIONS_MAX {
-            let text =
-                format!("a topic has 1 to {TOPIC_PARTITIONS_MAX} partitions, not {partitions}");
-            return Err(ChangeError::Invalid(text));
-        }
-        if self.catalog.topic_count() >= TOPICS_MAX {
-            return Err(ChangeError::Limit(format!(
-                "a broker holds at most {TOPICS_MAX} topics"
-            )));
-        }
-        let id = self.catalog.next_topic_id();
-        let created = TopicCreated {
-            id,
-            name: name.clone(),
-            partitions,
-            time: now,
-        };
-        Ok(Change {
-            topic_created: Some(created),
-            ..Change::NONE
-        })
-    }
-
-    fn plan_deletion(&self, name: &TopicName) -> Result<Change, ChangeError> {
-        let id = self.existing_topic(name)?.id;
-        let leads_here = |bound: &Bound| bound.routes.iter().any(|route| route.topic == id);
-        let user = self
-            .catalog
-            .bindings()
-            .find(|(from, bound)| from.id != id && leads_here(bound));
-        if let Some((from, bound)) = user {
-            return Err(ChangeError::TopicInUse {
-                topic: name.clone(),
-                binding: bound.id,
-                from: from.name.clone(),
-            });
-        }
-        Ok(Change {
-            topic_deleted: Some(TopicDeleted { id }),
-            ..Change::NONE
-        })
     }
 
     fn plan_removal(

@@ -57,6 +57,21 @@ fn describe(change: &Change) -> String {
         let (id, epoch) = (bound.id, bound.epoch);
         return format!("binding {id}, epoch {epoch}{}", routes.collect::<String>());
     }
+    if let Some(added) = &change.partitions_added {
+        let epochs = added.epochs.iter().map(|bump| {
+            let (topic, epoch) = (bump.topic, bump.epoch);
+            format!(", topic {topic} epoch {epoch}")
+        });
+        let (id, partitions) = (added.id, added.partitions);
+        let epochs: String = epochs.collect();
+        return format!("topic {id} with {partitions} partitions{epochs}");
+    }
+    if let Some(updated) = &change.topic_updated {
+        let (id, settings) = (updated.id, &updated.settings);
+        let (age, bytes) = (settings.retention_ms, settings.retention_bytes);
+        let (unread, compact) = (settings.when_unread, settings.compact);
+        return format!("topic {id}: age {age:?}, bytes {bytes:?}, {unread}, compact {compact}");
+    }
     if let Some(unbound) = &change.unbound {
         return format!("binding {} gone, epoch {}", unbound.id, unbound.epoch);
     }
@@ -379,5 +394,52 @@ fn what_is_refused_leaves_no_trace() {
     assert_eq!(
         shard.existing_topic(&topic("orders")).unwrap().partitions,
         4
+    );
+}
+
+#[test]
+fn settings_change_one_by_one_and_zero_is_no_limit() {
+    check(
+        ".create flights 2
+         update nowhere age=1
+         update flights age=1000
+         update flights bytes=5000 unread=delete
+         update flights age=0 compact=true
+         update flights",
+        &expect![[r#"
+            update nowhere age=1: topic "nowhere" does not exist (create it: weir topic create nowhere)
+            update flights age=1000: topic 1: age Some(1000), bytes None, keep, compact false
+            update flights bytes=5000 unread=delete: topic 1: age Some(1000), bytes Some(5000), delete, compact false
+            update flights age=0 compact=true: topic 1: age None, bytes Some(5000), delete, compact true
+            update flights: topic 1: age None, bytes Some(5000), delete, compact true
+        "#]],
+    );
+}
+
+#[test]
+fn added_partitions_count_an_epoch_wherever_records_come_from() {
+    check(
+        ".create flights 2
+         .create jfk 2
+         .create trains 2
+         .push router aa route key
+         .bind flights route router aa fail JFK=jfk *=flights
+         .bind trains key router aa fail
+         update jfk partitions=3
+         update jfk partitions=3
+         update jfk partitions=2
+         update jfk partitions=0
+         update jfk partitions=100001
+         update flights partitions=100000
+         bind trains key router aa fail",
+        &expect![[r#"
+            update jfk partitions=3: topic 2 with 3 partitions, topic 1 epoch 2, topic 2 epoch 1
+            update jfk partitions=3: topic 2: age None, bytes None, keep, compact false
+            update jfk partitions=2: topic "jfk" has 3 partitions and cannot have fewer; make a topic with 2 and move its producers there
+            update jfk partitions=0: a topic has 1 to 100000 partitions, not 0
+            update jfk partitions=100001: a topic has 1 to 100000 partitions, not 100001
+            update flights partitions=100000: topic 1 with 100000 partitions, topic 1 epoch 3
+            bind trains key router aa fail: binding 3, epoch 2
+        "#]],
     );
 }

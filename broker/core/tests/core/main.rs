@@ -11,3 +11,4 @@ mod place_model;
 mod shard;
 mod shard_replay;
 mod support;
+mod topics;

@@ -9,7 +9,7 @@ use proptest::{collection, option, prop_oneof};
 use weir_core::change::Change;
 use weir_core::machine::Machine;
 use weir_core::place::Part;
-use weir_core::shard::{ChangeRequest, ProduceRequest, SequenceError, Session, Shard, Turn};
+use weir_core::shard::{ChangeRequest, ProduceRequest, SequenceError, Session, Shard, Trim, Turn};
 use weir_wire::id::{
     BindingEpoch, Offset, PartitionId, ProducerEpoch, ProducerId, Sequence, Timestamp, TopicId,
     TopicPartition,
@@ -24,6 +24,11 @@ const TOPICS: u64 = 4;
 enum Step {
     /// Words of a change, which may be refused.
     Change(String),
+    Trim {
+        topic: u64,
+        partition: u32,
+        start: u64,
+    },
     Produce {
         now: i64,
         topic: u64,
@@ -49,6 +54,13 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (topic(), topic())
             .prop_map(|(t, to)| Step::Change(format!("bind {t} route tools cc fail *={to}"))),
         1 => (1_u64..8).prop_map(|id| Step::Change(format!("unbind {id}"))),
+        1 => (topic(), 1_u32..6, 0_u64..3)
+            .prop_map(|(t, n, age)| Step::Change(format!("update {t} partitions={n} age={age}"))),
+        1 => topic().prop_map(|t| Step::Change(format!("update {t} unread=delete bytes=7"))),
+        2 => ("[gh]", topic(), 0_u32..4, 0_u64..40)
+            .prop_map(|(g, t, p, o)| Step::Change(format!("cursor {g} {t} {p} {o}"))),
+        2 => (1_u64..=TOPICS, 0_u32..4, 0_u64..40)
+            .prop_map(|(topic, partition, start)| Step::Trim { topic, partition, start }),
         12 => produce(),
     ]
 }
@@ -103,6 +115,11 @@ impl Harness {
     fn run(&mut self, step: &Step) {
         match step {
             Step::Change(line) => self.change(&request(line)),
+            Step::Trim {
+                topic,
+                partition,
+                start,
+            } => self.trim(at(*topic, *partition), Offset::new(*start)),
             Step::Produce {
                 now,
                 topic,
@@ -131,6 +148,18 @@ impl Harness {
         }
         self.shard.commit_change(&change);
         self.log.push(Entry::Change(Box::new(change)));
+    }
+
+    fn trim(&mut self, partition: TopicPartition, start: Offset) {
+        let trim = Trim {
+            partition,
+            held: Offset::ZERO,
+            start,
+        };
+        if let Ok(Some(change)) = self.shard.plan_trim(Timestamp::new(6), trim) {
+            self.shard.commit_change(&change);
+            self.log.push(Entry::Change(Box::new(change)));
+        }
     }
 
     fn produce(
@@ -334,6 +363,7 @@ fn observe(shard: &Shard) -> String {
             writeln!(out, "  {partition}: {plan:?}").unwrap();
         }
     }
+    writeln!(out, "{:?}", shard.cursors()).unwrap();
     catalog
         .plugins()
         .for_each(|plugin| writeln!(out, "{plugin:?}").unwrap());

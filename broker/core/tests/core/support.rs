@@ -2,10 +2,10 @@
 
 use weir_core::change::Change;
 use weir_core::shard::{BindRequest, ChangeError, ChangeRequest, RouteRequest, Shard};
-use weir_wire::id::{BindingId, PartitionId, PluginVersion, ProducerId, Timestamp};
+use weir_wire::id::{BindingId, Offset, PartitionId, PluginVersion, ProducerId, Timestamp};
 use weir_wire::name::{PluginName, TopicName};
 use weir_wire::plugin::{ErrorPolicy, Hook};
-use weir_wire::request::Setting;
+use weir_wire::request::{Setting, TopicSettings, UpdateTopic};
 
 pub(crate) fn topic(name: &str) -> TopicName {
     name.parse().unwrap()
@@ -38,6 +38,8 @@ pub(crate) fn change(
 /// A change from words:
 ///
 /// - `create TOPIC PARTITIONS`, `delete TOPIC`, `open TOPIC`
+/// - `update TOPIC [age=MS] [bytes=N] [unread=keep|delete] [compact=true|false] [partitions=N]`
+/// - `cursor GROUP TOPIC PARTITION OFFSET`
 /// - `push PLUGIN DIGITS HOOK...`, `remove PLUGIN DIGITS`
 /// - `bind TOPIC HOOK PLUGIN DIGITS POLICY [VALUE=TOPIC[:PARTITION]]...`, `unbind ID`
 pub(crate) fn request(line: &str) -> ChangeRequest {
@@ -46,6 +48,14 @@ pub(crate) fn request(line: &str) -> ChangeRequest {
         ["create", name, partitions] => ChangeRequest::CreateTopic {
             name: topic(name),
             partitions: partitions.parse().unwrap(),
+            settings: TopicSettings::default(),
+        },
+        ["update", name, settings @ ..] => ChangeRequest::UpdateTopic(update(name, settings)),
+        ["cursor", group, name, partition, offset] => ChangeRequest::SetCursor {
+            group: group.parse().unwrap(),
+            topic: topic(name),
+            partition: PartitionId::new(partition.parse().unwrap()),
+            offset: Offset::new(offset.parse().unwrap()),
         },
         ["delete", name] => ChangeRequest::DeleteTopic(topic(name)),
         ["open", name] => ChangeRequest::OpenProducer(topic(name)),
@@ -72,6 +82,22 @@ pub(crate) fn request(line: &str) -> ChangeRequest {
         }
         ["unbind", id] => ChangeRequest::Unbind(BindingId::new(id.parse().unwrap())),
         _ => panic!("{line:?} is no change"),
+    }
+}
+
+fn update(name: &str, settings: &[&str]) -> UpdateTopic {
+    let value = |field: &str| {
+        let found = settings.iter().find_map(|word| word.strip_prefix(field));
+        found.map(|rest| rest.strip_prefix('=').unwrap())
+    };
+    let number = |field| value(field).map(|value| value.parse().unwrap());
+    UpdateTopic {
+        name: topic(name),
+        retention_ms: number("age"),
+        retention_bytes: number("bytes"),
+        when_unread: value("unread").map(|word| word.parse().unwrap()),
+        compact: value("compact").map(|word| word.parse().unwrap()),
+        partitions: number("partitions").map(|number| number as u32),
     }
 }
 

@@ -8,6 +8,7 @@ use weir_wire::error::ErrorCode;
 use weir_wire::frame::Kind;
 use weir_wire::message::{FieldSpec, Message};
 use weir_wire::plugin::{ErrorPolicy, Hook};
+use weir_wire::topic::WhenUnread;
 use weir_wire::{limits, produce, request, subscribe};
 
 const PROTOCOL: &str = include_str!("../../PROTOCOL.md");
@@ -26,7 +27,9 @@ macro_rules! messages {
 
 messages! {
     request: Hello Welcome Error Done CreateTopic TopicCreated DeleteTopic ListTopics Topics
-        TopicInfo DescribeTopic TopicDescription PartitionInfo PushPlugin PluginPushed
+        TopicInfo DescribeTopic TopicDescription PartitionInfo TopicSettings UpdateTopic
+        TopicUpdated TruncateTopic TopicTruncated PartitionTruncated Fence GroupInfo
+        PushPlugin PluginPushed
         PluginVersionInfo ListPlugins Plugins PluginInfo DescribePlugin PluginDescription
         RemovePlugin Bind Setting Route Bound BindingInfo BindingCounters Unbind Status
         BrokerStatus;
@@ -65,7 +68,7 @@ fn proto_type(rust: &str) -> String {
         return format!("repeated {}", proto_type(inner));
     }
     let word = match rust.as_str() {
-        "String" | "TopicName" | "PluginName" => "string",
+        "String" | "TopicName" | "PluginName" | "GroupName" => "string",
         "Bytes" | "PluginVersion" => "bytes",
         "u32" | "PartitionId" | "ProducerEpoch" => "uint32",
         "u64" | "TopicId" | "Offset" | "ProducerId" | "Sequence" | "BindingId" | "BindingEpoch"
@@ -149,12 +152,15 @@ fn the_proto_file_declares_the_enums_of_the_code() {
     for policy in (0..=16).filter_map(ErrorPolicy::from_number) {
         expected.insert(line("ERROR_POLICY", format!("{policy:?}"), policy as u64));
     }
-    for enumeration in ["ERROR_CODE", "HOOK", "ERROR_POLICY"] {
+    for rule in (1..=16).filter_map(WhenUnread::from_number) {
+        expected.insert(line("WHEN_UNREAD", format!("{rule:?}"), rule as u64));
+    }
+    for enumeration in ["ERROR_CODE", "HOOK", "ERROR_POLICY", "WHEN_UNREAD"] {
         expected.insert(format!("  {enumeration}_UNSPECIFIED = 0;"));
     }
     let value = |line: &&str| {
         let line = line.trim_start();
-        ["ERROR_CODE_", "HOOK_", "ERROR_POLICY_"]
+        ["ERROR_CODE_", "HOOK_", "ERROR_POLICY_", "WHEN_UNREAD_"]
             .iter()
             .any(|start| line.starts_with(start))
     };
@@ -235,7 +241,7 @@ fn the_document_states_the_limits_of_the_code() {
         ("frame header", limits::FRAME_HEADER_MAX),
         ("frame header of `Hello`", limits::HELLO_FRAME_MAX),
         (
-            "frame header of `Produced` and `Records`",
+            "frame header of `Produced`, `Records`, `TopicDescription` and `TopicTruncated`",
             limits::RECORDS_HEADER_MAX,
         ),
         ("payload of `Produce`", limits::FRAME_PAYLOAD_MAX),
@@ -255,6 +261,8 @@ fn the_document_states_the_limits_of_the_code() {
             "partitions of a topic",
             limits::TOPIC_PARTITIONS_MAX as usize,
         ),
+        ("ends listed by a topic's fences", limits::FENCE_ENDS_MAX),
+        ("groups that read a topic", limits::TOPIC_GROUPS_MAX),
         ("topics of a broker", limits::TOPICS_MAX),
         ("bytes of a name", limits::NAME_BYTES_MAX),
         ("routes of a binding", limits::ROUTES_MAX),

@@ -108,6 +108,8 @@ mod theirs {
         pub credit_records: u64,
         #[prost(bool, tag = "10")]
         pub ordering_keys: bool,
+        #[prost(bool, tag = "11")]
+        pub resumed: bool,
     }
 
     #[derive(Clone, Copy, PartialEq, prost::Message)]
@@ -268,6 +270,7 @@ proptest! {
             credit_bytes: credit,
             credit_records: 0,
             ordering_keys: true,
+            resumed: partition.is_some(),
         };
         check(&mine, &theirs::Subscribe {
             topics: vec!["flights".to_owned(), "air/b".to_owned()],
@@ -286,11 +289,12 @@ proptest! {
             credit_bytes: credit,
             credit_records: 0,
             ordering_keys: true,
+            resumed: partition.is_some(),
         });
     }
 
     #[test]
-    fn errors(code in 1..=33_u32, message in ".{0,40}", retry in option::of(any::<u64>())) {
+    fn errors(code in 1..=34_u32, message in ".{0,40}", retry in option::of(any::<u64>())) {
         check(
             &Error {
                 code: ErrorCode::from_number(u64::from(code)),

@@ -17,7 +17,9 @@ use weir_wire::produce::{
     Destination, Fate, OpenProducer, Outcome, Produce, Produced, ProducerOpened, ProducerSession,
     REFUSAL_DROPPED, Refusal, encode_runs,
 };
-use weir_wire::request::{CreateTopic, Error, Hello, TopicCreated, TopicInfo, Welcome};
+use weir_wire::request::{
+    CreateTopic, Error, Hello, TopicCreated, TopicInfo, UpdateTopic, Welcome,
+};
 use weir_wire::subscribe::{
     Credit, FilterSpec, LaneOpened, Progress, Records, START_OFFSET, Subscribe, Subscribed,
     SubscribedPartition,
@@ -77,6 +79,7 @@ fn connecting(out: &mut BTreeMap<&'static str, Vec<u8>>) {
     let create = CreateTopic {
         name: flights(),
         partitions: 12,
+        settings: None,
     };
     out.insert("create-topic", frame(&create, &[]));
     let created = TopicCreated {
@@ -160,6 +163,7 @@ fn subscribing(out: &mut BTreeMap<&'static str, Vec<u8>>) {
         credit_bytes: 1 << 20,
         credit_records: 1000,
         ordering_keys: true,
+        resumed: false,
     };
     out.insert("subscribe", frame(&subscribe, &[]));
     let subscribed = Subscribed {
@@ -209,11 +213,24 @@ fn subscribing(out: &mut BTreeMap<&'static str, Vec<u8>>) {
     out.insert("progress", frame(&progress, &[]));
 }
 
+fn managing(out: &mut BTreeMap<&'static str, Vec<u8>>) {
+    let update = UpdateTopic {
+        name: flights(),
+        retention_ms: Some(7 * 86_400_000),
+        retention_bytes: Some(0),
+        when_unread: None,
+        compact: None,
+        partitions: Some(12),
+    };
+    out.insert("update-topic", frame(&update, &[]));
+}
+
 fn built() -> BTreeMap<&'static str, Vec<u8>> {
     let mut out = BTreeMap::new();
     connecting(&mut out);
     producing(&mut out);
     subscribing(&mut out);
+    managing(&mut out);
     out
 }
 
