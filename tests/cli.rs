@@ -13,5 +13,8 @@ mod contexts;
 #[path = "cli/home.rs"]
 mod home;
 #[cfg(test)]
+#[path = "cli/log.rs"]
+mod log;
+#[cfg(test)]
 #[path = "cli/usage.rs"]
 mod usage;

@@ -15,6 +15,7 @@ mod fault;
 mod frames;
 mod memory;
 pub mod metrics;
+pub mod offline;
 mod plugins;
 mod producers;
 mod publish;

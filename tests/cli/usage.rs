@@ -3,7 +3,7 @@
 use crate::home::Home;
 
 /// Every verb that a person may type.
-const VERBS: [&[&str]; 30] = [
+const VERBS: [&[&str]; 34] = [
     &["serve"],
     &["demo"],
     &["topic", "create"],
@@ -18,6 +18,10 @@ const VERBS: [&[&str]; 30] = [
     &["plugin", "bind"],
     &["plugin", "unbind"],
     &["plugin", "remove"],
+    &["log", "inspect"],
+    &["log", "verify"],
+    &["log", "rescue"],
+    &["log"],
     &["bench", "produce"],
     &["bench", "consume"],
     &["bench", "latency"],
@@ -53,7 +57,7 @@ fn every_verb_explains_itself_with_two_examples() {
 #[test]
 fn later_verbs_do_not_exist_yet() {
     let home = Home::new();
-    for verb in ["group", "transaction", "trace", "log"] {
+    for verb in ["group", "transaction", "trace"] {
         home.weir(&[verb, "list"])
             .fails(2, "unrecognized subcommand");
     }

@@ -115,7 +115,8 @@ fn missing_topic(name: &str, known: &[String]) -> String {
     format!("topic {name:?} does not exist{meant} (create it: weir topic create {name})")
 }
 
-fn closest<'a>(name: &str, known: &'a [String]) -> Option<&'a str> {
+/// The name that was probably meant.
+pub fn closest<'a>(name: &str, known: &'a [String]) -> Option<&'a str> {
     let scored = known
         .iter()
         .map(|other| (strsim::jaro_winkler(name, other), other.as_str()));

@@ -10,6 +10,7 @@ mod completions;
 mod consume;
 mod context;
 mod demo;
+mod log;
 mod plugin;
 mod produce;
 mod serve;
@@ -33,6 +34,9 @@ pub enum Verb {
     /// Upload plugins and bind them to topics
     #[command(subcommand)]
     Plugin(plugin::PluginVerb),
+    /// Look at, check or empty a data directory that no broker has open
+    #[command(subcommand)]
+    Log(log::LogVerb),
     /// Measure a broker, with the limits of the machine beside it
     #[command(subcommand)]
     Bench(bench::BenchVerb),
@@ -65,6 +69,7 @@ impl Verb {
             Self::Produce(args) => produce::run(args),
             Self::Consume(args) => runtime::run(consume::run(args)),
             Self::Plugin(verb) => runtime::run(plugin::run(verb)),
+            Self::Log(verb) => runtime::run(log::run(verb)),
             Self::Bench(verb) => runtime::run(bench::run(verb)),
             Self::Context(verb) => context::run(verb),
             Self::Status(args) => runtime::run(status::run(args)),

@@ -1,0 +1,307 @@
+//! `weir log rescue`: the records that can still be read, to a file.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+use weir_log::StoredBatch;
+use weir_log::offline::{self, RescueReport};
+use weir_wire::batch::{BatchHeader, HEADER_LEN, Records};
+use weir_wire::id::{Offset, PartitionId, TopicId, TopicPartition};
+use weir_wire::limits::BATCH_INFLATED_MAX;
+use weir_wire::name::TopicName;
+use weir_wire::placement::OrderingKey;
+
+use super::progress::Bar;
+use super::{Closed, counted, failure, note_damages};
+use crate::exit::Failure;
+use crate::failure::closest;
+use crate::output::{self, OutputArgs};
+use crate::record::{RecordFormat, Row};
+use crate::size;
+
+const BUFFER_BYTES: usize = 1 << 20;
+/// The namespace of topics whose name is lost.
+const UNKNOWN: &str = "unknown";
+
+/// Arguments of `log rescue`.
+#[derive(Debug, clap::Args)]
+pub struct RescueArgs {
+    /// The data directory of a broker that does not run
+    #[arg(value_name = "DIR")]
+    dir: PathBuf,
+    /// Where the records go; a file that exists already is refused
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// Only records of this topic
+    #[arg(long, value_name = "TOPIC")]
+    topic: Option<TopicName>,
+    /// Only records of this partition
+    #[arg(long, value_name = "N", requires = "topic")]
+    partition: Option<u32>,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// Does it. What should be there and cannot be read is a failure, behind everything that can.
+pub fn run(args: &RescueArgs) -> Result<(), Failure> {
+    let closed = Closed::open(&args.dir)?;
+    check_topic(&closed, args)?;
+    let wanted = Wanted::new(&closed, args);
+    let mut out = Out::create(&args.out, &closed)?;
+    let bar = Bar::spinner();
+    let report = offline::rescue(
+        &closed.vfs,
+        &closed.log,
+        &|at| wanted.has(at),
+        &mut |at, batch| {
+            out.batch(wanted.name(at.topic), at, &batch)?;
+            bar.count(out.bytes, format!("{} records", size::count(out.records)));
+            Ok(())
+        },
+    );
+    bar.finish();
+    let report = report.map_err(|error| failure(&error))?;
+    out.finish(&args.out)?;
+    tell(args, &closed, &out, &report)
+}
+
+/// A topic that the log does not have, or no longer, is a slip: nothing would come.
+fn check_topic(closed: &Closed, args: &RescueArgs) -> Result<(), Failure> {
+    let Some(topic) = &args.topic else {
+        return Ok(());
+    };
+    let known = || closed.topics.topics().filter(|(_, name)| *name == topic);
+    if known().any(|(id, _)| !closed.topics.is_deleted(id)) || topic.namespace() == UNKNOWN {
+        return Ok(());
+    }
+    let shown = topic.to_string();
+    if known().next().is_some() {
+        return Err(Failure::failed(format!(
+            "topic {shown:?} was deleted, and its records with it"
+        )));
+    }
+    let names: Vec<String> = closed
+        .topics
+        .topics()
+        .map(|(_, name)| name.to_string())
+        .collect();
+    let meant = closest(&shown, &names).map(|meant| format!("; did you mean {meant:?}?"));
+    Err(Failure::failed(format!(
+        "topic {shown:?} is not in this log{}",
+        meant.unwrap_or_default()
+    )))
+}
+
+fn tell(
+    args: &RescueArgs,
+    closed: &Closed,
+    out: &Out,
+    report: &RescueReport,
+) -> Result<(), Failure> {
+    let holes = report.holes.iter().map(|(at, from, to)| {
+        let mut object = closed.partition_json(*at);
+        object["from"] = json!(from.value());
+        object["to"] = json!(to.value());
+        object
+    });
+    let unreadable = out.unreadable.iter().map(|(at, offset, what)| {
+        let mut object = closed.partition_json(*at);
+        object["offset"] = json!(offset.value());
+        object["what"] = json!(what);
+        object
+    });
+    let object = json!({
+        "directory": closed.root.display().to_string(),
+        "out": args.out.display().to_string(),
+        "batches": report.batches,
+        "records": out.records,
+        "bytes": out.bytes,
+        "holes": holes.collect::<Vec<_>>(),
+        "unreadable": unreadable.collect::<Vec<_>>(),
+        "damages": closed.damages_json(&report.damages),
+    });
+    let mut text = format!(
+        "{} records of {} batches are in {}\n",
+        size::count(out.records),
+        size::count(report.batches),
+        args.out.display()
+    );
+    for (at, from, to) in &report.holes {
+        let at = closed.partition_text(*at);
+        text.push_str(&format!(
+            "lost: {at} offsets {from} to {to} (not included)\n"
+        ));
+    }
+    for (at, offset, what) in &out.unreadable {
+        let at = closed.partition_text(*at);
+        text.push_str(&format!(
+            "lost: {at} the batch at offset {offset}: {what}\n"
+        ));
+    }
+    output::print_one(args.output.output, &object, &text)?;
+    note_damages(closed, &report.damages);
+    let lost = report.holes.len() + out.unreadable.len();
+    if lost == 0 {
+        return Ok(());
+    }
+    Err(Failure::failed(format!(
+        "{} in the records of {} cannot be read; everything around is in {}",
+        counted(lost, "gap"),
+        args.dir.display(),
+        args.out.display()
+    )))
+}
+
+/// Which records are wanted, and what their topics are called.
+struct Wanted<'a> {
+    closed: &'a Closed,
+    topic: Option<&'a TopicName>,
+    partition: Option<PartitionId>,
+    /// Names of topics that no name is known of.
+    unknown: RefCell<BTreeMap<TopicId, TopicName>>,
+}
+
+impl<'a> Wanted<'a> {
+    fn new(closed: &'a Closed, args: &'a RescueArgs) -> Self {
+        Self {
+            closed,
+            topic: args.topic.as_ref(),
+            partition: args.partition.map(PartitionId::new),
+            unknown: RefCell::default(),
+        }
+    }
+
+    fn has(&self, at: TopicPartition) -> bool {
+        if self.closed.topics.is_deleted(at.topic)
+            || self.partition.is_some_and(|one| at.partition != one)
+        {
+            return false;
+        }
+        self.topic.is_none_or(|topic| self.name(at.topic) == *topic)
+    }
+
+    fn name(&self, topic: TopicId) -> TopicName {
+        if let Some(name) = self.closed.topics.name(topic) {
+            return name.clone();
+        }
+        let mut unknown = self.unknown.borrow_mut();
+        let name = unknown.entry(topic).or_insert_with(|| {
+            let name = format!("{UNKNOWN}/topic-{}", topic.value());
+            name.parse().expect("it has letters, digits and a dash")
+        });
+        name.clone()
+    }
+}
+
+/// The file that records go to.
+struct Out {
+    file: BufWriter<File>,
+    records: u64,
+    bytes: u64,
+    /// Batches whose bytes are sound and say nothing that can be understood.
+    unreadable: Vec<(TopicPartition, Offset, String)>,
+}
+
+impl Out {
+    fn create(path: &Path, closed: &Closed) -> Result<Self, Failure> {
+        let shown = path.display();
+        let failed = |error: &io::Error| Failure::failed(format!("cannot write {shown}: {error}"));
+        let folder = match path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
+        };
+        let folder = folder.canonicalize().map_err(|error| failed(&error))?;
+        let root = closed.root.canonicalize().map_err(|error| failed(&error))?;
+        if folder.starts_with(&root) {
+            return Err(Failure::usage(format!(
+                "{shown} is inside of the data directory, which is left as it is; choose another \
+                 --out"
+            )));
+        }
+        let mut options = OpenOptions::new();
+        // Records may be secret: for the owner only.
+        let file = options.write(true).create_new(true).mode(0o600).open(path);
+        let file = file.map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => Failure::failed(format!(
+                "{shown} exists already and is not overwritten; choose another --out, or remove it"
+            )),
+            _ => failed(&error),
+        })?;
+        Ok(Self {
+            file: BufWriter::with_capacity(BUFFER_BYTES, file),
+            records: 0,
+            bytes: 0,
+            unreadable: Vec::new(),
+        })
+    }
+
+    fn batch(
+        &mut self,
+        topic: TopicName,
+        at: TopicPartition,
+        stored: &StoredBatch,
+    ) -> io::Result<()> {
+        self.bytes += stored.bytes.len() as u64;
+        match self.records_of(&topic, at, stored) {
+            Ok(written) => written,
+            Err(what) => {
+                self.unreadable.push((at, stored.base_offset, what));
+                Ok(())
+            }
+        }
+    }
+
+    /// Writes the records of a batch; the outer error is the batch's.
+    fn records_of(
+        &mut self,
+        topic: &TopicName,
+        at: TopicPartition,
+        stored: &StoredBatch,
+    ) -> Result<io::Result<()>, String> {
+        let header = BatchHeader::parse(&stored.bytes).map_err(|error| error.to_string())?;
+        let section = stored.bytes.get(HEADER_LEN..).unwrap_or_default();
+        let section = header.compression.inflate(section, BATCH_INFLATED_MAX);
+        let section = section.map_err(|error| error.to_string())?;
+        let keys = stored.columns.ordering_keys.as_deref().unwrap_or_default();
+        for (index, view) in Records::new(&section, header.count).enumerate() {
+            let view = view.map_err(|error| error.to_string())?;
+            let row = Row {
+                topic,
+                partition: at.partition,
+                offset: stored.base_offset.advance(view.offset_delta),
+                append_time: stored.append_time,
+                timestamp: view.timestamp(header.base_timestamp),
+                key: view.key,
+                ordering_key: ordering_key(keys, index),
+                headers: view.headers().collect(),
+                value: view.value,
+            };
+            if let Err(error) = RecordFormat::Json.write(&row, None, &mut self.file) {
+                return Ok(Err(error));
+            }
+            self.records += 1;
+        }
+        Ok(Ok(()))
+    }
+
+    fn finish(&mut self, path: &Path) -> Result<(), Failure> {
+        let written = self
+            .file
+            .flush()
+            .and_then(|()| self.file.get_ref().sync_all());
+        written
+            .map_err(|error| Failure::failed(format!("cannot write {}: {error}", path.display())))
+    }
+}
+
+fn ordering_key(keys: &[u8], index: usize) -> OrderingKey {
+    let stored = keys.as_chunks().0.get(index);
+    stored.map_or(OrderingKey::NONE, |bytes| {
+        OrderingKey::from_stored(u64::from_le_bytes(*bytes))
+    })
+}

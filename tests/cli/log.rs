@@ -1,0 +1,219 @@
+//! `weir log`: a data directory that no broker has open.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::home::{Done, Home};
+
+/// A data directory with two topics in two WAL blocks or more; the broker is gone.
+fn filled(home: &Home) -> String {
+    let broker = home.serve("data", &[]);
+    home.ok(&["topic", "create", "orders", "--partitions", "2"]);
+    home.ok(&["topic", "create", "notes"]);
+    let produce = |topic: &str, partition: &str, input: &str| {
+        let arguments = [
+            "produce",
+            topic,
+            "--partition",
+            partition,
+            "--key-separator",
+            ":",
+        ];
+        home.weir_with_input(&arguments, input.as_bytes()).expect(0);
+    };
+    produce("orders", "0", "a:first order\nb:second order\n");
+    produce("notes", "0", "n:only note\n");
+    produce("orders", "1", "c:third order\n");
+    produce("orders", "0", "d:fourth order\n");
+    drop(broker);
+    home.path("data").to_str().unwrap().to_owned()
+}
+
+#[track_caller]
+fn object(done: &Done) -> Value {
+    serde_json::from_str(&done.stdout).unwrap()
+}
+
+/// The one file of the WAL that holds these bytes, and where.
+fn find(data: &str, bytes: &[u8]) -> (PathBuf, usize) {
+    let folder = Path::new(data).join("log/wal");
+    let files = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|item| item.unwrap().path());
+    let found = files.filter_map(|path| {
+        let content = std::fs::read(&path).unwrap();
+        let at = content
+            .windows(bytes.len())
+            .position(|window| window == bytes)?;
+        Some((path, at))
+    });
+    found.last().unwrap()
+}
+
+fn flip(path: &Path, at: usize) {
+    let mut content = std::fs::read(path).unwrap();
+    content[at] ^= 1;
+    std::fs::write(path, content).unwrap();
+}
+
+#[test]
+fn a_log_is_looked_at_checked_and_emptied() {
+    let home = Home::new();
+    let data = filled(&home);
+    let found = &home.json(&["log", "inspect", &data])[0];
+    assert_eq!(found["topics"][0]["topic"], "orders");
+    assert_eq!(found["topics"][1]["deleted"], false);
+    assert!(found["node"].is_string(), "{found}");
+    assert!(found["wal"][0]["blocks"].as_u64().unwrap() > 3, "{found}");
+    assert!(found["end"]["last_block"].as_u64().unwrap() > 3, "{found}");
+    assert_eq!(found["damages"], Value::Array(Vec::new()));
+    let text = home.ok(&["log", "inspect", &data]);
+    assert!(text.contains("ends at    block"), "{text}");
+
+    let checked = &home.json(&["log", "verify", &data])[0];
+    assert_eq!(
+        (&checked["records"], &checked["batches"]),
+        (&5.into(), &4.into())
+    );
+    assert_eq!(checked["damages"], Value::Array(Vec::new()));
+    assert!(home.ok(&["log", "verify", &data]).contains("sound    yes"));
+
+    let report = &home.json(&["log", "rescue", &data, "--out", "all.ndjson"])[0];
+    assert_eq!(
+        (&report["records"], &report["batches"]),
+        (&5.into(), &4.into())
+    );
+    let rescued = std::fs::read_to_string(home.path("all.ndjson")).unwrap();
+    let lines = |topic: &str| -> String {
+        let wanted = format!("{{\"topic\":\"{topic}\"");
+        let lines = rescued.lines().filter(|line| line.starts_with(&wanted));
+        lines.map(|line| format!("{line}\n")).collect()
+    };
+    // The log is as it was: a broker serves it, and says the same of each record.
+    let _broker = home.serve("data", &[]);
+    for (topic, partition) in [("orders", "0"), ("orders", "1"), ("notes", "0")] {
+        let consume = ["consume", topic, "--partition", partition, "--until-end"];
+        let served = home.ok(&[&consume[..], &["--output", "json"]].concat());
+        assert!(
+            !served.is_empty() && lines(topic).contains(&served),
+            "{served}\n{rescued}"
+        );
+    }
+}
+
+#[test]
+fn a_running_broker_keeps_its_directory() {
+    let home = Home::new();
+    let _broker = home.serve("data", &[]);
+    for arguments in [
+        &["log", "inspect", "data"][..],
+        &["log", "verify", "data"],
+        &["log", "rescue", "data", "--out", "out"],
+    ] {
+        home.weir(arguments)
+            .fails(1, "in use by a running broker; stop it first");
+    }
+    assert!(!home.path("out").exists());
+}
+
+#[test]
+fn only_the_wanted_records_are_rescued() {
+    let home = Home::new();
+    let data = filled(&home);
+    let broker = home.serve("data", &[]);
+    home.ok(&["topic", "delete", "notes", "--yes"]);
+    drop(broker);
+    let values = |more: &[&str], out: &str| -> Vec<String> {
+        home.ok(&[&["log", "rescue", &data, "--out", out], more].concat());
+        let text = std::fs::read_to_string(home.path(out)).unwrap();
+        let values = text.lines().map(|line| {
+            let record: Value = serde_json::from_str(line).unwrap();
+            record["value"].as_str().unwrap().to_owned()
+        });
+        values.collect()
+    };
+    let all = ["first order", "second order", "fourth order", "third order"];
+    assert_eq!(values(&[], "all"), all, "the deleted topic is left out");
+    let one = ["--topic", "orders", "--partition", "1"];
+    assert_eq!(values(&one, "one"), ["third order"]);
+    home.weir(&["log", "rescue", &data, "--out", "none", "--topic", "ordres"])
+        .fails(1, "did you mean \"orders\"");
+    home.weir(&["log", "rescue", &data, "--out", "none", "--partition", "1"])
+        .fails(2, "--topic");
+}
+
+#[test]
+fn damage_is_found_and_everything_around_it_rescued() {
+    let home = Home::new();
+    let data = filled(&home);
+    let (path, at) = find(&data, b"third order");
+    flip(&path, at);
+    let done = home
+        .weir(&["log", "verify", &data, "--output", "json"])
+        .expect(1);
+    assert!(done.stderr.contains("weir log rescue"), "{done:?}");
+    let damages = object(&done)["damages"].clone();
+    assert_eq!(damages.as_array().unwrap().len(), 1, "{damages}");
+    assert_eq!(damages[0]["file"], path.to_str().unwrap());
+    let offset = damages[0]["offset"].as_u64().unwrap();
+    assert!(
+        (at - 4096..=at).contains(&(offset as usize)),
+        "{damages} for {at}"
+    );
+    assert_eq!(damages[0]["partitions"][0]["topic"], "orders");
+    assert_eq!(damages[0]["partitions"][0]["partition"], 1);
+
+    home.weir(&["log", "rescue", &data, "--out", "out"])
+        .expect(0);
+    let rescued = std::fs::read_to_string(home.path("out")).unwrap();
+    for value in ["first order", "second order", "only note", "fourth order"] {
+        assert!(rescued.contains(value), "{value}: {rescued}");
+    }
+    assert_eq!(rescued.lines().count(), 4);
+
+    // Further on in a partition, what is gone is a gap between what is there.
+    let (path, at) = find(&data, b"second order");
+    flip(&path, at);
+    let done = home
+        .weir(&["log", "rescue", &data, "--out", "out2"])
+        .expect(1);
+    assert!(
+        done.stdout.contains("lost: orders/0 offsets 0 to 2"),
+        "{done:?}"
+    );
+    assert!(done.stderr.contains("1 gap"), "{done:?}");
+}
+
+#[test]
+fn what_is_no_data_directory_is_told_apart() {
+    let home = Home::new();
+    let data = filled(&home);
+    home.file("file", "x");
+    std::fs::create_dir(home.path("empty")).unwrap();
+    let log = format!("{data}/log");
+    for (dir, expected) in [
+        ("nowhere", "cannot read nowhere"),
+        ("file", "is no directory"),
+        ("empty", "is no data directory of weir"),
+        (&log, "give the data directory around it"),
+    ] {
+        home.weir(&["log", "inspect", dir]).fails(1, expected);
+        home.weir(&["log", "verify", dir]).fails(1, expected);
+        home.weir(&["log", "rescue", dir, "--out", "out"])
+            .fails(1, expected);
+    }
+    home.weir(&["log", "rescue", &data, "--out", "file"])
+        .fails(1, "is not overwritten");
+    let inside = format!("{data}/out");
+    home.weir(&["log", "rescue", &data, "--out", &inside])
+        .fails(2, "inside of the data directory");
+    assert!(!home.path("out").exists());
+
+    let node = format!("{log}/NODE");
+    let text = std::fs::read_to_string(&node).unwrap();
+    let (magic, _) = text.split_once(' ').unwrap();
+    std::fs::write(&node, format!("{magic} 99 1\n")).unwrap();
+    let done = home.weir(&["log", "verify", &data]).expect(1);
+    assert!(done.stdout.contains("states log format 99"), "{done:?}");
+}
