@@ -74,6 +74,7 @@ pub(super) fn walk(
         survey,
         each,
         expected: Some(start),
+        index: Some(start.index),
         doubtful: Vec::new(),
         reached: (file_path(survey.dir, start.file), PAGE_BYTES as u64),
         ends: HashMap::new(),
@@ -118,6 +119,8 @@ struct Walk<'a, 'b> {
     each: &'a mut dyn FnMut(Visit<'_>),
     /// The block that comes next; `None` behind something that is known to be gone.
     expected: Option<WalStart>,
+    /// The index of the next entry; `None` behind something that is gone, until an entry shows it.
+    index: Option<EntryIndex>,
     /// Where no sound block was, until it is known whether one should be there.
     doubtful: Vec<Doubtful>,
     /// Where the last sound block ended.
@@ -169,6 +172,7 @@ impl Walk<'_, '_> {
         let path = file_path(self.survey.dir, sequence);
         self.damage(&path, 0, "the file is missing", Vec::new(), RESTORE);
         self.expected = None;
+        self.index = None;
     }
 
     fn file(&mut self, sequence: FileSequence) {
@@ -191,6 +195,7 @@ impl Walk<'_, '_> {
                 let what = format!("the file cannot be opened: {error}");
                 self.damage(&path, 0, what, Vec::new(), RESTORE);
                 self.expected = None;
+                self.index = None;
             }
         }
         self.found.files.push(info);
@@ -206,8 +211,7 @@ impl Walk<'_, '_> {
         };
         let mut blocks = Blocks::new(pages, nonce);
         loop {
-            let index = self.expected.map(|expected| expected.index);
-            let Some(stretch) = blocks.next(self.found.end.last.next(), index) else {
+            let Some(stretch) = blocks.next(self.found.end.last.next(), self.index) else {
                 return;
             };
             match stretch {
@@ -266,7 +270,7 @@ impl Walk<'_, '_> {
         let first = block.entries.first().map(|entry| entry.index);
         if let Some(expected) = self.expected {
             let follows = header.previous == expected.previous
-                && first.is_none_or(|first| first == expected.index);
+                && first.is_none_or(|first| self.index.is_none_or(|index| first == index));
             if header.lsn > expected.lsn {
                 let before = Lsn::new(header.lsn.value() - 1);
                 let what = if expected.lsn == before {
@@ -275,6 +279,8 @@ impl Walk<'_, '_> {
                     format!("blocks {} to {before} are gone", expected.lsn)
                 };
                 self.lost(&what);
+                // Blocks without entries may come before one shows how many are gone.
+                self.index = None;
             } else if !follows {
                 let what = "the block does not follow the one before";
                 self.damage(path, block.at, what, header.partitions.clone(), RESTORE);
@@ -287,6 +293,7 @@ impl Walk<'_, '_> {
         end.durable = end.durable.max(header.durable);
         if let Some(entry) = block.entries.last() {
             end.index = entry.index;
+            self.index = Some(entry.index.next());
         }
         self.expected = Some(WalStart {
             file: sequence,
