@@ -85,6 +85,9 @@ pub struct LimitsSection {
     pub broker_buffer_bytes: ByteSize,
     /// Bytes of requests under way, of one connection.
     pub connection_buffer_bytes: ByteSize,
+    /// Bytes of outcomes remembered for retries, of all producers; beyond, the producer idle
+    /// longest is forgotten.
+    pub dedup_bytes: ByteSize,
     /// A request older than this is refused as `overloaded`.
     #[serde(with = "quantity::span")]
     pub request_deadline: Duration,
@@ -141,6 +144,7 @@ impl Default for LimitsSection {
             streams_per_connection: 512,
             broker_buffer_bytes: ByteSize::mib(256),
             connection_buffer_bytes: ByteSize::mib(64),
+            dedup_bytes: ByteSize::mib(256),
             request_deadline: Duration::from_secs(10),
         }
     }

@@ -33,10 +33,18 @@ pub(crate) struct Producer {
 
 impl Producer {
     pub(crate) fn new(session: Session, topic: TopicId) -> Self {
+        Self::with_state(session, topic, ProducerState::default())
+    }
+
+    pub(crate) fn with_state(
+        session: Session,
+        topic: TopicId,
+        state: ProducerState<Waiter>,
+    ) -> Self {
         Self {
             session,
             topic,
-            state: Mutex::default(),
+            state: Mutex::new(state),
         }
     }
 

@@ -1,105 +1,116 @@
-//! From the log's entries back to the broker's state.
+//! From the log back to the broker's state.
 
-use weir_core::change::Change;
-use weir_core::shard::{Session, Shard, Turn};
-use weir_log::{RecoveredEntry, RecoveredOp, StateMachine};
-use weir_wire::message::Message;
+use weir_core::dedup::ProducerState;
+use weir_core::machine::{Machine, MachineError};
+use weir_core::shard::{Limits, Session, Shard, Turn};
+use weir_log::{LogReader, RecoveredEntry, RecoveredOp, StateMachine};
 use weir_wire::plugin::Hook;
 
 use crate::plugins::PluginStore;
 use crate::producers::{Producer, Producers};
 use crate::topics::Topics;
 
-/// Takes in the entries of the log, in their order.
-#[derive(Debug, Default)]
-pub(super) struct Replay {
-    pub(super) shard: Shard,
-    pub(super) producers: Producers,
-    pub(super) entries: u64,
-}
+/// Takes in the entries of the log, in their order: at first all that are there, then, as the
+/// log's own copy, each that becomes durable, for the next checkpoint.
+#[derive(Debug)]
+pub(super) struct Replay(Machine);
 
-/// An entry that this broker cannot read.
+/// A part of the log that this broker cannot read.
 #[derive(Debug, thiserror::Error)]
-#[error("entry {index} of the log cannot be read: {reason}; was it written by a newer weir?")]
-pub struct ReplayError {
-    index: u64,
-    reason: String,
+#[non_exhaustive]
+pub enum ReplayError {
+    /// An entry.
+    #[error("entry {index} of the log: {source}")]
+    Entry {
+        /// Its index.
+        index: u64,
+        /// Why.
+        source: MachineError,
+    },
+    /// A section of a checkpoint.
+    #[error("the state \"{section}\" in the log's checkpoint: {source}")]
+    Section {
+        /// Its name.
+        section: String,
+        /// Why.
+        source: MachineError,
+    },
+    /// An operation.
+    #[error(
+        "entry {0} of the log holds an operation that this weir does not know; use the one that \
+         wrote it, or a newer one"
+    )]
+    UnknownOperation(u64),
 }
 
 impl StateMachine for Replay {
     type Error = ReplayError;
 
-    fn restore(&mut self, section: &str, _bytes: &[u8]) -> Result<(), ReplayError> {
-        let reason = format!("it is preceded by state called {section:?}, which is not known");
-        Err(ReplayError { index: 0, reason })
+    fn restore(&mut self, section: &str, bytes: &[u8]) -> Result<(), ReplayError> {
+        let restored = self.0.restore(section, bytes);
+        restored.map_err(|source| ReplayError::Section {
+            section: section.to_owned(),
+            source,
+        })
     }
 
     fn apply(&mut self, entry: &RecoveredEntry) -> Result<(), ReplayError> {
-        self.entries += 1;
         let index = entry.index.value();
         for op in &entry.ops {
-            match *op {
-                RecoveredOp::Append {
-                    partition,
-                    base_offset,
-                    count,
-                    append_time,
-                } => {
-                    // A topic deleted since then has no state.
-                    if self.shard.catalog().topic(partition.topic).is_some() {
-                        self.shard
-                            .replay_append(partition, base_offset, count, append_time);
-                    }
-                }
+            match op {
+                // What partitions hold, the log knows itself.
+                RecoveredOp::Append { .. } | RecoveredOp::Trim { .. } => {}
                 RecoveredOp::ProducerSequence {
                     producer,
                     epoch,
                     sequence,
-                    ref outcome,
+                    outcome,
                 } => {
-                    let session = Session { producer, epoch };
-                    let turn = Turn { session, sequence };
-                    let forgotten = self.shard.replay_sequence(turn, outcome.len());
-                    if let Some(known) = self.producers.find(session) {
-                        known.state.lock().replay(sequence, outcome.clone());
-                    }
-                    self.producers.forget(&forgotten);
+                    let session = Session {
+                        producer: *producer,
+                        epoch: *epoch,
+                    };
+                    let turn = Turn {
+                        session,
+                        sequence: *sequence,
+                    };
+                    self.0.outcome(turn, outcome.clone());
                 }
-                RecoveredOp::Metadata(ref bytes) => {
-                    let change = Change::decode(bytes);
-                    let change = change.map_err(|error| ReplayError {
-                        index,
-                        reason: error.to_string(),
-                    })?;
-                    self.change(&change);
+                RecoveredOp::Metadata(bytes) => {
+                    let taken = self.0.metadata(bytes);
+                    taken.map_err(|source| ReplayError::Entry { index, source })?;
                 }
-                // Where a partition begins, the log knows itself.
-                RecoveredOp::Trim { .. } => {}
-                _ => {
-                    let reason = "it holds an operation that this version does not know".to_owned();
-                    return Err(ReplayError { index, reason });
-                }
+                _ => return Err(ReplayError::UnknownOperation(index)),
             }
         }
         Ok(())
     }
 
     fn changed_sections(&mut self) -> Vec<(&'static str, Vec<u8>)> {
-        Vec::new()
+        self.0.changed_sections()
     }
 }
 
 impl Replay {
-    fn change(&mut self, change: &Change) {
-        let forgotten = self.shard.commit_change(change);
-        self.producers.forget(&forgotten);
-        if let Some(opened) = &change.producer_opened {
-            let session = Session {
-                producer: opened.id,
-                epoch: opened.epoch,
-            };
-            self.producers.insert(Producer::new(session, opened.topic));
+    pub(super) fn new(limits: Limits) -> Self {
+        Self(Machine::new(limits))
+    }
+
+    /// What the broker works with from here on: the shard, with what the log says of its
+    /// partitions, and the producers' sessions. Topics that are gone leave the log.
+    pub(super) fn state(&self, reader: &LogReader) -> (Shard, Producers) {
+        let mut shard = self.0.shard().clone();
+        reader.retain(|topic| shard.catalog().topic(topic).is_some());
+        for (partition, bounds) in reader.partitions() {
+            shard.restore_partition(partition, bounds.high_water_mark, bounds.last_time);
         }
+        let producers = Producers::default();
+        for (session, topic, state) in self.0.sessions() {
+            let (oldest, outcomes) = state.outcomes();
+            let state = ProducerState::restored(oldest, outcomes.cloned());
+            producers.insert(Producer::with_state(session, topic, state));
+        }
+        (shard, producers)
     }
 }
 

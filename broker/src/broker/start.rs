@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use weir_core::shard;
 use weir_host::{CompilerCommand, Host, HostConfig, HostError, Limits};
 use weir_log::{DirLock, Log, LogConfig, OpenError};
 use weir_wire::id::ShardId;
@@ -260,17 +261,16 @@ async fn assemble(
         tails: tails.clone(),
         fatal,
     };
-    let config_of_log = log_config(&config, options, data_dir);
-    let mut recovered = weir_log::recover(options.vfs.clone(), config_of_log, Replay::default())?;
-    let replay = std::mem::take(recovered.machine_mut());
+    let log_config = log_config(&config, options, data_dir);
+    let replay = Replay::new(shard::Limits {
+        dedup_bytes: config.limits.dedup_bytes.as_u64(),
+    });
+    let recovered = weir_log::recover(options.vfs.clone(), log_config, replay)?;
+    let reader = recovered.reader();
+    let (shard, producers) = recovered.machine().state(&reader);
     let report = recovered.report().clone();
     let log = Log::start(recovered, Box::new(sink))?;
-    tracing::info!(
-        node = %report.node,
-        blocks = report.blocks,
-        entries = replay.entries,
-        "log replayed"
-    );
+    tracing::info!(node = %report.node, blocks = report.blocks, "log replayed");
     let host = Host::new(host_config(&config))?;
     let limits = Limits {
         cpu: config.plugins.cpu_time,
@@ -279,11 +279,7 @@ async fn assemble(
     };
     let plugins = PluginStore::new(options.vfs.clone(), data_dir, limits);
     let topics = Topics::default();
-    bind_all(&replay.shard, &topics, &plugins, &host).await;
-    // The log knows batches only; which topics are left is for the catalog to say.
-    let reader = log.reader();
-    let catalog = replay.shard.catalog();
-    reader.retain(|topic| catalog.topic(topic).is_some());
+    bind_all(&shard, &topics, &plugins, &host).await;
     let (to_sequencer, commands) = mpsc::channel(sequence::QUEUE_MAX);
     let shared = Arc::new(Shared {
         vfs: options.vfs.clone(),
@@ -294,9 +290,9 @@ async fn assemble(
         metrics,
         host,
         plugins,
-        shard: Arc::new(RwLock::new(replay.shard)),
+        shard: Arc::new(RwLock::new(shard)),
         topics: Arc::new(topics),
-        producers: Arc::new(replay.producers),
+        producers: Arc::new(producers),
         reader,
         tails,
         budget: Budget::new(config.limits.broker_buffer_bytes.as_usize()),
@@ -321,7 +317,7 @@ async fn assemble(
 
 fn log_config(config: &Config, options: &StartOptions, data_dir: &DataDir) -> LogConfig {
     let mut log = LogConfig::new(data_dir.log(), ShardId::new(0));
-    log.term = weir_core::shard::TERM;
+    log.term = shard::TERM;
     log.wal_file_bytes = config.log.wal_file_bytes.as_u64();
     log.cache_bytes = config.log.cache_bytes.as_usize();
     #[cfg(debug_assertions)]

@@ -34,6 +34,7 @@ fn the_default_is_printed_whole() {
         streams_per_connection = 512
         broker_buffer_bytes = "256MiB"
         connection_buffer_bytes = "64MiB"
+        dedup_bytes = "256MiB"
         request_deadline = "10s"
 
         [plugins]
