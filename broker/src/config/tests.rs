@@ -87,7 +87,7 @@ fn mistakes_are_named() {
     refused(
         "\n[limits]\nconections = 5",
         expect![
-            "line 3: unknown field `conections`, expected one of `connections`, `streams_per_connection`, `broker_buffer_bytes`, `connection_buffer_bytes`, `request_deadline` (weir serve --print-config shows every field)"
+            "line 3: unknown field `conections`, expected one of `connections`, `streams_per_connection`, `broker_buffer_bytes`, `connection_buffer_bytes`, `dedup_bytes`, `request_deadline` (weir serve --print-config shows every field)"
         ],
     );
     refused(
