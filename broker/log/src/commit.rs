@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use weir_wire::id::TopicPartition;
 
+use crate::archive::{Archiver, Feed, Noted};
 use crate::config::{Bug, LogConfig};
 use crate::entry::Entry;
 use crate::error::LogError;
@@ -13,7 +14,7 @@ use crate::index::Index;
 use crate::machine::StateMachine;
 use crate::open::Recovered;
 use crate::reader::LogReader;
-use crate::wal::{Block, Files, Wal, Written};
+use crate::wal::{Block, Files, Shown, Wal, Written};
 
 /// How long a planted bug leaves a block answered but not synced: long enough for a kill to fall
 /// into it.
@@ -55,9 +56,20 @@ pub struct Committer<T> {
     wal: Wal,
     index: Arc<RwLock<Index>>,
     files: Arc<Files>,
+    feed: Arc<Feed>,
     reader: LogReader,
     sink: Box<dyn CommitSink<T>>,
+    archive: Archive,
     failed: Option<LogError>,
+}
+
+/// Who moves batches out of the WAL.
+#[derive(Debug)]
+enum Archive {
+    /// Whoever drives this.
+    Driven(Box<Archiver>),
+    /// A thread, which takes blocks from here.
+    Thread,
 }
 
 impl<T> std::fmt::Debug for Committer<T> {
@@ -73,21 +85,95 @@ impl<T: 'static> Committer<T> {
     /// Starts a log that was read.
     #[must_use]
     pub fn start<M: StateMachine>(recovered: Recovered<M>, sink: Box<dyn CommitSink<T>>) -> Self {
+        let (mut committer, archiver) = Self::apart(recovered, sink);
+        committer.archive = Archive::Driven(Box::new(archiver));
+        committer
+    }
+
+    /// The same, with the archiver for a thread of its own.
+    pub(crate) fn apart<M: StateMachine>(
+        recovered: Recovered<M>,
+        sink: Box<dyn CommitSink<T>>,
+    ) -> (Self, Archiver) {
         let Recovered {
             wal,
-            index,
-            files,
+            seed,
             reader,
+            machine,
             ..
         } = recovered;
-        Self {
+        let feed = Arc::new(Feed::default());
+        let committer = Self {
             wal,
-            index,
-            files,
+            index: seed.index.clone(),
+            files: seed.files.clone(),
+            feed: feed.clone(),
             reader,
             sink,
+            archive: Archive::Thread,
             failed: None,
+        };
+        (committer, Archiver::new(seed, machine, feed))
+    }
+
+    /// Does one thing for the archiver: takes in what was committed, writes segments, gives a
+    /// file back. Answers whether there was anything to do.
+    ///
+    /// # Errors
+    /// When the disk fails, and always after it did; when it is full ([`LogError::is_disk_full`]),
+    /// it may be tried again.
+    pub fn archive(&mut self) -> Result<bool, LogError> {
+        self.with_archiver(|archiver| archiver.step(true))
+    }
+
+    /// Moves everything that is durable into segments and checkpoints.
+    ///
+    /// # Errors
+    /// As those of [`Committer::archive`].
+    pub fn flush(&mut self) -> Result<(), LogError> {
+        self.with_archiver(Archiver::flush)
+    }
+
+    /// The log ends: states on disk what is durable, so that it will be missed if it is gone.
+    ///
+    /// # Errors
+    /// As those of [`Committer::archive`].
+    pub fn end(&mut self) -> Result<(), LogError> {
+        self.seal()?;
+        self.with_archiver(Archiver::end)
+    }
+
+    fn with_archiver<R: Default>(
+        &mut self,
+        act: impl FnOnce(&mut Archiver) -> Result<R, LogError>,
+    ) -> Result<R, LogError> {
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
         }
+        let Archive::Driven(archiver) = &mut self.archive else {
+            return Ok(R::default());
+        };
+        let done = act(archiver);
+        if let Err(error) = &done
+            && !error.is_disk_full()
+        {
+            self.failed = Some(error.clone());
+        }
+        done
+    }
+
+    /// Makes room for a block of these entries, where no thread does.
+    fn make_room(&mut self, entries: &[Entry]) -> Result<(), LogError> {
+        while !(self.feed.has_room() && self.wal.has_room(entries)) {
+            let done = self.with_archiver(|archiver| archiver.step(false));
+            match done {
+                Ok(true) => {}
+                // The WAL says what is wrong, or waits for the thread.
+                Ok(false) => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     /// Makes these entries durable as one block and tells the sink.
@@ -116,11 +202,18 @@ impl<T: 'static> Committer<T> {
     pub fn seal(&mut self) -> Result<(), LogError> {
         match &self.failed {
             Some(error) => Err(error.clone()),
-            None if self.wal.wants_seal() => self.wal.seal().inspect_err(|error| {
+            None if self.wal.wants_seal() => self.try_seal().inspect_err(|error| {
                 self.failed = Some(error.clone());
             }),
             None => Ok(()),
         }
+    }
+
+    fn try_seal(&mut self) -> Result<(), LogError> {
+        self.make_room(&[])?;
+        let written = self.wal.seal()?;
+        self.feed.push(Noted::from(&written));
+        Ok(())
     }
 
     /// Reads what is durable.
@@ -158,8 +251,12 @@ impl<T: 'static> Committer<T> {
         entries: Vec<Entry>,
         tokens: Vec<T>,
     ) -> Result<(), (LogError, Vec<T>)> {
-        if let Some(error) = &self.failed {
-            return Err((error.clone(), tokens));
+        let failed = self.failed.clone().or_else(|| self.feed.failure());
+        if let Some(error) = failed {
+            return Err((error, tokens));
+        }
+        if let Err(error) = self.make_room(&entries) {
+            return Err((error, tokens));
         }
         let written = match self.wal.write(entries) {
             Ok(written) => written,
@@ -174,9 +271,13 @@ impl<T: 'static> Committer<T> {
             Err(error) => return Err((error, tokens)),
         };
         let bytes = written.block.bytes;
+        let noted = Noted::from(&written);
         let mut block = written.block;
         let partitions = std::mem::take(&mut block.partitions);
         self.publish(block);
+        // The archiver looks for batches where readers do. And whoever hears of a block may ask
+        // for a flush of it.
+        self.feed.push(noted);
         self.sink.committed(CommittedBlock {
             partitions: &partitions,
             tokens,
@@ -188,7 +289,12 @@ impl<T: 'static> Committer<T> {
 
     fn publish(&self, block: Block) {
         let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
-        block.into_added().for_each(|added| index.add(added));
+        for shown in block.into_shown() {
+            match shown {
+                Shown::Added(added) => index.add(added),
+                Shown::Trimmed(at, start) => index.trim(at, start),
+            }
+        }
     }
 
     /// The planted bugs: what follows the sync comes before it.
@@ -200,6 +306,7 @@ impl<T: 'static> Committer<T> {
         let bytes = written.block.bytes;
         let partitions = std::mem::take(&mut written.block.partitions);
         let unsynced = written.pending;
+        let noted = Noted::from(&written);
         self.publish(written.block);
         let mut late = tokens;
         let tokens = if self.wal.config().plants(Bug::AckBeforeFsync) {
@@ -218,6 +325,7 @@ impl<T: 'static> Committer<T> {
         if let Err(error) = self.wal.sync(unsynced) {
             return Err((error, late));
         }
+        self.feed.push(noted);
         if !late.is_empty() {
             self.sink.committed(CommittedBlock {
                 partitions: &[],

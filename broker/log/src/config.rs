@@ -6,10 +6,40 @@ use std::path::PathBuf;
 use weir_wire::id::{ShardId, Term};
 
 use crate::page_buf::PAGE_BYTES;
+use crate::vfs::FreeSpace;
 
 /// Half of the smallest holds the header of a block and an entry; positions in the largest fit
 /// 32 bits.
 const WAL_FILE_BYTES: RangeInclusive<u64> = 64 << 10..=2 << 30;
+
+/// With fewer, the archiver could not work while the WAL goes on.
+const WAL_FILES_MIN: u64 = 4;
+
+/// What is to be left free on the disk: the smaller of both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DiskReserve {
+    /// In hundredths of the disk.
+    pub percent: u8,
+    /// In bytes.
+    pub bytes: u64,
+}
+
+impl Default for DiskReserve {
+    fn default() -> Self {
+        Self {
+            percent: 5,
+            bytes: 1 << 30,
+        }
+    }
+}
+
+impl DiskReserve {
+    /// Whether so little is left.
+    pub(crate) fn is_touched(self, space: FreeSpace) -> bool {
+        let share = space.total / 100 * u64::from(self.percent);
+        space.free < share.min(self.bytes)
+    }
+}
 
 /// Settings of a log.
 #[derive(Clone, Debug)]
@@ -32,6 +62,16 @@ pub struct LogConfig {
     pub queue_bytes: usize,
     /// The largest block, unless a single entry is larger.
     pub block_bytes: usize,
+    /// The most WAL files that may wait until what is in them is in segments; at least four.
+    pub wal_bytes: u64,
+    /// A partition that has so much in the WAL gets a segment of its own; others share one.
+    pub segment_own_bytes: u64,
+    /// The most that a segment holds which several are made into.
+    pub segment_bytes: u64,
+    /// What is to be left free on the disk: with less, no record is taken.
+    pub disk_reserve: DiskReserve,
+    /// Whether segments are written slowly when there is time, so that small commits stay quick.
+    pub paced: bool,
     /// Whether files are prepared by a thread of their own, ahead of need. Without, they are made
     /// when they are needed: for simulations.
     pub prepare_ahead: bool,
@@ -49,11 +89,16 @@ impl LogConfig {
             shard,
             term: Term::new(1),
             wal_file_bytes: 64 << 20,
-            cache_bytes: 64 << 20,
+            cache_bytes: 128 << 20,
             index_bytes: 32 << 20,
             open_files: 256,
             queue_bytes: 512 << 20,
             block_bytes: 8 << 20,
+            wal_bytes: 512 << 20,
+            segment_own_bytes: 8 << 20,
+            segment_bytes: 1 << 30,
+            disk_reserve: DiskReserve::default(),
+            paced: true,
             prepare_ahead: true,
             #[cfg(debug_assertions)]
             planted: None,
@@ -69,6 +114,11 @@ impl LogConfig {
     /// What a block may hold; with small files less than was asked for.
     pub(crate) fn block_bytes_max(&self) -> usize {
         self.block_bytes.min(self.entry_bytes_max())
+    }
+
+    /// How many WAL files may wait for the archiver.
+    pub(crate) fn wal_files_max(&self) -> u64 {
+        (self.wal_bytes / self.wal_file_bytes).max(WAL_FILES_MIN)
     }
 
     pub(crate) fn check(&self) -> Result<(), &'static str> {

@@ -1,9 +1,11 @@
 //! What can go wrong, one enum per operation.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use weir_wire::id::{Offset, TopicPartition};
+
+use crate::wal::is_full;
 
 /// Why a log cannot be opened. `E` is the error of whoever takes in its entries.
 #[derive(Debug, thiserror::Error)]
@@ -91,14 +93,41 @@ pub struct LogError {
     pub(crate) path: PathBuf,
     /// What the system said.
     pub(crate) reason: String,
+    /// There was no room on the disk.
+    pub(crate) full: bool,
 }
 
 impl LogError {
+    pub(crate) fn io(what: &'static str, path: &Path, error: &io::Error) -> Self {
+        Self {
+            what,
+            path: path.to_owned(),
+            reason: error.to_string(),
+            full: is_full(error),
+        }
+    }
+
+    /// Whether there was no room on the disk.
+    #[must_use]
+    pub const fn is_disk_full(&self) -> bool {
+        self.full
+    }
+
+    pub(crate) fn ended() -> Self {
+        Self {
+            what: "the thread that archives",
+            path: PathBuf::from("the log"),
+            reason: "it ended".to_owned(),
+            full: false,
+        }
+    }
+
     pub(crate) fn panicked() -> Self {
         Self {
             what: "the thread that writes",
             path: PathBuf::from("the log"),
             reason: "it panicked".to_owned(),
+            full: false,
         }
     }
 }

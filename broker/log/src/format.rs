@@ -2,9 +2,12 @@
 //! any bytes and answers with a value or an error.
 
 pub(crate) mod block;
+pub(crate) mod checkpoint;
 pub(crate) mod entry;
 pub(crate) mod fields;
 pub(crate) mod file_header;
+pub(crate) mod manifest;
+pub(crate) mod name;
 pub(crate) mod segment;
 
 /// The version of everything here. A reader refuses a newer one by name.

@@ -2,9 +2,11 @@
 //! an error, and what it accepts it would write the same way.
 
 use crate::format::block::BlockHeader;
+use crate::format::checkpoint::CheckpointHeader;
 use crate::format::entry::{Envelope, decode_entry};
 use crate::format::fields::Fields;
 use crate::format::file_header::FileHeader;
+use crate::format::manifest::Manifest;
 use crate::format::segment::{
     SegmentHeader, TRAILER_BYTES, Trailer, decode_footer, decode_frame_head, frame_length,
 };
@@ -18,6 +20,24 @@ pub fn fuzz_file_header(data: &[u8]) {
             Ok(&header),
             "a header survives a round trip"
         );
+    }
+}
+
+/// A manifest.
+pub fn fuzz_manifest(data: &[u8]) {
+    if let Ok(manifest) = Manifest::decode(data) {
+        let again = Manifest::decode(&manifest.encode());
+        assert_eq!(again, Ok(manifest), "a manifest survives a round trip");
+    }
+}
+
+/// A checkpoint.
+pub fn fuzz_checkpoint(data: &[u8]) {
+    if let Ok((header, section)) = CheckpointHeader::decode(data) {
+        let mut again = header.encode();
+        again.extend_from_slice(section);
+        let decoded = CheckpointHeader::decode(&again);
+        assert_eq!(decoded, Ok((header, section)), "it survives a round trip");
     }
 }
 

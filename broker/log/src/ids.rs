@@ -56,3 +56,7 @@ number! {
     /// A segment's number, from 1. Never reused.
     SegmentId
 }
+number! {
+    /// A manifest's number, from 1. The newest counts.
+    Generation
+}

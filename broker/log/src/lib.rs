@@ -13,6 +13,8 @@
     )
 )]
 
+mod archive;
+mod checkpoint;
 mod commit;
 mod config;
 mod entry;
@@ -25,6 +27,9 @@ mod index;
 mod log;
 mod lru;
 mod machine;
+mod manifest;
+mod names;
+mod node;
 pub mod offline;
 mod open;
 mod page_buf;
@@ -33,8 +38,9 @@ mod segment;
 pub mod vfs;
 mod wal;
 
+pub use archive::Maintenance;
 pub use commit::{CommitSink, CommittedBlock, Committer, Submission};
-pub use config::{Bug, LogConfig, UnknownBug};
+pub use config::{Bug, DiskReserve, LogConfig, UnknownBug};
 pub use entry::{Append, BatchBytes, Columns, EXTENT_BYTES_MIN, Entry, Op};
 pub use error::{LogError, OpenError, ReadError, SubmitError};
 pub use format::FORMAT_VERSION;
@@ -42,6 +48,7 @@ pub use ids::{FileSequence, Lsn, NodeId, Nonce, SegmentId};
 pub use index::{Bounds, StoredBatch, Totals};
 pub use log::{Held, Log};
 pub use machine::StateMachine;
+pub use manifest::PassedOver;
 pub use open::{Recovered, recover};
 pub use page_buf::{PAGE_BYTES, PageBuf};
 pub use reader::LogReader;

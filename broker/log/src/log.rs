@@ -7,6 +7,7 @@ use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use crate::archive::{ArchiveThread, Maintenance};
 use crate::commit::{CommitSink, Committer, Submission};
 use crate::entry::{Entry, Op};
 use crate::error::SubmitError;
@@ -27,6 +28,8 @@ pub struct Log<T: Send + 'static> {
     entry_bytes_max: usize,
     queue_bytes_max: usize,
     thread: Option<JoinHandle<()>>,
+    archive: ArchiveThread,
+    maintenance: Maintenance,
 }
 
 impl<T: Send + 'static> Log<T> {
@@ -38,12 +41,18 @@ impl<T: Send + 'static> Log<T> {
         recovered: Recovered<M>,
         sink: Box<dyn CommitSink<T>>,
     ) -> io::Result<Self> {
-        let committer = Committer::start(recovered, sink);
+        let (committer, archiver) = Committer::apart(recovered, sink);
         let entry_bytes_max = committer.config().entry_bytes_max();
         let queue_bytes_max = committer.config().queue_bytes;
         let (reader, files) = (committer.reader(), committer.files());
         let block_bytes_max = committer.config().block_bytes_max();
+        let maintenance = Maintenance::new(archiver.feed());
         let queue = Arc::new(Queue::new(committer));
+        let failing = queue.clone();
+        let archive = ArchiveThread::start(
+            archiver,
+            Box::new(move |error| failing.fail_from_outside(error)),
+        )?;
         let run = Run::new(queue.clone(), block_bytes_max);
         let thread = std::thread::Builder::new()
             .name("weir-wal".to_owned())
@@ -55,7 +64,15 @@ impl<T: Send + 'static> Log<T> {
             entry_bytes_max,
             queue_bytes_max,
             thread: Some(thread),
+            archive,
+            maintenance,
         })
+    }
+
+    /// A handle to whoever keeps the log's files in order.
+    #[must_use]
+    pub fn maintenance(&self) -> Maintenance {
+        self.maintenance.clone()
     }
 
     /// Hands an entry over; never waits. Entries become durable in the order of submission.
@@ -85,7 +102,8 @@ impl<T: Send + 'static> Log<T> {
         let Submission { entry, token } = submission;
         assert_sound(&entry);
         let bytes = self.size(&entry)?;
-        if self.files.is_full() {
+        let stores = || entry.ops.iter().any(|op| matches!(op, Op::Append(_)));
+        if self.files.is_stuck() || self.files.refuses_records() && stores() {
             return Err(SubmitError::DiskFull);
         }
         let mut state = self.queue.lock();
@@ -148,6 +166,8 @@ impl<T: Send + 'static> Log<T> {
         {
             tracing::error!("the log's thread panicked");
         }
+        // It follows the log to its end.
+        self.archive.end();
     }
 }
 

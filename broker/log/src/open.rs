@@ -1,24 +1,32 @@
-//! Opening a log: what it holds is read first, then it is started.
+//! Opening a log: all that it holds is read and checked first; only then is anything changed.
 
 use std::sync::{Arc, RwLock};
 
+use weir_wire::id::EntryIndex;
+
+use crate::archive::{Home, Seed, Table, directories};
+use crate::checkpoint::{self, checkpoints_dir};
 use crate::config::LogConfig;
 use crate::error::OpenError;
+use crate::ids::{Generation, NodeId, SegmentId};
 use crate::index::Index;
 use crate::machine::StateMachine;
+use crate::manifest::{self, FileStart, Manifest, Manifests, manifest_dir, manifest_path};
+use crate::names::{TEMPORARY_SUFFIX, io_error, list, numbered};
+use crate::node;
 use crate::reader::LogReader;
+use crate::segment::{SEGMENT_SUFFIX, SegmentError, read_footer, segment_path, segments_dir};
 use crate::vfs::Vfs;
-use crate::wal::{self, Files, RecoveryReport, Wal};
+use crate::wal::{self, Files, Found, Origin, RecoveryReport, Wal};
 
 /// A log that was read, and is to be started: by [`Log::start`](crate::Log::start), or by
 /// [`Committer::start`](crate::Committer::start).
 #[derive(Debug)]
 pub struct Recovered<M> {
     pub(crate) wal: Wal,
-    pub(crate) index: Arc<RwLock<Index>>,
-    pub(crate) files: Arc<Files>,
+    pub(crate) seed: Seed,
     pub(crate) reader: LogReader,
-    machine: M,
+    pub(crate) machine: M,
     report: RecoveryReport,
 }
 
@@ -33,28 +41,15 @@ pub fn recover<M: StateMachine>(
     config: LogConfig,
     mut machine: M,
 ) -> Result<Recovered<M>, OpenError<M::Error>> {
-    let found = wal::recover(&vfs, config.clone(), &mut machine)?;
-    let index = Arc::new(RwLock::new(found.index));
-    let reader = LogReader::new(vfs, &config, index.clone(), found.files.clone());
-    Ok(Recovered {
-        wal: found.wal,
-        index,
-        files: found.files,
-        reader,
-        machine,
-        report: found.report,
-    })
+    config.check().map_err(OpenError::Config)?;
+    let read = Read::new(&vfs, &config, &mut machine)?;
+    read.accept(vfs, config, machine)
 }
 
 impl<M> Recovered<M> {
     /// The state that the log's entries made.
     pub const fn machine(&self) -> &M {
         &self.machine
-    }
-
-    /// The same, for whoever takes a part of it over.
-    pub const fn machine_mut(&mut self) -> &mut M {
-        &mut self.machine
     }
 
     /// Reads what is in the log.
@@ -67,5 +62,298 @@ impl<M> Recovered<M> {
     #[must_use]
     pub const fn report(&self) -> &RecoveryReport {
         &self.report
+    }
+}
+
+/// What a directory holds. Nothing was changed to find out.
+struct Read {
+    node: NodeId,
+    /// It is empty, but for what was begun and not finished.
+    is_new: bool,
+    manifests: Manifests,
+    segments: Vec<SegmentId>,
+    origin: Origin,
+    wal: Found,
+}
+
+impl Read {
+    fn new<M: StateMachine>(
+        vfs: &Arc<dyn Vfs>,
+        config: &LogConfig,
+        machine: &mut M,
+    ) -> Result<Self, OpenError<M::Error>> {
+        let dir = &config.dir;
+        let segments: Vec<SegmentId> = numbered(&**vfs, &segments_dir(dir), SEGMENT_SUFFIX)?
+            .into_iter()
+            .map(SegmentId::new)
+            .collect();
+        let checkpoints = checkpoint::all(&**vfs, dir)?;
+        let sequences = wal::file_sequences(&**vfs, dir)?;
+        let written = node::read(&**vfs, config)?;
+        let is_empty = sequences.is_empty() && segments.is_empty() && checkpoints.is_empty();
+        if written.is_none() && !(is_empty && manifest::generations(&**vfs, dir)?.is_empty()) {
+            return Err(node::missing(config));
+        }
+        let node = written.unwrap_or_else(|| NodeId::new(vfs.nonce()));
+        let manifests = manifest::read(&**vfs, dir, node, config.shard)?;
+        if manifests.newest.is_none() && !(segments.is_empty() && checkpoints.is_empty()) {
+            return Err(OpenError::Foreign {
+                path: manifest_dir(dir),
+                what: "holds no manifest, while there are segments or checkpoints; restore it \
+                       from a copy"
+                    .to_owned(),
+            });
+        }
+        let origin = origin(manifests.newest.as_ref());
+        let mut index = Index::new(config.cache_bytes);
+        let mut table = Table::default();
+        if let Some(manifest) = &manifests.newest {
+            restore(&**vfs, config, manifest, &mut index, machine)?;
+            table = Table::new(&manifest.partitions);
+        }
+        let wal = wal::read(vfs, config, node, &origin, (index, table, machine))?;
+        Ok(Self {
+            node,
+            is_new: written.is_none(),
+            manifests,
+            segments,
+            origin,
+            wal,
+        })
+    }
+
+    /// Gets the log ready for what comes: from here on files change.
+    fn accept<M: StateMachine>(
+        self,
+        vfs: Arc<dyn Vfs>,
+        config: LogConfig,
+        machine: M,
+    ) -> Result<Recovered<M>, OpenError<M::Error>> {
+        let Self {
+            node,
+            is_new,
+            manifests,
+            segments,
+            origin,
+            mut wal,
+        } = self;
+        let dir = config.dir.clone();
+        for part in std::iter::once(wal::wal_dir(&dir)).chain(directories(&dir)) {
+            vfs.create_dir_all(&part)
+                .map_err(|source| io_error(&part, source))?;
+        }
+        if is_new {
+            node::write(&*vfs, &config, node)?;
+        }
+        let files = Arc::new(Files::default());
+        let writer = wal::accept(&vfs, config.clone(), node, &origin, &mut wal, &files)?;
+        let home = Home {
+            vfs: vfs.clone(),
+            dir: dir.clone(),
+            node,
+            shard: config.shard,
+        };
+        let next = next_manifest(&home, &manifests, &segments, &origin, &wal);
+        manifest::write(&*vfs, &dir, &next)
+            .map_err(|source| io_error(&manifest_path(&dir, next.generation), source))?;
+        remove_what_is_left(&home, &manifests, &segments)?;
+        wal::remove_before(&*vfs, &config, &wal.sequences, origin.start.file)?;
+        files.archived_up_to(next.wal.file);
+        files.add(next.segments.iter().map(|segment| segment.bytes).sum());
+        let report = report(&dir, node, &manifests, &wal);
+        let previous = manifests.newest;
+        let end = wal.end;
+        let generations = previous.iter().map(|manifest| manifest.generation);
+        let generations = generations.chain([next.generation]).collect();
+        let index = Arc::new(RwLock::new(end.index));
+        let reader = LogReader::new(vfs, &config, index.clone(), files.clone());
+        let seed = Seed {
+            home,
+            config,
+            index,
+            files,
+            manifest: next,
+            previous,
+            table: end.table,
+            applied: EntryIndex::new(end.next_index.value() - 1),
+            start: end.start,
+            generations,
+        };
+        Ok(Recovered {
+            wal: writer,
+            seed,
+            reader,
+            machine,
+            report,
+        })
+    }
+}
+
+fn origin(manifest: Option<&Manifest>) -> Origin {
+    match manifest {
+        Some(manifest) => Origin {
+            start: manifest.wal,
+            checkpoint: manifest.checkpoint,
+            durable: manifest.durable,
+            durable_file: manifest.durable_file,
+            from_manifest: true,
+        },
+        None => Origin {
+            start: FileStart::origin(),
+            checkpoint: EntryIndex::new(0),
+            durable: crate::ids::Lsn::new(0),
+            durable_file: FileStart::origin().file,
+            from_manifest: false,
+        },
+    }
+}
+
+/// Takes in what a manifest names: partitions, segments, sections.
+fn restore<M: StateMachine>(
+    vfs: &dyn Vfs,
+    config: &LogConfig,
+    manifest: &Manifest,
+    index: &mut Index,
+    machine: &mut M,
+) -> Result<(), OpenError<M::Error>> {
+    let dir = &config.dir;
+    for state in &manifest.partitions {
+        index.restore(state.partition, state.start, state.end, state.last_time);
+    }
+    for segment in &manifest.segments {
+        let path = segment_path(dir, segment.id);
+        let corrupt = |offset, what: &str| OpenError::Corrupt {
+            path: path.clone(),
+            offset,
+            what: what.to_owned(),
+            partitions: "unknown".to_owned(),
+        };
+        let meta =
+            read_footer(vfs, dir, segment.id, manifest.node, manifest.shard).map_err(|error| {
+                match error {
+                    SegmentError::Io { source, .. }
+                        if source.kind() == std::io::ErrorKind::NotFound =>
+                    {
+                        corrupt(0, "the file is missing, though a manifest names it")
+                    }
+                    SegmentError::Io { path, source } => OpenError::Io { path, source },
+                    SegmentError::Corrupt { offset, what, .. } => corrupt(offset, what),
+                    SegmentError::Foreign { path, what } => OpenError::Foreign { path, what },
+                }
+            })?;
+        if (meta.bytes, meta.footer_crc) != (segment.bytes, segment.footer_crc) {
+            return Err(corrupt(0, "it is not the segment that the manifest names"));
+        }
+        for run in meta.runs {
+            index
+                .restore_run(run)
+                .map_err(|what| corrupt(run.position, what))?;
+        }
+    }
+    for section in &manifest.sections {
+        let owner = (manifest.node, manifest.shard);
+        let bytes = checkpoint::read(vfs, dir, owner, section)?;
+        let name = section.name.as_str();
+        machine.restore(name, &bytes).map_err(OpenError::Replay)?;
+    }
+    Ok(())
+}
+
+/// The manifest of the log as it was found: it states what is durable by now, and if there was
+/// none, it is the first.
+fn next_manifest(
+    home: &Home,
+    manifests: &Manifests,
+    segments: &[SegmentId],
+    origin: &Origin,
+    wal: &Found,
+) -> Manifest {
+    let newest = manifests.generations.last();
+    let after = segments
+        .last()
+        .map_or(SegmentId::new(1), |last| last.next());
+    let base = manifests.newest.clone().unwrap_or_else(|| Manifest {
+        generation: Generation::new(0),
+        node: home.node,
+        shard: home.shard,
+        durable: origin.durable,
+        durable_file: origin.durable_file,
+        checkpoint: origin.checkpoint,
+        wal: origin.start,
+        next_segment: SegmentId::new(1),
+        sections: Vec::new(),
+        segments: Vec::new(),
+        partitions: Vec::new(),
+    });
+    Manifest {
+        generation: newest.map_or(Generation::new(1), |newest| newest.next()),
+        durable: wal.end.last,
+        durable_file: wal.end.start.file,
+        next_segment: base.next_segment.max(after),
+        ..base
+    }
+}
+
+/// Removes what no kept manifest names: files that were being made, and older or damaged
+/// manifests.
+fn remove_what_is_left<E>(
+    home: &Home,
+    manifests: &Manifests,
+    segments: &[SegmentId],
+) -> Result<(), OpenError<E>> {
+    let Home { vfs, dir, .. } = home;
+    let mut left = Vec::new();
+    let kept = manifests.newest.as_ref();
+    for generation in &manifests.generations {
+        if kept.is_none_or(|kept| kept.generation != *generation) {
+            left.push(manifest_path(dir, *generation));
+        }
+    }
+    for id in segments {
+        let is_it = |kept: &Manifest| kept.segments.iter().any(|segment| segment.id == *id);
+        if !kept.is_some_and(is_it) {
+            left.push(segment_path(dir, *id));
+        }
+    }
+    for id in checkpoint::all(&**vfs, dir)? {
+        let is_it = |kept: &Manifest| kept.sections.iter().any(|s| id == s.into());
+        if !kept.is_some_and(is_it) {
+            left.push(id.path(dir));
+        }
+    }
+    for part in [segments_dir(dir), checkpoints_dir(dir), manifest_dir(dir)] {
+        let names = list(&**vfs, &part)?;
+        let temporary = names.iter().filter(|name| name.ends_with(TEMPORARY_SUFFIX));
+        left.extend(temporary.map(|name| part.join(name)));
+    }
+    for path in left {
+        vfs.remove(&path)
+            .map_err(|source| io_error(&path, source))?;
+    }
+    Ok(())
+}
+
+fn report(
+    dir: &std::path::Path,
+    node: NodeId,
+    manifests: &Manifests,
+    wal: &Found,
+) -> RecoveryReport {
+    for passed in &manifests.passed_over {
+        tracing::warn!(
+            path = %passed.path.display(), offset = passed.offset, what = passed.what,
+            "this manifest is damaged; the one before was used, which is enough"
+        );
+    }
+    let newest = manifests.newest.as_ref();
+    RecoveryReport {
+        node,
+        manifest: newest.map(|manifest| manifest_path(dir, manifest.generation)),
+        passed_over: manifests.passed_over.clone(),
+        segments: newest.map_or(0, |manifest| manifest.segments.len() as u64),
+        blocks: wal.end.blocks,
+        last: wal.end.last,
+        durable: wal.end.last,
+        cut: wal.end.cut.clone(),
     }
 }

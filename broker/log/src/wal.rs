@@ -6,8 +6,8 @@ mod files;
 mod recover;
 mod writer;
 
-pub(crate) use block::Block;
-pub(crate) use files::{Files, file_path, wal_dir};
+pub(crate) use block::{Block, Shown};
+pub(crate) use files::{Files, Spare, file_path, is_full, wal_dir};
 pub use recover::{Cut, RecoveredEntry, RecoveredOp, RecoveryReport};
-pub(crate) use recover::{NODE_FILE, NODE_MAGIC, check_body, recover};
+pub(crate) use recover::{Found, Origin, accept, check_body, file_sequences, read, remove_before};
 pub(crate) use writer::{Wal, Written};

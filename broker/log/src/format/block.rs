@@ -10,6 +10,7 @@ use crate::page_buf::PAGE_BYTES;
 
 const MAGIC: &[u8; 8] = b"WEIRBLCK";
 const CRC_AT: usize = 20;
+const NONCE_AT: usize = 32;
 const FIXED: usize = 68;
 const PER_PARTITION: usize = 12;
 /// As many partitions as a header names, so that it fits its first page.
@@ -87,6 +88,12 @@ impl BlockHeader {
         let crc = crc32c::crc32c(&bytes);
         bytes[CRC_AT..CRC_AT + 4].copy_from_slice(&crc.to_le_bytes());
         (bytes, crc)
+    }
+
+    /// Whether a block of a file with that nonce seems to start here, sound or not.
+    pub(crate) fn is_of(page: &[u8], nonce: Nonce) -> bool {
+        let stated = page.get(NONCE_AT..NONCE_AT + 8);
+        page.starts_with(MAGIC) && stated == Some(&nonce.value().to_le_bytes())
     }
 
     /// Reads the header at the start of `page` and its CRC.

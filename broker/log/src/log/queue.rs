@@ -28,6 +28,8 @@ pub(super) struct State<T> {
     pub(super) asleep: bool,
     pub(super) closed: bool,
     pub(super) poisoned: Option<LogError>,
+    /// The archiver failed: the log has to.
+    pub(super) broken: Option<LogError>,
     /// `None` while somebody commits, and when the log has ended.
     pub(super) committer: Option<Box<Committer<T>>>,
     /// How many blocks callers committed.
@@ -45,6 +47,8 @@ pub(super) enum Due {
     SealWhenIdle,
     /// State what is durable: nothing more comes.
     Seal,
+    /// Tell everybody that the archiver failed.
+    Fail,
     /// Everything is done, or the log failed.
     End,
 }
@@ -58,6 +62,7 @@ impl<T: 'static> Queue<T> {
             asleep: false,
             closed: false,
             poisoned: None,
+            broken: None,
             committer: Some(Box::new(committer)),
             committed_here: 0,
         };
@@ -79,6 +84,12 @@ impl<T: 'static> Queue<T> {
             state.waiting.clear();
             state.bytes = 0;
         }
+    }
+
+    /// The log is to fail, for a reason that lies elsewhere.
+    pub(super) fn fail_from_outside(&self, error: &LogError) {
+        self.lock().broken = Some(error.clone());
+        self.changed.notify_one();
     }
 
     /// Commits what waits if that is one small entry and nobody else commits. Answers whether it
@@ -107,6 +118,9 @@ impl<T: 'static> State<T> {
         };
         if self.poisoned.is_some() {
             return Due::End;
+        }
+        if self.broken.is_some() {
+            return Due::Fail;
         }
         if !self.waiting.is_empty() {
             return Due::Block;
@@ -142,7 +156,8 @@ impl<T: 'static> State<T> {
     }
 
     fn may_commit_here(&self) -> bool {
-        let free = !self.lingering && !self.closed && self.poisoned.is_none();
+        let free =
+            !self.lingering && !self.closed && self.poisoned.is_none() && self.broken.is_none();
         free && self.waiting.len() == 1
             && self.bytes <= COMMIT_HERE_BYTES_MAX
             && self.waiting.front().is_some_and(|(entry, _, _)| {
@@ -174,6 +189,11 @@ impl<T> Turn<'_, T> {
         }
     }
 
+    /// The archiver failed, so nothing more is written.
+    pub(super) fn give_up(mut self, error: &LogError) {
+        self.fail(error, Vec::new());
+    }
+
     /// Nothing more is written, and whoever waits or comes later hears why.
     fn fail(&mut self, error: &LogError, mut tokens: Vec<T>) {
         let mut state = self.queue.lock();
@@ -196,7 +216,7 @@ impl<T> Drop for Turn<'_, T> {
         let committer = self.committer.take();
         let wants_seal = committer.as_ref().is_some_and(|c| c.wants_seal());
         state.committer = committer;
-        let ends = state.closed || state.poisoned.is_some();
+        let ends = state.closed || state.poisoned.is_some() || state.broken.is_some();
         if ends || !state.waiting.is_empty() || state.asleep && wants_seal {
             self.queue.changed.notify_one();
         }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::queue::{Due, Queue, State, Turn};
 use crate::entry::Entry;
+use crate::error::LogError;
 
 /// With nothing to write for that long, a seal states what is durable.
 const SEAL_AFTER: Duration = Duration::from_millis(10);
@@ -28,6 +29,7 @@ pub(super) struct Run<T> {
 enum Task<T> {
     Block(Vec<Entry>, Vec<T>),
     Seal,
+    GiveUp(LogError),
 }
 
 /// Whatever ends the thread too early, nobody waits for it.
@@ -55,6 +57,7 @@ impl<T: Send + 'static> Run<T> {
             match task {
                 Task::Block(entries, tokens) => turn.commit(entries, tokens),
                 Task::Seal => turn.seal(),
+                Task::GiveUp(error) => turn.give_up(&error),
             }
         }
         // The files are closed when the log is.
@@ -78,6 +81,10 @@ impl<T: Send + 'static> Run<T> {
                     }
                 }
                 Due::Seal => return Some((state.turn(queue)?, Task::Seal)),
+                Due::Fail => {
+                    let error = state.broken.clone()?;
+                    return Some((state.turn(queue)?, Task::GiveUp(error)));
+                }
                 Due::Block => break,
                 Due::End => return None,
             }

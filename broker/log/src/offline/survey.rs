@@ -10,9 +10,10 @@ use super::walk::WalStart;
 use super::{Damage, OfflineError};
 use crate::format::FORMAT_VERSION;
 use crate::ids::{FileSequence, NodeId, SegmentId};
+use crate::node::{NODE_FILE, NODE_MAGIC};
 use crate::segment::{SEGMENT_SUFFIX, segment_path, segments_dir};
 use crate::vfs::Vfs;
-use crate::wal::{NODE_FILE, NODE_MAGIC, file_path, wal_dir};
+use crate::wal::{file_path, wal_dir};
 
 pub(super) const RESTORE: &str = "restore it from a copy, or rescue what can be read";
 pub(super) const NEWER: &str = "use the weir that wrote it, or a newer one";

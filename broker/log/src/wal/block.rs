@@ -2,7 +2,9 @@
 
 use std::io::IoSlice;
 
-use weir_wire::id::{EntryIndex, ShardId, Term, TopicPartition};
+use weir_wire::id::{EntryIndex, Offset, ShardId, Term, TopicPartition};
+
+use super::recover::{RecoveredEntry, RecoveredOp};
 
 use crate::entry::{Entry, Op};
 use crate::format::block::{BlockHeader, PARTITIONS_NAMED_MAX};
@@ -20,6 +22,8 @@ pub(crate) struct Block {
     pub(crate) partitions: Vec<TopicPartition>,
     pub(crate) bytes: usize,
     pub(crate) crc: u32,
+    term: Term,
+    first: EntryIndex,
 }
 
 /// What a block's header states besides its content.
@@ -120,6 +124,8 @@ impl Block {
             partitions,
             bytes,
             crc,
+            term: stamp.term,
+            first: stamp.first,
         }
     }
 
@@ -132,20 +138,25 @@ impl Block {
             .collect()
     }
 
-    /// What readers get to see once it is durable.
-    pub(crate) fn into_added(self) -> impl Iterator<Item = Added> {
-        let appends = self
-            .entries
-            .into_iter()
-            .flat_map(|entry| entry.ops)
-            .filter_map(|op| match op {
-                Op::Append(append) => Some(append),
-                _ => None,
-            });
-        self.places
-            .into_iter()
-            .zip(appends)
-            .map(|((partition, place), append)| {
+    /// What its entries change, for whoever follows the log.
+    pub(crate) fn recovered(&self) -> Vec<RecoveredEntry> {
+        let entries = (self.first.value()..).zip(&self.entries);
+        entries
+            .map(|(index, entry)| RecoveredEntry {
+                index: EntryIndex::new(index),
+                term: self.term,
+                ops: entry.ops.iter().map(RecoveredOp::from).collect(),
+            })
+            .collect()
+    }
+
+    /// What readers get to see once it is durable, in order.
+    pub(crate) fn into_shown(self) -> impl Iterator<Item = Shown> {
+        let mut places = self.places.into_iter();
+        let ops = self.entries.into_iter().flat_map(|entry| entry.ops);
+        ops.filter_map(move |op| match op {
+            Op::Append(append) => {
+                let (partition, place) = places.next().expect("each append has a place");
                 let footprint = append.batch.footprint();
                 let batch = StoredBatch {
                     base_offset: append.base_offset,
@@ -155,13 +166,23 @@ impl Block {
                     crc: append.crc,
                     bytes: append.batch.into_bytes(),
                 };
-                Added {
+                Some(Shown::Added(Added {
                     partition,
                     place,
                     batch: Some((batch, footprint)),
-                }
-            })
+                }))
+            }
+            Op::Trim { partition, start } => Some(Shown::Trimmed(partition, start)),
+            _ => None,
+        })
     }
+}
+
+/// A change that readers see.
+#[derive(Debug)]
+pub(crate) enum Shown {
+    Added(Added),
+    Trimmed(TopicPartition, Offset),
 }
 
 fn appends(entries: &[Entry]) -> impl Iterator<Item = &crate::entry::Append> {

@@ -6,7 +6,6 @@
 
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -19,6 +18,10 @@ use crate::ids::{FileSequence, NodeId, Nonce};
 use crate::page_buf::{PAGE_BYTES, PageBuf};
 use crate::vfs::{OpenMode, Vfs, VfsFile};
 
+mod shared;
+
+pub(crate) use shared::{Files, Spare};
+
 /// Zeroing in pieces of that size with pauses leaves the disk to the log.
 const ZERO_BYTES: usize = 256 << 10;
 const ZERO_PAUSE: Duration = Duration::from_millis(2);
@@ -28,12 +31,14 @@ const ZERO_AFTER: Duration = Duration::from_secs(1);
 /// How soon a full disk is tried again.
 const RETRY: Duration = Duration::from_millis(200);
 
+/// The end of a WAL file's name.
+pub(super) const WAL_SUFFIX: &str = ".wal";
 /// The end of the name of a file that is being made.
 pub(super) const MAKING_SUFFIX: &str = ".making";
 
 /// Where a WAL file is.
 pub(crate) fn file_path(dir: &Path, sequence: FileSequence) -> PathBuf {
-    wal_dir(dir).join(format!("{:016}.wal", sequence.value()))
+    wal_dir(dir).join(format!("{:016}{WAL_SUFFIX}", sequence.value()))
 }
 
 /// What a WAL file is called while it is being made.
@@ -57,6 +62,8 @@ pub(crate) struct WalFile {
     pub(crate) position: u64,
     /// How long it is; the configuration may have changed since it was made.
     pub(crate) bytes: u64,
+    /// It was another file before, so that zeros would be of no use.
+    pub(crate) recycled: bool,
 }
 
 /// How files are made.
@@ -70,39 +77,13 @@ pub(crate) struct Maker {
     pub(crate) files: Arc<Files>,
 }
 
-/// What is known about the files, for whoever asks.
-#[derive(Debug, Default)]
-pub(crate) struct Files {
-    disk_bytes: AtomicU64,
-    full: AtomicBool,
-    closing: AtomicBool,
-}
-
-impl Files {
-    pub(crate) fn disk_bytes(&self) -> u64 {
-        self.disk_bytes.load(Ordering::Relaxed)
-    }
-
-    /// Whether there is no room for the next file.
-    pub(crate) fn is_full(&self) -> bool {
-        self.full.load(Ordering::Relaxed)
-    }
-
-    /// The log is to end: nobody waits for room on the disk any longer.
-    pub(crate) fn close(&self) {
-        self.closing.store(true, Ordering::Relaxed);
-    }
-
-    pub(crate) fn add(&self, bytes: u64) {
-        self.disk_bytes.fetch_add(bytes, Ordering::Relaxed);
-    }
-}
-
 impl Maker {
-    /// A new file, allocated and durable.
+    /// A new file, allocated and durable: one that is no longer needed under a new name, or, if
+    /// there is none, one made from nothing.
     pub(crate) fn make(&self, sequence: FileSequence) -> io::Result<WalFile> {
         let making = making_path(&self.dir, sequence);
-        let made = self.try_make(sequence, &making);
+        let spare = self.files.take_spare(self.bytes);
+        let made = self.try_make(sequence, &making, spare);
         if made.is_err() {
             // Half a file is worth nothing, and its room may be what is missing.
             let _ = self.vfs.remove(&making);
@@ -110,9 +91,22 @@ impl Maker {
         made
     }
 
-    fn try_make(&self, sequence: FileSequence, making: &Path) -> io::Result<WalFile> {
-        let file = self.vfs.open(making, OpenMode::Create { direct: true })?;
-        file.allocate(self.bytes)?;
+    fn try_make(
+        &self,
+        sequence: FileSequence,
+        making: &Path,
+        spare: Option<Spare>,
+    ) -> io::Result<WalFile> {
+        let recycled = spare.is_some();
+        let file = match spare {
+            Some(spare) => self.recycle(&spare, making)?,
+            None => {
+                let file = self.vfs.open(making, OpenMode::Create { direct: true })?;
+                file.allocate(self.bytes)?;
+                self.files.add(self.bytes);
+                file
+            }
+        };
         let nonce = Nonce::new(self.vfs.nonce());
         let pages = u32::try_from(self.bytes / PAGE_BYTES as u64).map_err(io::Error::other)?;
         let header = FileHeader {
@@ -132,7 +126,6 @@ impl Maker {
         let path = file_path(&self.dir, sequence);
         self.vfs.rename(making, &path)?;
         self.vfs.sync_dir(&wal_dir(&self.dir))?;
-        self.files.add(self.bytes);
         let position = PAGE_BYTES as u64;
         Ok(WalFile {
             file,
@@ -141,12 +134,22 @@ impl Maker {
             nonce,
             position,
             bytes: self.bytes,
+            recycled,
         })
+    }
+
+    /// Takes an old file's name from it, for good, before anything in it changes: what bears a
+    /// WAL file's name is whole.
+    fn recycle(&self, spare: &Spare, making: &Path) -> io::Result<Arc<dyn VfsFile>> {
+        self.vfs
+            .rename(&file_path(&self.dir, spare.sequence), making)?;
+        self.vfs.sync_dir(&wal_dir(&self.dir))?;
+        self.vfs.open(making, OpenMode::Write { direct: true })
     }
 
     /// Writes zeros until the end, or until the file is wanted.
     fn zero(&self, file: &WalFile, signal: &Signal) -> io::Result<()> {
-        if signal.wait(file.sequence, ZERO_AFTER) {
+        if file.recycled || signal.wait(file.sequence, ZERO_AFTER) {
             return Ok(());
         }
         let mut zeros = PageBuf::with_len(ZERO_BYTES);
@@ -284,7 +287,7 @@ fn prepare(
     while !signal.get().ended {
         match maker.make(next) {
             Ok(file) => {
-                maker.files.full.store(false, Ordering::Relaxed);
+                maker.files.made_room();
                 let result = maker.zero(&file, signal).map(|()| file);
                 if give.send(result).is_err() {
                     return;
@@ -293,11 +296,11 @@ fn prepare(
             }
             Err(error) if is_full(&error) => {
                 let wanted = signal.get().wanted >= next;
-                if wanted && maker.files.closing.load(Ordering::Relaxed) {
+                if wanted && maker.files.is_closing() {
                     let _ = give.send(Err(error));
                     return;
                 }
-                if !maker.files.full.swap(true, Ordering::Relaxed) {
+                if maker.files.lacks_room(wanted) {
                     tracing::error!("no room for the next log file: producing is refused");
                 }
                 if signal.pause(RETRY) {
@@ -312,7 +315,8 @@ fn prepare(
     }
 }
 
-fn is_full(error: &io::Error) -> bool {
+/// Whether an error says that there is no room.
+pub(crate) fn is_full(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded

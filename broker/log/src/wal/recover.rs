@@ -2,7 +2,8 @@
 //!
 //! The rule: D is the highest durable LSN that any valid block states. A bad block above D with
 //! nothing valid behind it is a write that was under way: it is cut. Any other bad block is
-//! damage to acknowledged data: the log is not opened, and nothing is changed.
+//! damage to acknowledged data: the log is not opened, and nothing is changed. A manifest states
+//! a durable LSN too.
 
 mod scan;
 mod window;
@@ -16,21 +17,22 @@ use weir_wire::id::{
     EntryIndex, Offset, ProducerEpoch, ProducerId, Sequence, Term, Timestamp, TopicPartition,
 };
 
-use super::files::{Files, MAKING_SUFFIX, Maker, Supply, WalFile, file_path, wal_dir};
+use super::files::{Files, MAKING_SUFFIX, Maker, Supply, WAL_SUFFIX, WalFile, file_path, wal_dir};
 use super::writer::Wal;
+use crate::archive::Table;
 use crate::config::LogConfig;
+use crate::entry::Op;
 use crate::error::OpenError;
-use crate::format::FORMAT_VERSION;
 use crate::ids::{FileSequence, Lsn, NodeId, Nonce};
 use crate::index::Index;
 use crate::machine::StateMachine;
+use crate::manifest::{FileStart, PassedOver};
+use crate::names::{foreign, io_error, list, number};
 use crate::page_buf::PageBuf;
 use crate::vfs::{OpenMode, Vfs};
+pub(crate) use scan::End;
 use scan::Scan;
 pub(crate) use scan::check_body;
-
-pub(crate) const NODE_FILE: &str = "NODE";
-pub(crate) const NODE_MAGIC: &str = "weir-log";
 
 /// An entry of the log, as it was found.
 #[derive(Clone, Debug)]
@@ -80,11 +82,46 @@ pub enum RecoveredOp {
     },
 }
 
+impl From<&Op> for RecoveredOp {
+    fn from(op: &Op) -> Self {
+        match op {
+            Op::Append(append) => Self::Append {
+                partition: append.partition,
+                base_offset: append.base_offset,
+                count: append.count,
+                append_time: append.append_time,
+            },
+            Op::ProducerSequence {
+                producer,
+                epoch,
+                sequence,
+                outcome,
+            } => Self::ProducerSequence {
+                producer: *producer,
+                epoch: *epoch,
+                sequence: *sequence,
+                outcome: outcome.clone(),
+            },
+            Op::Metadata(bytes) => Self::Metadata(bytes.clone()),
+            Op::Trim { partition, start } => Self::Trim {
+                partition: *partition,
+                start: *start,
+            },
+        }
+    }
+}
+
 /// What opening found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecoveryReport {
     /// The node the log belongs to.
     pub node: NodeId,
+    /// The manifest that says what the log consists of, if there was one.
+    pub manifest: Option<PathBuf>,
+    /// Newer manifests that are damaged, so that this one was used.
+    pub passed_over: Vec<PassedOver>,
+    /// Segments it names.
+    pub segments: u64,
     /// Blocks read.
     pub blocks: u64,
     /// The last block.
@@ -106,32 +143,71 @@ pub struct Cut {
     pub what: &'static str,
 }
 
-/// A log that was read.
-#[derive(Debug)]
-pub(crate) struct Found {
-    pub(crate) wal: Wal,
-    pub(crate) index: Index,
-    pub(crate) files: Arc<Files>,
-    pub(crate) report: RecoveryReport,
+/// Where reading the WAL begins, and what is known about it beforehand.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Origin {
+    pub(crate) start: FileStart,
+    /// Entries up to this one are in segments and sections.
+    pub(crate) checkpoint: EntryIndex,
+    pub(crate) durable: Lsn,
+    pub(crate) durable_file: FileSequence,
+    /// A manifest says all this, so that the file at the start has to be there.
+    pub(crate) from_manifest: bool,
 }
 
-/// Reads a log, or makes an empty one.
-pub(crate) fn recover<M: StateMachine>(
+/// What the WAL holds.
+#[derive(Debug)]
+pub(crate) struct Found {
+    /// All its files, those before the start too.
+    pub(crate) sequences: Vec<FileSequence>,
+    pub(crate) end: End,
+}
+
+/// Reads the WAL; changes nothing.
+pub(crate) fn read<M: StateMachine>(
+    vfs: &Arc<dyn Vfs>,
+    config: &LogConfig,
+    node: NodeId,
+    origin: &Origin,
+    into: (Index, Table, &mut M),
+) -> Result<Found, OpenError<M::Error>> {
+    let sequences = file_sequences(&**vfs, &config.dir)?;
+    let used: Vec<FileSequence> = sequences
+        .iter()
+        .copied()
+        .filter(|sequence| *sequence >= origin.start.file)
+        .collect();
+    check_sequences(&config.dir, &used, origin)?;
+    let mut scan = Scan::new(vfs, config, node, origin, into);
+    for sequence in used {
+        scan.file(sequence)?;
+    }
+    let end = scan.finish()?;
+    Ok(Found { sequences, end })
+}
+
+/// Gets ready to write where the WAL ends: what was read is accepted.
+pub(crate) fn accept<E>(
     vfs: &Arc<dyn Vfs>,
     config: LogConfig,
-    machine: &mut M,
-) -> Result<Found, OpenError<M::Error>> {
-    config.check().map_err(OpenError::Config)?;
+    node: NodeId,
+    origin: &Origin,
+    found: &mut Found,
+    files: &Arc<Files>,
+) -> Result<Wal, OpenError<E>> {
     let dir = wal_dir(&config.dir);
-    vfs.create_dir_all(&dir)
-        .map_err(|source| io_error(&dir, source))?;
-    let names = vfs.list(&dir).map_err(|source| io_error(&dir, source))?;
-    let (making, names): (Vec<_>, Vec<_>) = names
-        .into_iter()
-        .partition(|name| name.ends_with(MAKING_SUFFIX));
-    let sequences = file_sequences(&dir, &names)?;
-    let node = node(&**vfs, &config, sequences.is_empty())?;
-    let files = Arc::new(Files::default());
+    let failed = |source| io_error(&dir, source);
+    for name in list(&**vfs, &dir)? {
+        if name.ends_with(MAKING_SUFFIX) {
+            let path = dir.join(&name);
+            vfs.remove(&path)
+                .map_err(|source| io_error(&path, source))?;
+        }
+    }
+    let end = &mut found.end;
+    let used = end.tail.as_ref().map(|tail| tail.sequence);
+    remove_unused(&**vfs, &config, &found.sequences, origin.start.file, used)?;
+    files.add(end.file_bytes);
     let maker = Maker {
         vfs: vfs.clone(),
         dir: config.dir.clone(),
@@ -140,41 +216,13 @@ pub(crate) fn recover<M: StateMachine>(
         bytes: config.wal_file_bytes,
         files: files.clone(),
     };
-    let mut scan = Scan::new(vfs, &config, node, machine);
-    for sequence in &sequences {
-        scan.file(*sequence)?;
-    }
-    let end = scan.finish()?;
-    for path in making.iter().map(|name| dir.join(name)) {
-        vfs.remove(&path)
-            .map_err(|source| io_error(&path, source))?;
-    }
-    let mut report = RecoveryReport {
-        node,
-        blocks: end.blocks,
-        last: end.last,
-        durable: end.durable,
-        cut: end.cut,
+    let file = match end.tail.take() {
+        Some(tail) => reopen(&**vfs, &config, &tail)?,
+        None => maker.make(origin.start.file).map_err(failed)?,
     };
-    let used = end.tail.as_ref().map(|tail| tail.sequence);
-    remove_unused(&**vfs, &config, &sequences, used)?;
-    files.add(end.file_bytes);
-    let first = FileSequence::new(1);
-    let next = used.map_or(first, FileSequence::next);
-    let (file, supply) = match end.tail {
-        Some(tail) => {
-            let file = reopen(&**vfs, &config, &tail)?;
-            let supply = Supply::new(maker, next, config.prepare_ahead);
-            (file, supply.map_err(|source| io_error(&dir, source))?)
-        }
-        None => {
-            let file = maker.make(first).map_err(|source| io_error(&dir, source))?;
-            let supply = Supply::new(maker, first.next(), config.prepare_ahead);
-            (file, supply.map_err(|source| io_error(&dir, source))?)
-        }
-    };
-    report.durable = report.last;
-    let wal = Wal {
+    let next = file.sequence.next();
+    let supply = Supply::new(maker, next, config.prepare_ahead).map_err(failed)?;
+    Ok(Wal {
         config,
         file,
         supply,
@@ -183,25 +231,22 @@ pub(crate) fn recover<M: StateMachine>(
         previous: end.previous,
         next_index: end.next_index,
         stated: end.durable,
-    };
-    Ok(Found {
-        wal,
-        index: end.index,
-        files,
-        report,
+        files: files.clone(),
     })
 }
 
-/// A file without a block holds nothing: it was prepared, or its making was cut short. Removed
-/// are the newest first, each for good before the next, so that no crash leaves a gap.
+/// A file behind the end holds no block: it was prepared, or its making was cut short. The newest
+/// go first, each for good before the next, so that no crash leaves a gap.
 fn remove_unused<E>(
     vfs: &dyn Vfs,
     config: &LogConfig,
     sequences: &[FileSequence],
+    start: FileSequence,
     used: Option<FileSequence>,
 ) -> Result<(), OpenError<E>> {
     let dir = wal_dir(&config.dir);
-    let unused = |sequence: &&FileSequence| used.is_none_or(|used| **sequence > used);
+    let unused =
+        |sequence: &&FileSequence| **sequence >= start && used.is_none_or(|used| **sequence > used);
     for sequence in sequences.iter().rev().take_while(unused) {
         let path = file_path(&config.dir, *sequence);
         vfs.remove(&path)
@@ -212,15 +257,31 @@ fn remove_unused<E>(
     Ok(())
 }
 
+/// Removes the files before the start: what is in them is in segments, and no kept manifest names
+/// them.
+pub(crate) fn remove_before<E>(
+    vfs: &dyn Vfs,
+    config: &LogConfig,
+    sequences: &[FileSequence],
+    start: FileSequence,
+) -> Result<(), OpenError<E>> {
+    for sequence in sequences.iter().take_while(|sequence| **sequence < start) {
+        let path = file_path(&config.dir, *sequence);
+        vfs.remove(&path)
+            .map_err(|source| io_error(&path, source))?;
+    }
+    Ok(())
+}
+
 /// Where the log goes on.
 #[derive(Debug)]
-struct Tail {
+pub(crate) struct Tail {
     sequence: FileSequence,
     nonce: Nonce,
     position: u64,
     /// The length of its file.
     file_bytes: u64,
-    /// The last block's bytes.
+    /// The last block's bytes; none if there is no block in the file.
     last: PageBuf,
 }
 
@@ -230,8 +291,10 @@ fn reopen<E>(vfs: &dyn Vfs, config: &LogConfig, tail: &Tail) -> Result<WalFile, 
     let path = file_path(&config.dir, tail.sequence);
     let rewrite = || {
         let file = vfs.open(&path, OpenMode::Write { direct: true })?;
-        let position = tail.position - tail.last.len() as u64;
-        file.write_vectored_at(&[IoSlice::new(tail.last.padded())], position)?;
+        if !tail.last.is_empty() {
+            let position = tail.position - tail.last.len() as u64;
+            file.write_vectored_at(&[IoSlice::new(tail.last.padded())], position)?;
+        }
         file.sync_all()?;
         Ok(file)
     };
@@ -250,78 +313,50 @@ fn reopen<E>(vfs: &dyn Vfs, config: &LogConfig, tail: &Tail) -> Result<WalFile, 
         nonce,
         position,
         bytes: file_bytes,
+        recycled: true,
     })
 }
 
-fn file_sequences<E>(dir: &Path, names: &[String]) -> Result<Vec<FileSequence>, OpenError<E>> {
+/// The numbers of all WAL files, in order.
+pub(crate) fn file_sequences<E>(
+    vfs: &dyn Vfs,
+    dir: &Path,
+) -> Result<Vec<FileSequence>, OpenError<E>> {
+    let dir = wal_dir(dir);
     let mut sequences = Vec::new();
-    for name in names {
-        let number = name
-            .strip_suffix(".wal")
-            .and_then(|stem| stem.parse::<u64>().ok());
-        let Some(number) = number else {
-            let what = "is no file of a log; is this another program's directory?".to_owned();
-            return Err(OpenError::Foreign {
-                path: dir.join(name),
-                what,
-            });
-        };
+    for name in list(vfs, &dir)? {
+        if name.ends_with(MAKING_SUFFIX) {
+            continue;
+        }
+        let digits = name.strip_suffix(WAL_SUFFIX);
+        let number = digits
+            .and_then(number)
+            .ok_or_else(|| foreign(&dir, &name))?;
         sequences.push(FileSequence::new(number));
     }
     sequences.sort_unstable();
-    for (expected, found) in (1..).map(FileSequence::new).zip(&sequences) {
-        if *found != expected {
-            let path = dir.join(format!("{:016}.wal", expected.value()));
-            let what = format!("is missing, while file {found} is there; restore it from a copy");
-            return Err(OpenError::Foreign { path, what });
-        }
-    }
     Ok(sequences)
 }
 
-/// Which node the directory belongs to: read, or chosen when the directory is new.
-fn node<E>(vfs: &dyn Vfs, config: &LogConfig, is_new: bool) -> Result<NodeId, OpenError<E>> {
-    let path = config.dir.join(NODE_FILE);
-    let foreign = |what: &str| OpenError::Foreign {
-        path: path.clone(),
-        what: what.to_owned(),
+/// From the start on no file may be missing.
+fn check_sequences<E>(
+    dir: &Path,
+    used: &[FileSequence],
+    origin: &Origin,
+) -> Result<(), OpenError<E>> {
+    let missing = |sequence: FileSequence, why: String| {
+        let path = file_path(dir, sequence);
+        let what = format!("is missing, while {why}; restore it from a copy");
+        Err(OpenError::Foreign { path, what })
     };
-    match vfs.read(&path) {
-        Ok(bytes) => {
-            let text = String::from_utf8(bytes).map_err(|_| foreign("is no text"))?;
-            let mut words = text.split_whitespace();
-            if words.next() != Some(NODE_MAGIC) {
-                return Err(foreign("is not the node file of a Weir log"));
-            }
-            let version = words.next().and_then(|word| word.parse::<u16>().ok());
-            if version != Some(FORMAT_VERSION) {
-                let what = format!(
-                    "states a log format that this weir does not read (it reads \
-                     {FORMAT_VERSION}); use the weir that wrote it, or a newer one"
-                );
-                return Err(foreign(&what));
-            }
-            let node = words.next().and_then(|word| word.parse().ok());
-            node.map(NodeId::new)
-                .ok_or_else(|| foreign("names no node"))
+    for (expected, found) in (origin.start.file.value()..).zip(used) {
+        if found.value() != expected {
+            let why = format!("file {found} is there");
+            return missing(FileSequence::new(expected), why);
         }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound && is_new => {
-            let node = NodeId::new(vfs.nonce());
-            let text = format!("{NODE_MAGIC} {FORMAT_VERSION} {node}\n");
-            vfs.write_atomic(&path, text.as_bytes())
-                .map_err(|source| io_error(&path, source))?;
-            Ok(node)
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(foreign(
-            "is missing, while there are log files; restore it from a copy",
-        )),
-        Err(source) => Err(io_error(&path, source)),
     }
-}
-
-fn io_error<E>(path: &Path, source: std::io::Error) -> OpenError<E> {
-    OpenError::Io {
-        path: path.to_owned(),
-        source,
+    if used.is_empty() && origin.from_manifest {
+        return missing(origin.start.file, "the manifest names it".to_owned());
     }
+    Ok(())
 }

@@ -1,17 +1,19 @@
 //! Writing blocks: build, write, sync, in that order and one at a time.
 
 use std::io;
-use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use weir_wire::id::EntryIndex;
 
 use super::block::{Block, Stamp};
-use super::files::{Supply, WalFile};
+use super::files::{Files, Supply, WalFile};
 use crate::config::{Bug, LogConfig};
 use crate::entry::Entry;
 use crate::error::LogError;
-use crate::ids::Lsn;
+use crate::ids::{FileSequence, Lsn};
+use crate::manifest::FileStart;
+use crate::page_buf::PAGE_BYTES;
 
 /// The WAL: knows where the next block goes.
 #[derive(Debug)]
@@ -26,6 +28,7 @@ pub(crate) struct Wal {
     pub(super) next_index: EntryIndex,
     /// The last block that states what is durable.
     pub(super) stated: Lsn,
+    pub(super) files: Arc<Files>,
 }
 
 /// A block that is written, and must be synced before anybody hears of it.
@@ -33,6 +36,10 @@ pub(crate) struct Wal {
 pub(crate) struct Written {
     pub(crate) block: Block,
     pub(crate) pending: Pending,
+    pub(crate) lsn: Lsn,
+    pub(crate) file: FileSequence,
+    /// What comes before the file, if the block is its first.
+    pub(crate) file_start: Option<FileStart>,
 }
 
 /// Stands for a block that is not synced yet.
@@ -43,13 +50,16 @@ impl Wal {
     /// Writes a block of these entries; none make a seal.
     pub(crate) fn write(&mut self, entries: Vec<Entry>) -> Result<Written, LogError> {
         let bytes = Block::bytes_for(&entries) as u64;
-        if self.file.position + bytes > self.file.bytes {
+        if !self.fits(bytes) {
             let next = self.file.sequence.next();
-            let file = self.supply.take(next);
+            let file = self
+                .files
+                .wait_to_begin(next, self.config.wal_files_max())
+                .and_then(|()| self.supply.take(next));
             self.file = file.map_err(|error| self.failed("preparing the file after", &error))?;
         }
         assert!(
-            self.file.position + bytes <= self.file.bytes,
+            self.fits(bytes),
             "a block fits a file: entries are bounded when they are submitted"
         );
         let count = entries.len() as u64;
@@ -65,6 +75,13 @@ impl Wal {
                 .expect("four billion files would be 256 PiB"),
             position: self.file.position,
         };
+        let is_first = self.file.position == PAGE_BYTES as u64;
+        let file_start = is_first.then_some(FileStart {
+            file: self.file.sequence,
+            first: stamp.lsn,
+            previous: stamp.previous,
+            entry: stamp.first,
+        });
         let block = Block::build(entries, &stamp);
         let written = self
             .file
@@ -79,7 +96,21 @@ impl Wal {
         Ok(Written {
             block,
             pending: Pending(stamp.lsn),
+            lsn: stamp.lsn,
+            file: self.file.sequence,
+            file_start,
         })
+    }
+
+    /// Whether these entries can be written without waiting for the archiver.
+    pub(crate) fn has_room(&self, entries: &[Entry]) -> bool {
+        let next = self.file.sequence.next();
+        self.fits(Block::bytes_for(entries) as u64)
+            || self.files.may_begin(next, self.config.wal_files_max())
+    }
+
+    fn fits(&self, bytes: u64) -> bool {
+        self.file.position + bytes <= self.file.bytes
     }
 
     /// Whether a block of this entry alone fits the file that is being written.
@@ -107,12 +138,12 @@ impl Wal {
     }
 
     /// States what is durable.
-    pub(crate) fn seal(&mut self) -> Result<(), LogError> {
+    pub(crate) fn seal(&mut self) -> Result<Written, LogError> {
         let written = self.write(Vec::new())?;
         self.sync(written.pending)?;
         // A seal needs no seal.
         self.stated = self.durable;
-        Ok(())
+        Ok(written)
     }
 
     pub(crate) const fn config(&self) -> &LogConfig {
@@ -120,11 +151,6 @@ impl Wal {
     }
 
     fn failed(&self, what: &'static str, error: &io::Error) -> LogError {
-        let path: PathBuf = self.file.path.clone();
-        LogError {
-            what,
-            path,
-            reason: error.to_string(),
-        }
+        LogError::io(what, &self.file.path, error)
     }
 }

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use rand::rngs::SmallRng;
+use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 use weir_log::{Entry, LogReader, Op, RecoveredEntry};
-use weir_wire::id::TopicPartition;
+use weir_wire::id::{Offset, TopicPartition};
 
 use crate::support::{
     append, columns, entry, line, partition, payload, read_all, sequence, summary,
@@ -20,8 +21,12 @@ pub enum Step {
     Commit(usize),
     /// Nothing came for a while.
     Seal,
-    /// End and open again.
-    Restart,
+    /// So many steps of the archiver.
+    Archive(usize),
+    /// Everything goes into segments.
+    Flush,
+    /// End and open again; cleanly or not.
+    Restart { cleanly: bool },
 }
 
 /// Entries, and the steps in which they are written. There are more entries than steps need, for
@@ -49,6 +54,10 @@ enum Part {
         seed: u64,
         size: usize,
     },
+    Trim {
+        at: TopicPartition,
+        start: u64,
+    },
 }
 
 impl Plan {
@@ -56,10 +65,15 @@ impl Plan {
     pub fn new(seed: u64, steps: usize) -> Self {
         let mut random = SmallRng::seed_from_u64(seed);
         let steps: Vec<Step> = (0..steps)
-            .map(|_| match random.random_range(0..20) {
+            .map(|_| match random.random_range(0..24) {
                 0..=2 => Step::Seal,
-                3 => Step::Restart,
-                4..=7 => Step::Commit(random.random_range(2..6)),
+                3 => Step::Restart {
+                    cleanly: random.random(),
+                },
+                4..=5 => Step::Archive(random.random_range(1..4)),
+                6 => Step::Archive(40),
+                7 => Step::Flush,
+                8..=11 => Step::Commit(random.random_range(2..6)),
                 _ => Step::Commit(1),
             })
             .collect();
@@ -78,6 +92,16 @@ impl Plan {
             .map(|number| plan_entry(&mut random, number as u64, &mut next))
             .collect();
         Self { entries, steps }
+    }
+
+    /// The same plan, but nothing is given up.
+    pub fn without_trims(mut self) -> Self {
+        for part in self.entries.iter_mut().flatten() {
+            if let Part::Trim { .. } = part {
+                *part = Part::Metadata { seed: 1, size: 20 };
+            }
+        }
+        self
     }
 
     /// All entries, those in reserve too.
@@ -121,9 +145,23 @@ impl Plan {
         Ok(())
     }
 
+    /// The first offsets when the first `count` entries are there.
+    fn starts(&self, count: usize) -> BTreeMap<TopicPartition, u64> {
+        let mut starts = BTreeMap::new();
+        for part in self.entries[..count].iter().flatten() {
+            if let Part::Trim { at, start } = part {
+                let known: &mut u64 = starts.entry(*at).or_default();
+                *known = (*known).max(*start);
+            }
+        }
+        starts
+    }
+
     /// Compares what readers get with the first `count` entries, byte for byte.
     pub fn check_read(&self, reader: &LogReader, count: usize) -> Result<(), String> {
+        let starts = self.starts(count);
         for wanted in Self::partitions() {
+            let start = starts.get(&wanted).copied().unwrap_or(0);
             let expected = self.entries[..count]
                 .iter()
                 .flatten()
@@ -134,7 +172,7 @@ impl Plan {
                         count,
                         size,
                         seed,
-                    } if *at == wanted => Some((
+                    } if *at == wanted && offset + u64::from(*count) > start => Some((
                         *offset,
                         *count,
                         1_000 + i64::try_from(*offset).unwrap(),
@@ -143,6 +181,10 @@ impl Plan {
                     )),
                     _ => None,
                 });
+            let bounds = reader.bounds(wanted);
+            if bounds.is_some_and(|bounds| bounds.start.value() != start) {
+                return Err(format!("{wanted} begins at {bounds:?}, not {start}"));
+            }
             let found = read_all(reader, wanted);
             if !found.iter().map(line).eq(expected) {
                 return Err(format!("{wanted} does not read as it was written"));
@@ -162,6 +204,7 @@ impl Plan {
                     format!("producer {producer} #{number} {:?}", outcome(*number))
                 }
                 Part::Metadata { seed, size } => format!("metadata {:?}", payload(*seed, *size)),
+                Part::Trim { at, start } => format!("trim {at} below {start}"),
             })
             .collect();
         format!("{}: {}", number + 1, parts.join(", "))
@@ -180,6 +223,10 @@ impl Part {
             } => append(at, offset, count, payload(seed, size)),
             Self::Sequence { producer, number } => sequence(producer, number, outcome(number)),
             Self::Metadata { seed, size } => Op::Metadata(payload(seed, size)),
+            Self::Trim { at, start } => Op::Trim {
+                partition: at,
+                start: Offset::new(start),
+            },
         }
     }
 }
@@ -197,6 +244,13 @@ fn plan_entry(
     if random.random_ratio(1, 10) {
         let size = random.random_range(0..300);
         return vec![Part::Metadata { seed, size }];
+    }
+    let written: Vec<_> = next.iter().map(|(at, next)| (*at, *next)).collect();
+    if random.random_ratio(1, 15)
+        && let Some((at, next)) = written.choose(random)
+    {
+        let start = random.random_range(0..next + 1);
+        return vec![Part::Trim { at: *at, start }];
     }
     let appends = if random.random_ratio(1, 5) {
         random.random_range(2..5)

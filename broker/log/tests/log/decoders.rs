@@ -128,6 +128,46 @@ fn file_headers() {
 }
 
 #[test]
+fn manifests_and_checkpoints() {
+    let sim = SimVfs::new(1);
+    let plan = Plan::new(32, 30);
+    let mut driven = drive(Arc::new(sim.clone()), config(Path::new("/data"))).unwrap();
+    let submissions = (0..20).map(|number| Submission {
+        entry: plan.entry(number),
+        token: 0,
+    });
+    driven.committer.commit(submissions.collect()).unwrap();
+    driven.committer.flush().unwrap();
+    let files = |part: &str| -> Vec<Vec<u8>> {
+        let dir = Path::new("/data").join(part);
+        let names = sim.list(&dir).unwrap();
+        names
+            .iter()
+            .map(|name| sim.read(&dir.join(name)).unwrap())
+            .collect()
+    };
+    let (manifests, checkpoints) = (files("manifest"), files("checkpoints"));
+    assert!(manifests.len() == 2 && !checkpoints.is_empty());
+    check(&manifests, fuzz::fuzz_manifest, |bytes| {
+        if bytes.len() >= 24 {
+            let length = bytes.len() as u64;
+            bytes[16..24].copy_from_slice(&length.to_le_bytes());
+        }
+        put(bytes, 12, 0);
+        let crc = crc32c::crc32c(bytes);
+        put(bytes, 12, crc);
+    });
+    check(&checkpoints, fuzz::fuzz_checkpoint, |bytes| {
+        put(bytes, 12, 0);
+        if bytes.len() >= 52 {
+            let end = (52 + u32_at(bytes, 48)).min(bytes.len());
+            let crc = crc32c::crc32c(&bytes[..end]);
+            put(bytes, 12, crc);
+        }
+    });
+}
+
+#[test]
 fn block_headers() {
     let file = sample().read(Path::new(WAL)).unwrap();
     check(&blocks(&file), fuzz::fuzz_block_header, sign_header);

@@ -40,7 +40,9 @@ fn run_until_failure(plan: &Plan, sim: &SimVfs) -> Option<Stopped> {
     for step in &plan.steps {
         let (done, count) = match step {
             Step::Commit(count) => (commit(plan, &mut driven, next, *count), *count),
-            Step::Seal | Step::Restart => (driven.committer.seal(), 0),
+            Step::Seal | Step::Restart { .. } => (driven.committer.seal(), 0),
+            Step::Archive(_) => (driven.committer.archive().map(drop), 0),
+            Step::Flush => (driven.committer.flush(), 0),
         };
         if done.is_err() {
             let steps = sim.steps();

@@ -42,6 +42,16 @@ fn example() -> SimVfs {
             .unwrap();
     }
     driven.committer.seal().unwrap();
+    let trim = entry(vec![Op::Trim {
+        partition: partition(7, 0),
+        start: Offset::new(41),
+    }]);
+    let trim = Submission {
+        entry: trim,
+        token: 0,
+    };
+    driven.committer.commit(vec![trim]).unwrap();
+    driven.committer.flush().unwrap();
     sim
 }
 
@@ -88,7 +98,7 @@ fn every_example_is_what_is_written() {
         .unwrap();
     let mut explained = vec![false; file.len()];
     let examples = fenced("hex\n");
-    assert_eq!(examples.len(), 5);
+    assert_eq!(examples.len(), 6);
     for line in examples.iter().flat_map(|example| example.lines()) {
         let (position, bytes) = parse(line);
         assert_eq!(file[position..position + bytes.len()], bytes, "{line}");
@@ -103,6 +113,29 @@ fn every_example_is_what_is_written() {
         .zip(explained)
         .filter(|(_, explained)| !explained);
     assert!(rest.all(|(byte, _)| *byte == 0), "a byte is not explained");
+}
+
+/// A file that one example explains from its first byte to its last.
+fn is_explained(fence: &str, path: &str) {
+    let file = example().read(Path::new(path)).unwrap();
+    let [example] = fenced(fence)[..] else {
+        panic!("there is one example of {path}");
+    };
+    let mut explained = Vec::new();
+    for (position, bytes) in example.lines().map(parse) {
+        assert_eq!(position, explained.len(), "{path} is explained in order");
+        explained.extend(bytes);
+    }
+    assert_eq!(explained, file);
+}
+
+#[test]
+fn a_manifest_and_a_checkpoint_are_as_described() {
+    is_explained("hex manifest\n", "/data/manifest/0000000000000002.manifest");
+    is_explained(
+        "hex checkpoint\n",
+        "/data/checkpoints/metadata-0000000000000003.ckpt",
+    );
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that meets an error has failed")]
 
+mod archive;
 mod commit_here;
 mod corruption;
 mod crash_enumerator;

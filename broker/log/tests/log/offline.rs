@@ -38,7 +38,7 @@ type Lines = BTreeMap<TopicPartition, Vec<String>>;
 
 /// A sealed log of several files, and all that is in it.
 fn filled() -> (SimVfs, Lines) {
-    let plan = Plan::new(21, 60);
+    let plan = Plan::new(21, 60).without_trims();
     let sim = SimVfs::new(1);
     let mut driven = drive(Arc::new(sim.clone()), small()).unwrap();
     let mut next = 0;
@@ -54,7 +54,8 @@ fn filled() -> (SimVfs, Lines) {
     }
     driven.committer.seal().unwrap();
     drop(driven);
-    let lines = opened(&sim);
+    // A copy: opening states what is durable in a new manifest.
+    let lines = opened(&copy(&sim));
     (sim, lines)
 }
 

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use weir_log::{
-    Append, Bug, Columns, CommitSink, CommittedBlock, Committer, Entry, Log, LogConfig, LogError,
-    LogReader, Op, OpenError, RecoveredEntry, RecoveredOp, RecoveryReport, StoredBatch, Submission,
-    Vfs, recover,
+    Append, Bug, Columns, CommitSink, CommittedBlock, Committer, DiskReserve, Entry, Log,
+    LogConfig, LogError, LogReader, Op, OpenError, RecoveredEntry, RecoveredOp, RecoveryReport,
+    StoredBatch, Submission, Vfs, recover,
 };
 use weir_wire::id::{
     Offset, PartitionId, ProducerEpoch, ProducerId, Sequence, ShardId, Timestamp, TopicId,
@@ -114,6 +114,13 @@ pub fn config(dir: &Path) -> LogConfig {
     let mut config = LogConfig::new(dir, ShardId::new(0));
     config.wal_file_bytes = 128 << 10;
     config.prepare_ahead = false;
+    config.paced = false;
+    // Small enough that partitions of both kinds appear: with a segment of their own, and without.
+    config.segment_own_bytes = 20_000;
+    config.disk_reserve = DiskReserve {
+        percent: 0,
+        bytes: 0,
+    };
     config
 }
 

@@ -1,21 +1,24 @@
 //! Reading the files block by block.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use weir_wire::id::EntryIndex;
 
 use super::window::Window;
-use super::{Cut, RecoveredEntry, RecoveredOp, Tail, io_error};
+use super::{Cut, Origin, RecoveredEntry, RecoveredOp, Tail};
+use crate::archive::Table;
 use crate::config::LogConfig;
 use crate::error::OpenError;
 use crate::format::block::BlockHeader;
-use crate::format::entry::{DecodedEntry, DecodedOp, decode_entry, extent_bytes};
+use crate::format::entry::{DecodedEntry, DecodedOp, Envelope, decode_entry, extent_bytes};
 use crate::format::fields::Fields;
 use crate::format::file_header::{self, FileHeader};
-use crate::ids::{FileSequence, Lsn, NodeId, Nonce};
+use crate::ids::{FileSequence, Lsn, NodeId};
 use crate::index::{Added, Index, Place};
 use crate::machine::StateMachine;
+use crate::manifest::FileStart;
+use crate::names::io_error;
 use crate::page_buf::{PAGE_BYTES, PageBuf};
 use crate::vfs::{OpenMode, Vfs};
 use crate::wal::files::file_path;
@@ -24,6 +27,7 @@ pub(super) struct Scan<'a, M> {
     vfs: &'a Arc<dyn Vfs>,
     config: &'a LogConfig,
     node: NodeId,
+    origin: &'a Origin,
     machine: &'a mut M,
     end: End,
     /// Where the blocks stopped making sense, and why.
@@ -31,15 +35,19 @@ pub(super) struct Scan<'a, M> {
 }
 
 /// What a scan found.
-pub(super) struct End {
-    pub(super) blocks: u64,
-    pub(super) last: Lsn,
-    pub(super) durable: Lsn,
-    pub(super) previous: u32,
-    pub(super) next_index: EntryIndex,
+#[derive(Debug)]
+pub(crate) struct End {
+    pub(crate) blocks: u64,
+    pub(crate) last: Lsn,
+    pub(crate) durable: Lsn,
+    pub(crate) previous: u32,
+    pub(crate) next_index: EntryIndex,
+    /// What comes before the file that the last block is in.
+    pub(crate) start: FileStart,
     pub(super) tail: Option<Tail>,
-    pub(super) cut: Option<Cut>,
-    pub(super) index: Index,
+    pub(crate) cut: Option<Cut>,
+    pub(crate) index: Index,
+    pub(crate) table: Table,
     /// The files that hold blocks, taken together.
     pub(super) file_bytes: u64,
 }
@@ -49,8 +57,9 @@ struct Bad {
     offset: u64,
     what: &'static str,
     partitions: String,
-    /// There are only zeros: nothing was ever written here.
-    blank: bool,
+    /// Nothing here looks like a block of this file: it was never written to, or only as another
+    /// file.
+    unused: bool,
 }
 
 /// A file that is being read.
@@ -73,23 +82,28 @@ impl<'a, M: StateMachine> Scan<'a, M> {
         vfs: &'a Arc<dyn Vfs>,
         config: &'a LogConfig,
         node: NodeId,
-        machine: &'a mut M,
+        origin: &'a Origin,
+        (index, table, machine): (Index, Table, &'a mut M),
     ) -> Self {
+        let start = origin.start;
         let end = End {
             blocks: 0,
-            last: Lsn::new(0),
-            durable: Lsn::new(0),
-            previous: 0,
-            next_index: EntryIndex::new(1),
+            last: Lsn::new(start.first.value() - 1),
+            durable: origin.durable,
+            previous: start.previous,
+            next_index: start.entry,
+            start,
             tail: None,
             cut: None,
-            index: Index::new(config.cache_bytes),
+            index,
+            table,
             file_bytes: 0,
         };
         Self {
             vfs,
             config,
             node,
+            origin,
             machine,
             end,
             bad: None,
@@ -99,16 +113,18 @@ impl<'a, M: StateMachine> Scan<'a, M> {
     /// Reads the next file.
     pub(super) fn file(&mut self, sequence: FileSequence) -> Result<(), OpenError<M::Error>> {
         let path = file_path(&self.config.dir, sequence);
-        let mut source = self.open(sequence, path.clone())?;
+        let mut source = self.open(sequence, path)?;
         let mut position = PAGE_BYTES as u64;
         if self.bad.is_some() {
             // The blocks before made no sense up to the end of their file. If the one that comes
             // next begins here, the rest of that file was not used, or held a write that was cut.
-            if self.block(&mut source, position)?.is_err() {
-                let nonce = source.header.nonce;
-                return self.search(&mut source.window, &path, nonce, position);
+            if let Err(here) = self.block(&mut source, position)? {
+                return self.nothing_may_follow(&mut source, position, Some(here));
             }
             self.bad = None;
+        }
+        if sequence == self.origin.start.file {
+            self.begin(&source);
         }
         while position < source.bytes {
             match self.block(&mut source, position)? {
@@ -119,32 +135,66 @@ impl<'a, M: StateMachine> Scan<'a, M> {
                 }
                 Err(bad) => {
                     self.bad = Some(bad);
-                    let (nonce, next) = (source.header.nonce, position + PAGE_BYTES as u64);
-                    return self.search(&mut source.window, &path, nonce, next);
+                    let next = position + PAGE_BYTES as u64;
+                    return self.nothing_may_follow(&mut source, next, None);
                 }
             }
         }
         Ok(())
     }
 
+    /// Writing goes on in the first file, should no block be found.
+    fn begin(&mut self, source: &Source) {
+        self.end.file_bytes += source.bytes;
+        self.end.tail = Some(Tail {
+            sequence: source.header.sequence,
+            nonce: source.header.nonce,
+            position: PAGE_BYTES as u64,
+            file_bytes: source.bytes,
+            last: PageBuf::with_len(0),
+        });
+    }
+
     /// Decides about what made no sense.
     pub(super) fn finish(mut self) -> Result<End, OpenError<M::Error>> {
-        if let Some(bad) = self.bad.take() {
-            if self.end.last < self.end.durable {
-                return Err(bad.corrupt());
-            }
-            if !bad.blank {
-                tracing::warn!(
-                    path = %bad.path.display(), offset = bad.offset, what = bad.what,
-                    "a write that was under way when the log ended is cut off"
-                );
-                let Bad {
-                    path, offset, what, ..
-                } = bad;
-                self.end.cut = Some(Cut { path, offset, what });
-            }
+        if self.end.last < self.end.durable {
+            return Err(self.ends_too_early());
+        }
+        if let Some(bad) = self.bad.take()
+            && !bad.unused
+        {
+            tracing::warn!(
+                path = %bad.path.display(), offset = bad.offset, what = bad.what,
+                "a write that was under way when the log ended is cut off"
+            );
+            let Bad {
+                path, offset, what, ..
+            } = bad;
+            self.end.cut = Some(Cut { path, offset, what });
         }
         Ok(self.end)
+    }
+
+    /// Blocks that a manifest states to be durable are not there.
+    fn ends_too_early(&mut self) -> OpenError<M::Error> {
+        let (last, durable) = (self.end.last, self.end.durable);
+        let reached = self.end.tail.as_ref().map(|tail| tail.sequence);
+        match self.bad.take() {
+            Some(bad) if reached >= Some(self.origin.durable_file) => bad.corrupt(),
+            _ => {
+                let missing = reached.map_or(self.origin.start.file, FileSequence::next);
+                OpenError::Corrupt {
+                    path: file_path(&self.config.dir, missing),
+                    offset: PAGE_BYTES as u64,
+                    what: format!(
+                        "blocks {} to {durable} are missing here, which were durable; the file \
+                         before ends with block {last}",
+                        last.next()
+                    ),
+                    partitions: "unknown".to_owned(),
+                }
+            }
+        }
     }
 
     /// A file bears its name only once it is whole, so whatever is wrong with it is damage.
@@ -162,7 +212,7 @@ impl<'a, M: StateMachine> Scan<'a, M> {
                 offset: 0,
                 what,
                 partitions: partitions(),
-                blank: false,
+                unused: false,
             };
             Err(bad.corrupt())
         };
@@ -218,13 +268,13 @@ impl<'a, M: StateMachine> Scan<'a, M> {
             bytes: file_bytes,
         } = source;
         let page = window.get(at, PAGE_BYTES).map_err(|e| io_error(path, e))?;
-        let blank = page.iter().all(|byte| *byte == 0);
+        let unused = !BlockHeader::is_of(page, file.nonce);
         let bad = |offset, what, header: Option<&BlockHeader>| Bad {
             path: path.clone(),
             offset,
             what,
             partitions: header.map_or_else(|| "unknown".to_owned(), names),
-            blank,
+            unused,
         };
         let (header, crc) = match BlockHeader::decode(page) {
             Ok(decoded) => decoded,
@@ -272,18 +322,28 @@ impl<'a, M: StateMachine> Scan<'a, M> {
             entries,
         } = good;
         let end = &mut self.end;
+        if end
+            .tail
+            .as_ref()
+            .is_none_or(|tail| tail.sequence != source.header.sequence)
+        {
+            end.file_bytes += source.bytes;
+            end.start = FileStart {
+                file: source.header.sequence,
+                first: header.lsn,
+                previous: header.previous,
+                entry: end.next_index,
+            };
+        }
         end.blocks += 1;
         end.last = header.lsn;
         end.previous = crc;
         end.durable = end.durable.max(header.durable);
-        let mut last = match end.tail.take() {
-            Some(tail) if tail.sequence == source.header.sequence => tail.last,
-            _ => {
-                end.file_bytes += source.bytes;
-                PageBuf::with_len(0)
-            }
-        };
         // Kept, because no block states yet that this one is durable. The next one will.
+        let mut last = end
+            .tail
+            .take()
+            .map_or_else(|| PageBuf::with_len(0), |tail| tail.last);
         last.clear();
         let block = source
             .window
@@ -299,44 +359,81 @@ impl<'a, M: StateMachine> Scan<'a, M> {
         });
         let mut extent = at + header.head_region() as u64;
         for entry in entries {
-            end.next_index = entry.index.next();
-            let mut ops = Vec::with_capacity(entry.ops.len());
-            for op in entry.ops {
-                if let DecodedOp::Append {
-                    envelope,
-                    at: within,
-                } = &op
-                    && !end
-                        .index
-                        .goes_on_at(envelope.partition, envelope.base_offset)
-                {
-                    return Err(OpenError::Corrupt {
-                        path: source.path.clone(),
-                        offset: at + *within as u64,
-                        what: "a batch does not follow the one before in its partition".to_owned(),
-                        partitions: envelope.partition.to_string(),
-                    });
-                }
-                ops.push(recovered(op, source, at, &mut extent, &mut end.index));
-            }
-            let entry = RecoveredEntry {
-                index: entry.index,
-                term: entry.term,
-                ops,
-            };
-            self.machine.apply(&entry).map_err(OpenError::Replay)?;
+            self.take_entry(source, at, &mut extent, entry)?;
         }
         Ok(())
     }
 
-    /// Looks for a valid block behind a bad one. If there is one, what is bad is not the end.
-    fn search(
+    fn take_entry(
         &mut self,
-        window: &mut Window,
-        path: &Path,
-        nonce: Nonce,
-        from: u64,
+        source: &Source,
+        block: u64,
+        extent: &mut u64,
+        entry: DecodedEntry,
     ) -> Result<(), OpenError<M::Error>> {
+        let end = &mut self.end;
+        end.next_index = entry.index.next();
+        // What is in segments and sections already only takes up room here.
+        let is_new = entry.index > self.origin.checkpoint;
+        let mut ops = Vec::with_capacity(entry.ops.len());
+        for op in entry.ops {
+            if let DecodedOp::Append { envelope, at } = &op {
+                let place = place(envelope, source, block + *at as u64, extent);
+                let partition = envelope.partition;
+                if !is_new {
+                    continue;
+                }
+                if !end.table.goes_on_at(partition, envelope.base_offset) {
+                    return Err(OpenError::Corrupt {
+                        path: source.path.clone(),
+                        offset: block + *at as u64,
+                        what: "a batch does not follow the one before in its partition".to_owned(),
+                        partitions: partition.to_string(),
+                    });
+                }
+                end.index.add(Added {
+                    partition,
+                    place,
+                    batch: None,
+                });
+            }
+            if let DecodedOp::Trim { partition, start } = op
+                && is_new
+            {
+                end.index.trim(partition, start);
+            }
+            let op = recovered(op);
+            if is_new {
+                end.table.apply(&op);
+            }
+            ops.push(op);
+        }
+        if !is_new {
+            return Ok(());
+        }
+        let entry = RecoveredEntry {
+            index: entry.index,
+            term: entry.term,
+            ops,
+        };
+        self.machine.apply(&entry).map_err(OpenError::Replay)
+    }
+
+    /// Looks for a valid block behind a bad one. If there is one, what is bad is not the end.
+    /// `here` is what is wrong with the beginning of this file, if the bad one is in a file
+    /// before.
+    fn nothing_may_follow(
+        &mut self,
+        source: &mut Source,
+        from: u64,
+        here: Option<Bad>,
+    ) -> Result<(), OpenError<M::Error>> {
+        let Source {
+            window,
+            path,
+            header: file,
+            ..
+        } = source;
         let expected = self.end.last.next();
         let mut position = from;
         while position < window.size() {
@@ -344,13 +441,15 @@ impl<'a, M: StateMachine> Scan<'a, M> {
                 .get(position, PAGE_BYTES)
                 .map_err(|e| io_error(path, e))?;
             let is_later = BlockHeader::decode(page)
-                .is_ok_and(|(header, _)| header.nonce == nonce && header.lsn > expected);
+                .is_ok_and(|(header, _)| header.nonce == file.nonce && header.lsn > expected);
             if is_later {
-                return Err(self
-                    .bad
-                    .take()
-                    .expect("a search follows something bad")
-                    .corrupt());
+                let bad = self.bad.take().expect("a search follows something bad");
+                // A file with blocks has one at its beginning. If that is damaged, it is the one
+                // to name, unless the end of the file before is so obviously.
+                return Err(match here {
+                    Some(here) if bad.unused && position > from => here.corrupt(),
+                    _ => bad.corrupt(),
+                });
             }
             position += PAGE_BYTES as u64;
         }
@@ -365,10 +464,10 @@ impl Bad {
             offset,
             what,
             partitions,
-            blank,
+            unused,
         } = self;
-        let what = if blank {
-            "there are only zeros where a block was"
+        let what = if unused {
+            "no block is here, where one was"
         } else {
             what
         };
@@ -434,44 +533,35 @@ pub(crate) fn check_body(
     Ok(entries)
 }
 
-/// What an operation means to whoever replays; batches get their place in the index.
-fn recovered(
-    op: DecodedOp,
-    source: &Source,
-    block: u64,
-    extent: &mut u64,
-    index: &mut Index,
-) -> RecoveredOp {
+/// Where a batch lies; moves on to the next extent if it is in one.
+fn place(envelope: &Envelope, source: &Source, at: u64, extent: &mut u64) -> Place {
+    let narrow = |number: u64| u32::try_from(number).expect("a WAL file is below 4 GiB");
+    let mut place = Place {
+        base_offset: envelope.base_offset,
+        append_time: envelope.append_time,
+        file: narrow(source.header.sequence.value()),
+        envelope: narrow(at),
+        extent_page: 0,
+        columns: envelope.columns_length,
+        length: envelope.batch_length,
+        count: envelope.count,
+    };
+    if envelope.extent {
+        place.extent_page = narrow(*extent / PAGE_BYTES as u64);
+        *extent += extent_bytes(envelope.batch_length) as u64;
+    }
+    place
+}
+
+/// What an operation means to whoever replays.
+fn recovered(op: DecodedOp) -> RecoveredOp {
     match op {
-        DecodedOp::Append { envelope, at } => {
-            let narrow = |number: u64| u32::try_from(number).expect("a WAL file is below 4 GiB");
-            let mut place = Place {
-                base_offset: envelope.base_offset,
-                append_time: envelope.append_time,
-                file: narrow(source.header.sequence.value()),
-                envelope: narrow(block + at as u64),
-                extent_page: 0,
-                columns: envelope.columns_length,
-                length: envelope.batch_length,
-                count: envelope.count,
-            };
-            if envelope.extent {
-                place.extent_page = narrow(*extent / PAGE_BYTES as u64);
-                *extent += extent_bytes(envelope.batch_length) as u64;
-            }
-            let partition = envelope.partition;
-            index.add(Added {
-                partition,
-                place,
-                batch: None,
-            });
-            RecoveredOp::Append {
-                partition,
-                base_offset: envelope.base_offset,
-                count: envelope.count,
-                append_time: envelope.append_time,
-            }
-        }
+        DecodedOp::Append { envelope, .. } => RecoveredOp::Append {
+            partition: envelope.partition,
+            base_offset: envelope.base_offset,
+            count: envelope.count,
+            append_time: envelope.append_time,
+        },
         DecodedOp::ProducerSequence {
             producer,
             epoch,

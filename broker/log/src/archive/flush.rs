@@ -1,0 +1,265 @@
+//! A flush: everything that was taken in goes into segments and checkpoints, and a manifest
+//! joins them. Until that manifest is durable, nothing of it counts.
+
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use weir_wire::id::TopicPartition;
+
+use super::collect::Wanted;
+use super::{Archiver, Home};
+use crate::checkpoint::{self, CheckpointId, checkpoints_dir};
+use crate::error::LogError;
+use crate::format::name::SectionName;
+use crate::ids::SegmentId;
+use crate::index::Place;
+use crate::manifest::{Manifest, SectionRef, SegmentRef};
+use crate::segment::{FrameRef, SegmentMeta, SegmentWriter, segment_path, segments_dir};
+
+/// Bytes of batches in memory on their way into a segment.
+const COLLECT_BYTES: usize = 16 << 20;
+/// With time, segments are written in pieces of that size with pauses, which leaves the disk to
+/// the log.
+const PACED_BYTES: usize = 256 << 10;
+const PAUSE: Duration = Duration::from_millis(2);
+
+/// The segments of a flush.
+#[derive(Debug, Default)]
+struct Written {
+    done: Vec<SegmentMeta>,
+    /// The one that is being written.
+    open: Option<SegmentWriter>,
+    run: Option<TopicPartition>,
+    next: SegmentId,
+    paused_at: u64,
+}
+
+impl Archiver {
+    /// Writes everything that was taken in.
+    pub(super) fn write_all(&mut self) -> Result<(), LogError> {
+        let first = self.manifest.next_segment;
+        let written = self.write_segments(first);
+        if written.as_ref().is_err_and(LogError::is_disk_full) {
+            self.remove_from(first);
+        }
+        let segments = written?;
+        let joined = self.join(&segments);
+        if joined.as_ref().is_err_and(LogError::is_disk_full) {
+            self.remove_from(first);
+        }
+        joined?;
+        self.files.made_room();
+        Ok(())
+    }
+
+    /// Checkpoints and manifest; then readers are led to the segments.
+    fn join(&mut self, segments: &[SegmentMeta]) -> Result<(), LogError> {
+        let sections = self.write_sections()?;
+        let index = self.index.clone();
+        self.table.retain(|at| {
+            let index = index.read().unwrap_or_else(PoisonError::into_inner);
+            index.bounds(at).is_some()
+        });
+        let mut next = Manifest {
+            checkpoint: self.applied,
+            wal: self.current,
+            sections,
+            partitions: self.table.states(),
+            segments: self.living_segments(),
+            ..self.manifest.clone()
+        };
+        for meta in segments {
+            next.next_segment = next.next_segment.max(meta.id.next());
+            next.segments.push(SegmentRef {
+                id: meta.id,
+                bytes: meta.bytes,
+                footer_crc: meta.footer_crc,
+            });
+        }
+        self.install(next)?;
+        let runs: Vec<_> = segments.iter().flat_map(|meta| meta.runs.clone()).collect();
+        self.index
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .archived(&runs, self.current.file);
+        for meta in segments {
+            self.present.segments.insert(meta.id, meta.bytes);
+            self.files.add(meta.bytes);
+        }
+        self.table.flushed();
+        self.unsaved.clear();
+        self.due = false;
+        Ok(())
+    }
+
+    /// The batches that are in no segment: large partitions get one of their own, the others
+    /// share.
+    fn write_segments(&mut self, first: SegmentId) -> Result<Vec<SegmentMeta>, LogError> {
+        let mut written = Written {
+            next: first,
+            ..Written::default()
+        };
+        let (mut own, mut shared) = (Vec::new(), Vec::new());
+        for at in self.table.touched() {
+            let places = self.pending(at);
+            let bytes: u64 = places.iter().map(|place| u64::from(place.length)).sum();
+            match places.is_empty() {
+                true => {}
+                false if bytes >= self.config.segment_own_bytes => own.push(at),
+                false => shared.push(at),
+            }
+        }
+        for at in own {
+            self.copy(&[at], &mut written)?;
+            self.finish(&mut written)?;
+        }
+        self.copy(&shared, &mut written)?;
+        self.finish(&mut written)?;
+        if !written.done.is_empty() {
+            self.sync_dir(&segments_dir(&self.home.dir))?;
+        }
+        Ok(written.done)
+    }
+
+    /// A partition's batches that are in no segment, as far as they were taken in.
+    fn pending(&self, at: TopicPartition) -> Vec<Place> {
+        let Some(end) = self.table.end(at) else {
+            return Vec::new();
+        };
+        let mut places = self.read_index(|index| index.pending(at, self.current.file));
+        places.truncate(places.partition_point(|place| place.base_offset < end));
+        places
+    }
+
+    /// Copies these partitions' batches, a bounded part at a time.
+    fn copy(&self, partitions: &[TopicPartition], to: &mut Written) -> Result<(), LogError> {
+        let mut wanted: Vec<Wanted> = Vec::new();
+        let mut bytes = 0;
+        for at in partitions {
+            for place in self.pending(*at) {
+                bytes += place.length as usize;
+                wanted.push((*at, place));
+                if bytes >= COLLECT_BYTES {
+                    self.copy_part(&wanted, to)?;
+                    wanted.clear();
+                    bytes = 0;
+                }
+            }
+        }
+        self.copy_part(&wanted, to)
+    }
+
+    fn copy_part(&self, wanted: &[Wanted], to: &mut Written) -> Result<(), LogError> {
+        let batches = self.collect(wanted)?;
+        for ((at, _), batch) in wanted.iter().zip(&batches) {
+            let begins = to.run != Some(*at);
+            let full = |open: &SegmentWriter| open.bytes() >= self.config.segment_bytes;
+            if begins && to.open.as_ref().is_some_and(full) {
+                self.finish(to)?;
+            }
+            let writer = match &mut to.open {
+                Some(writer) => writer,
+                none => none.insert(self.begin(&mut to.next)?),
+            };
+            if begins {
+                writer.begin_run(*at);
+                to.run = Some(*at);
+            }
+            let pushed = writer.push(&FrameRef::from(batch));
+            pushed.map_err(|error| LogError::io("writing", writer.path(), &error))?;
+            if self.paced && writer.bytes_written() >= to.paused_at + PACED_BYTES as u64 {
+                to.paused_at = writer.bytes_written();
+                self.feed.pause(PAUSE);
+            }
+        }
+        Ok(())
+    }
+
+    fn begin(&self, next: &mut SegmentId) -> Result<SegmentWriter, LogError> {
+        let id = *next;
+        *next = id.next();
+        let Home {
+            vfs,
+            dir,
+            node,
+            shard,
+        } = &self.home;
+        let writer = SegmentWriter::create(&**vfs, dir, id, *node, *shard, true)
+            .map_err(Self::failed_at("creating", &segment_path(dir, id)))?;
+        Ok(if self.paced {
+            writer.in_pieces_of(PACED_BYTES)
+        } else {
+            writer
+        })
+    }
+
+    fn finish(&self, written: &mut Written) -> Result<(), LogError> {
+        written.run = None;
+        written.paused_at = 0;
+        let Some(writer) = written.open.take() else {
+            return Ok(());
+        };
+        let path = writer.path().to_owned();
+        let meta = writer.finish().map_err(Self::failed_at("writing", &path))?;
+        written.done.push(meta);
+        Ok(())
+    }
+
+    /// The sections as of now: those that changed are written.
+    fn write_sections(&mut self) -> Result<Vec<SectionRef>, LogError> {
+        for (name, bytes) in self.machine.changed_sections() {
+            let name = SectionName::from_bytes(name.as_bytes())
+                .expect("a state machine's sections are called by lower-case words");
+            self.unsaved.insert(name, bytes);
+        }
+        let mut sections = self.manifest.sections.clone();
+        let mut wrote = false;
+        for (name, bytes) in &self.unsaved {
+            let id = CheckpointId {
+                name: name.clone(),
+                index: self.applied,
+            };
+            // The state of an entry is always the same, and what a manifest names is never
+            // written again.
+            if sections
+                .iter()
+                .any(|section| CheckpointId::from(section) == id)
+            {
+                continue;
+            }
+            let owner = (self.home.node, self.home.shard);
+            let section = checkpoint::write(&*self.home.vfs, &self.home.dir, owner, &id, bytes)
+                .map_err(|error| {
+                    let path = id.path(&self.home.dir);
+                    let error = LogError::io("writing", &path, &error);
+                    if error.full {
+                        let _ = self.home.vfs.remove(&path);
+                    }
+                    error
+                })?;
+            wrote = true;
+            sections.retain(|section| section.name != *name);
+            sections.push(section);
+        }
+        if wrote {
+            self.sync_dir(&checkpoints_dir(&self.home.dir))?;
+        }
+        let ids = sections.iter().map(CheckpointId::from);
+        self.present.checkpoints.extend(ids);
+        Ok(sections)
+    }
+
+    /// Removes the segments of a flush that came to nothing.
+    fn remove_from(&self, first: SegmentId) {
+        let mut id = first;
+        // They were made one after the other.
+        while self
+            .home
+            .vfs
+            .remove(&segment_path(&self.home.dir, id))
+            .is_ok()
+        {
+            id = id.next();
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! Giving files back: what neither the newest manifest nor the one before it names. One at a
+//! time, so that a full file does not hold up what comes next.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use super::{Archiver, Present};
+use crate::checkpoint::CheckpointId;
+use crate::error::LogError;
+use crate::ids::{FileSequence, Generation, SegmentId};
+use crate::manifest::{Manifest, SegmentRef, manifest_path};
+use crate::segment::segment_path;
+use crate::vfs::OpenMode;
+use crate::wal::{Spare, file_path};
+
+/// A file that nobody needs.
+#[derive(Clone, Debug)]
+pub(super) enum Garbage {
+    Manifest(Generation),
+    Wal(FileSequence),
+    Segment(SegmentId),
+    Checkpoint(CheckpointId),
+}
+
+/// What manifests need.
+#[derive(Debug)]
+struct Needs {
+    generation: Generation,
+    wal: FileSequence,
+    segments: BTreeSet<SegmentId>,
+    checkpoints: BTreeSet<CheckpointId>,
+}
+
+impl Needs {
+    fn of(manifest: &Manifest) -> Self {
+        Self {
+            generation: manifest.generation,
+            wal: manifest.wal.file,
+            segments: manifest.segments.iter().map(|segment| segment.id).collect(),
+            checkpoints: manifest.sections.iter().map(CheckpointId::from).collect(),
+        }
+    }
+
+    fn needs(&self, file: &Garbage) -> bool {
+        match file {
+            Garbage::Manifest(generation) => *generation >= self.generation,
+            Garbage::Wal(sequence) => *sequence >= self.wal,
+            Garbage::Segment(id) => self.segments.contains(id),
+            Garbage::Checkpoint(id) => self.checkpoints.contains(id),
+        }
+    }
+}
+
+impl Archiver {
+    /// Looks for what neither manifest names, and whether a third one would make more of it.
+    pub(super) fn find_garbage(&mut self) {
+        let newest = Needs::of(&self.manifest);
+        let previous = self.previous.as_ref().map(Needs::of);
+        self.garbage.clear();
+        self.gains = false;
+        let Present {
+            generations,
+            wal,
+            segments,
+            checkpoints,
+        } = &self.present;
+        let all = (generations.iter().copied().map(Garbage::Manifest))
+            .chain(wal.iter().copied().map(Garbage::Wal))
+            .chain(segments.keys().copied().map(Garbage::Segment))
+            .chain(checkpoints.iter().cloned().map(Garbage::Checkpoint));
+        for file in all.filter(|file| !newest.needs(file)) {
+            if previous
+                .as_ref()
+                .is_none_or(|previous| !previous.needs(&file))
+            {
+                self.garbage.push_back(file);
+            } else {
+                self.gains |= !matches!(file, Garbage::Manifest(_));
+            }
+        }
+    }
+
+    /// Gives one file back; answers whether there was one.
+    pub(super) fn release_one(&mut self) -> Result<bool, LogError> {
+        let Some(file) = self.garbage.pop_front() else {
+            return Ok(false);
+        };
+        let dir = &self.home.dir;
+        match &file {
+            Garbage::Manifest(generation) => {
+                self.remove(&manifest_path(dir, *generation))?;
+                self.present.generations.remove(generation);
+            }
+            Garbage::Wal(sequence) => {
+                self.give_back(*sequence)?;
+                self.present.wal.remove(sequence);
+            }
+            Garbage::Segment(id) => {
+                self.remove(&segment_path(dir, *id))?;
+                let bytes = self.present.segments.remove(id).unwrap_or(0);
+                self.files.subtract(bytes);
+            }
+            Garbage::Checkpoint(id) => {
+                self.remove(&id.path(dir))?;
+                self.present.checkpoints.remove(id);
+            }
+        }
+        Ok(true)
+    }
+
+    /// The segments in which something lives.
+    pub(super) fn living_segments(&self) -> Vec<SegmentRef> {
+        let live = self.read_index(|index| index.live_runs());
+        let segments = self.manifest.segments.iter();
+        segments
+            .filter(|segment| live.contains_key(&segment.id))
+            .copied()
+            .collect()
+    }
+
+    /// Writes a manifest without the segments in which nothing lives, if there are any.
+    pub(super) fn drop_dead(&mut self) -> Result<bool, LogError> {
+        let segments = self.living_segments();
+        if segments.len() == self.manifest.segments.len() {
+            return Ok(false);
+        }
+        let next = Manifest {
+            segments,
+            ..self.manifest.clone()
+        };
+        self.install(next)?;
+        Ok(true)
+    }
+
+    /// The file is used again under another number, or removed if there are enough of them.
+    fn give_back(&self, sequence: FileSequence) -> Result<(), LogError> {
+        let path = file_path(&self.home.dir, sequence);
+        let file = self.home.vfs.open(&path, OpenMode::Read);
+        let bytes = file
+            .and_then(|file| file.size())
+            .map_err(Self::failed_at("reading", &path))?;
+        let spare = Spare { sequence, bytes };
+        let fits = bytes == self.config.wal_file_bytes;
+        if fits && self.files.give_spare(spare).is_none() {
+            return Ok(());
+        }
+        self.remove(&path)?;
+        self.files.subtract(bytes);
+        Ok(())
+    }
+
+    fn remove(&self, path: &Path) -> Result<(), LogError> {
+        let removed = self.home.vfs.remove(path);
+        removed.map_err(Self::failed_at("removing", path))
+    }
+}
