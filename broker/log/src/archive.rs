@@ -21,7 +21,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use weir_wire::id::{EntryIndex, ShardId};
 
 use crate::checkpoint::CheckpointId;
-use crate::config::LogConfig;
+use crate::config::{Bug, LogConfig};
 use crate::error::LogError;
 use crate::format::name::SectionName;
 use crate::ids::{FileSequence, Generation, Lsn, NodeId, SegmentId};
@@ -314,7 +314,10 @@ impl Archiver {
                 return Err(error);
             }
             for op in &entry.ops {
-                self.table.apply(op);
+                let is_trim = matches!(op, RecoveredOp::Trim { .. });
+                if !(is_trim && self.config.plants(Bug::TrimsNotSaved)) {
+                    self.table.apply(op);
+                }
                 self.may_have_dead |=
                     matches!(op, RecoveredOp::Trim { .. } | RecoveredOp::Metadata(_));
             }

@@ -142,10 +142,6 @@ impl LogConfig {
     }
 }
 
-#[expect(
-    clippy::enum_variant_names,
-    reason = "each says what is wrong about the fsync"
-)]
 /// Bugs that can be planted in debug builds, to see that a harness finds them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -156,22 +152,44 @@ pub enum Bug {
     AckBeforeFsync,
     /// Readers see records before the sync.
     PublishBeforeFsync,
+    /// Segments are never synced.
+    SegmentsUnsynced,
+    /// WAL files are given back before the manifest says that nobody needs them.
+    FreedTooEarly,
+    /// A manifest says that its checkpoints hold one entry more than they do.
+    CheckpointTooHigh,
+    /// Manifests do not say where partitions begin.
+    TrimsNotSaved,
+    /// The last batch of a partition does not get into its segment.
+    BoundaryBatchLost,
+}
+
+impl Bug {
+    /// All of them, by the words that plant them.
+    const WORDS: [(&str, Self); 8] = [
+        ("skip-fsync", Self::SkipFsync),
+        ("ack-before-fsync", Self::AckBeforeFsync),
+        ("publish-before-fsync", Self::PublishBeforeFsync),
+        ("segments-unsynced", Self::SegmentsUnsynced),
+        ("freed-too-early", Self::FreedTooEarly),
+        ("checkpoint-too-high", Self::CheckpointTooHigh),
+        ("trims-not-saved", Self::TrimsNotSaved),
+        ("boundary-batch-lost", Self::BoundaryBatchLost),
+    ];
 }
 
 /// A word that names no bug.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not one of skip-fsync, ack-before-fsync, publish-before-fsync")]
+#[error("{0:?} is not one of {words}", words = Bug::WORDS.map(|(word, _)| word).join(", "))]
 pub struct UnknownBug(String);
 
 impl std::str::FromStr for Bug {
     type Err = UnknownBug;
 
     fn from_str(word: &str) -> Result<Self, UnknownBug> {
-        match word {
-            "skip-fsync" => Ok(Self::SkipFsync),
-            "ack-before-fsync" => Ok(Self::AckBeforeFsync),
-            "publish-before-fsync" => Ok(Self::PublishBeforeFsync),
-            _ => Err(UnknownBug(word.to_owned())),
-        }
+        let named = Self::WORDS.iter().find(|(known, _)| *known == word);
+        named
+            .map(|(_, bug)| *bug)
+            .ok_or_else(|| UnknownBug(word.to_owned()))
     }
 }

@@ -11,24 +11,26 @@ use weir_core::change::Change;
 use weir_core::dedup::{Admission, FlightId, ProducerState};
 use weir_core::place::{Decisions, Placed, Target, place};
 use weir_core::shard::{
-    ChangeRequest, LEADER_EPOCH, Plan, ProduceRequest, SequenceError, Session, Shard, Turn,
+    ChangeRequest, LEADER_EPOCH, Plan, ProduceRequest, SequenceError, Session, Shard, Trim, Turn,
 };
 use weir_log::{
     Append, Columns, Committer, EXTENT_BYTES_MIN, Entry, LogError, LogReader, Op, PAGE_BYTES,
     PageBuf, Submission,
 };
-use weir_wire::batch::{stamp, verify};
+use weir_wire::batch::{Records, Verified, stamp, verify};
 use weir_wire::error::{ErrorCode, Fault};
 use weir_wire::id::{
-    BindingEpoch, PartitionId, ProducerId, Sequence, Timestamp, TopicId, TopicPartition,
+    BindingEpoch, Offset, PartitionId, ProducerId, Sequence, Timestamp, TopicId, TopicPartition,
 };
 use weir_wire::message::Message as _;
 use weir_wire::name::TopicName;
+use weir_wire::placement::OrderingKey;
 use weir_wire::produce::Produced;
 use weir_wire::request::Error;
 
 use crate::network::{Message, Reply, Waiter};
-pub(crate) use open::open;
+use crate::record;
+pub(crate) use open::{DIR, Settings, open};
 pub(crate) use sink::Commits;
 
 /// What a block holds at most: half of the smallest WAL file.
@@ -46,6 +48,12 @@ pub enum Planted {
     RetryAppendsAgain,
     /// Outcomes are not restored when the log is opened.
     OutcomesForgotten,
+    /// Outcomes do not get into checkpoints.
+    OutcomesNotSaved,
+    /// The log hears of a topic's deletion before that is durable.
+    ForgottenBeforeDurable,
+    /// A request that was placed for fewer partitions is not placed again.
+    StalePlacement,
     /// Producers are answered when their request has its place, before it is durable.
     AnswerBeforeCommit,
 }
@@ -62,6 +70,7 @@ pub(crate) enum Token {
         change: Box<Change>,
         waiter: Option<Waiter>,
     },
+    Trim(TopicPartition, Offset),
 }
 
 /// A producer session.
@@ -90,11 +99,12 @@ enum Prepared {
     Refused(Fault),
 }
 
-/// What a broker tells the outside: replies, and changes that are durable.
+/// What a broker tells the outside: replies, and what changed for good.
 #[derive(Debug, Default)]
 pub(crate) struct Told {
     pub(crate) replies: Vec<(Waiter, Reply)>,
     pub(crate) changes: Vec<Change>,
+    pub(crate) trims: Vec<(TopicPartition, Offset)>,
 }
 
 /// A broker that runs.
@@ -156,10 +166,69 @@ impl Broker {
             };
             self.rows.insert(opened.id, Row::new(session, opened.topic));
         }
-        if let Some(deleted) = &change.topic_deleted {
+        if self.planted == Some(Planted::ForgottenBeforeDurable)
+            && let Some(deleted) = &change.topic_deleted
+        {
             self.reader.forget(deleted.id);
         }
         Ok(change)
+    }
+
+    /// Drops everything below an offset of a partition, if that is allowed.
+    pub(crate) fn trim(
+        &mut self,
+        now: Timestamp,
+        partition: TopicPartition,
+        start: Offset,
+    ) -> Result<(), String> {
+        let held = self.reader.bounds(partition);
+        let trim = Trim {
+            partition,
+            held: held.map_or(Offset::ZERO, |bounds| bounds.start),
+            start,
+        };
+        let expired = self.shard.plan_trim(now, trim);
+        let expired = expired.map_err(|error| error.to_string())?;
+        let mut ops = vec![Op::Trim { partition, start }];
+        if let Some(expired) = &expired {
+            ops.push(Op::Metadata(Bytes::from(expired.to_vec())));
+            self.shard.commit_change(expired);
+        }
+        let token = Token::Trim(partition, start);
+        self.waiting.push_back(Submission {
+            entry: Entry { ops },
+            token,
+        });
+        Ok(())
+    }
+
+    /// The state that the log's entries make, in words; all of it is durable only when nothing
+    /// waits.
+    pub(crate) fn state(&self) -> String {
+        let mut state = String::new();
+        let mut line = |part: &dyn std::fmt::Debug| {
+            state.push_str(&format!("{part:?}\n"));
+        };
+        self.shard.catalog().topics().for_each(|topic| line(topic));
+        line(&self.shard.catalog().next_topic_id());
+        self.shard.cursors().all().for_each(|group| line(&group));
+        for (session, topic) in self.shard.sessions() {
+            let outcomes = self.rows.get(&session.producer);
+            let outcomes = outcomes.map(|row| {
+                let (oldest, outcomes) = row.state.outcomes();
+                (
+                    oldest,
+                    outcomes
+                        .map(|bytes| crc32c::crc32c(bytes))
+                        .collect::<Vec<u32>>(),
+                )
+            });
+            line(&(session, topic, self.shard.session(session), outcomes));
+        }
+        for at in self.partitions() {
+            line(&(at, self.shard.end(at)));
+        }
+        state
     }
 
     /// Producers with requests that have no place yet.
@@ -219,6 +288,7 @@ impl Broker {
                     outcome,
                 } => self.complete(producer, flight, &outcome),
                 Token::Change { change, waiter } => self.changed(*change, waiter),
+                Token::Trim(at, start) => self.told.trims.push((at, start)),
             }
         }
     }
@@ -262,7 +332,7 @@ impl Broker {
             self.told.replies.push((waiter, reply));
         }
         if let Some(deleted) = &change.topic_deleted {
-            // Batches that came before the deletion became readable only now.
+            // Not before: what nobody reads any more, the log drops.
             self.reader.forget(deleted.id);
         }
         self.told.changes.push(change);
@@ -323,7 +393,7 @@ impl Broker {
         };
         let request = ProduceRequest {
             topic: row.topic,
-            binding_epoch: epoch,
+            binding_epoch: epoch.filter(|_| self.planted != Some(Planted::StalePlacement)),
             turn,
             parts,
         };
@@ -452,13 +522,14 @@ fn prepare(shard: &Shard, topic: TopicId, batch: &[u8], sticky: u32) -> Prepared
         partition: None,
     };
     let count = verified.header.count;
-    let placed = if topic.partitions == 1 {
+    let keys = has_ordering_keys(topic.id).then(|| ordering_keys(&verified));
+    let placed = if topic.partitions == 1 && keys.is_none() {
         Ok(Placed::whole(&target, PartitionId::new(0), count))
     } else {
         let decisions = Decisions {
             addressed: &target,
             routing: None,
-            keys: None,
+            keys: keys.as_deref(),
             refused: &[],
             sticky,
         };
@@ -468,6 +539,18 @@ fn prepare(shard: &Shard, topic: TopicId, batch: &[u8], sticky: u32) -> Prepared
         Ok(placed) => Prepared::Placed(topic.binding_epoch, placed),
         Err(error) => Prepared::Refused(Fault::new(ErrorCode::CorruptBatch, error.to_string())),
     }
+}
+
+/// Whether the records of a topic get an ordering key, as a plugin would give it: of every other.
+pub(crate) const fn has_ordering_keys(topic: TopicId) -> bool {
+    topic.value().is_multiple_of(2)
+}
+
+fn ordering_keys(verified: &Verified<'_>) -> Vec<OrderingKey> {
+    let records = Records::new(&verified.records, verified.header.count);
+    records
+        .map(|record| record.map_or(OrderingKey::NONE, |record| record::ordering_key(record.key)))
+        .collect()
 }
 
 /// What the producer is told, encoded as it is stored.

@@ -215,7 +215,7 @@ impl Producer {
         });
         let size = match random.random_range(0..8) {
             0 => random.random_range(1_000..3_000),
-            _ => random.random_range(0..400),
+            _ => random.random_range(0..1_200),
         };
         let tombstone = key.is_some() && random.random_ratio(1, 20);
         Content {

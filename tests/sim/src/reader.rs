@@ -5,6 +5,7 @@ use rand::rngs::SmallRng;
 use weir_log::{LogReader, ReadError, StoredBatch};
 use weir_wire::id::{Offset, Timestamp, TopicPartition};
 
+use crate::broker::has_ordering_keys;
 use crate::history::{Extent, Found, History, Problem};
 use crate::record;
 
@@ -132,7 +133,7 @@ pub(crate) fn note(answered: &Answered, history: &mut History) -> Noted {
         }
     };
     for batch in batches {
-        match record::decode(batch) {
+        match record::decode(batch, has_ordering_keys(at.topic)) {
             Ok(records) => found.extend(records),
             Err(error) => {
                 let text = format!("reading {at} from {from}: {error}");

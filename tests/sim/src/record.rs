@@ -7,6 +7,7 @@ use weir_log::StoredBatch;
 use weir_wire::batch::{BatchBuilder, BatchHeader, Compression, HEADER_LEN, NewRecord, Records};
 use weir_wire::id::{Offset, Timestamp};
 use weir_wire::limits::BATCH_INFLATED_MAX;
+use weir_wire::placement::OrderingKey;
 
 /// The header that names a record.
 const ID_HEADER: &str = "id";
@@ -113,8 +114,14 @@ pub(crate) fn batch(
         .expect("a small batch has a length")
 }
 
-/// Reads a stored batch, all of it, and trusts nothing in it.
-pub(crate) fn decode(stored: &StoredBatch) -> Result<Vec<Found>, String> {
+/// What stands for a record's key in the envelope.
+pub(crate) fn ordering_key(key: Option<&[u8]>) -> OrderingKey {
+    key.map_or(OrderingKey::NONE, OrderingKey::hash)
+}
+
+/// Reads a stored batch, all of it, and trusts nothing in it. `keyed`: whether its envelope has
+/// to hold ordering keys.
+pub(crate) fn decode(stored: &StoredBatch, keyed: bool) -> Result<Vec<Found>, String> {
     let header = BatchHeader::parse(&stored.bytes).map_err(|error| error.to_string())?;
     let covered = header.next_offset().since(header.base_offset);
     if header.base_offset != stored.base_offset || covered != u64::from(stored.count) {
@@ -126,7 +133,7 @@ pub(crate) fn decode(stored: &StoredBatch) -> Result<Vec<Found>, String> {
     let section = stored.bytes.get(HEADER_LEN..).unwrap_or_default();
     let section = header.compression.inflate(section, BATCH_INFLATED_MAX);
     let section = section.map_err(|error| error.to_string())?;
-    let mut found = Vec::new();
+    let (mut found, mut keys) = (Vec::new(), Vec::new());
     for record in Records::new(&section, header.count) {
         let record = record.map_err(|error| error.to_string())?;
         let name = record.header(ID_HEADER).unwrap_or_default();
@@ -139,6 +146,7 @@ pub(crate) fn decode(stored: &StoredBatch) -> Result<Vec<Found>, String> {
                 "record {id} has another value than it was sent with"
             ));
         }
+        keys.extend(ordering_key(record.key).value().to_le_bytes());
         let key = record
             .key
             .map(|key| String::from_utf8_lossy(key).into_owned());
@@ -148,6 +156,13 @@ pub(crate) fn decode(stored: &StoredBatch) -> Result<Vec<Found>, String> {
             time: stored.append_time,
             content: Content { key, size },
         });
+    }
+    let expected = keyed.then_some(keys.as_slice());
+    if stored.columns.ordering_keys.as_deref() != expected {
+        let base = stored.base_offset;
+        return Err(format!(
+            "the ordering keys of the batch at {base} are not its records'"
+        ));
     }
     if found.len() != header.count as usize {
         return Err(format!(

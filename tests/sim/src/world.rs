@@ -7,12 +7,13 @@ use std::collections::VecDeque;
 
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
+use weir_core::shard::ChangeRequest;
 use weir_log::SimVfs;
-use weir_wire::id::Timestamp;
+use weir_wire::id::{Offset, Timestamp, TopicId};
 
-use crate::admin::{self, TOPICS};
-use crate::broker::{Broker, Planted};
-use crate::history::{History, Problem};
+use crate::admin::{self, TOPICS, Wish};
+use crate::broker::{Broker, Planted, Settings};
+use crate::history::{Fence, History, Problem};
 use crate::network::{Message, Waiter};
 use crate::producer::Producer;
 use crate::reader::{self, Reader};
@@ -57,6 +58,10 @@ pub struct Counts {
     pub breaks: usize,
     /// Times the disk became too small.
     pub fills: usize,
+    /// Segments that were written.
+    pub segments: usize,
+    /// WAL files that were filled.
+    pub wal_files: usize,
 }
 
 impl Counts {
@@ -71,6 +76,8 @@ impl Counts {
         self.starts += other.starts;
         self.breaks += other.breaks;
         self.fills += other.fills;
+        self.segments += other.segments;
+        self.wal_files += other.wal_files;
     }
 }
 
@@ -95,7 +102,7 @@ const READERS: usize = 6;
 /// Plays one seed, up to its end or to the first problem.
 #[must_use]
 pub fn run(seed: u64, options: &Options) -> Report {
-    let mut world = World::new(seed, *options);
+    let mut world = World::new(seed, options);
     for _ in 0..options.actions {
         world.act();
         if !world.history.problems().is_empty() {
@@ -133,11 +140,13 @@ struct World {
     history: History,
     trace: Trace,
     counts: Counts,
-    options: Options,
+    settings: Settings,
     /// Nothing fails any more.
     calm: bool,
     /// The size of the disk, if it has one.
     capacity: Option<u64>,
+    /// The state that the next start has to find, if all of it was durable.
+    expected: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -148,6 +157,8 @@ enum Action {
     Sequence,
     Commit,
     Seal,
+    Archive,
+    Flush,
     Receive,
     Read,
     Begin,
@@ -162,18 +173,20 @@ enum Action {
 }
 
 /// How often what happens, in comparison.
-const WEIGHTS: [(u32, Action); 16] = [
+const WEIGHTS: [(u32, Action); 18] = [
     (240, Action::Send),
     (260, Action::Hear),
     (60, Action::Stray),
     (260, Action::Sequence),
     (120, Action::Commit),
     (25, Action::Seal),
+    (160, Action::Archive),
+    (6, Action::Flush),
     (260, Action::Receive),
     (200, Action::Read),
     (20, Action::Begin),
     (12, Action::Break),
-    (12, Action::Wish),
+    (24, Action::Wish),
     (40, Action::Clock),
     (3, Action::PowerFailure),
     (2, Action::Kill),
@@ -182,9 +195,10 @@ const WEIGHTS: [(u32, Action); 16] = [
 ];
 
 impl World {
-    fn new(seed: u64, options: Options) -> Self {
+    fn new(seed: u64, options: &Options) -> Self {
         let mut random = SmallRng::seed_from_u64(seed);
         let disk = SimVfs::new(random.random());
+        let settings = Settings::draw(&mut random, options.planted);
         let topics = u32::try_from(TOPICS).expect("a handful");
         let producers = (0..PRODUCERS)
             .map(|number| Producer::new(number, random.random_range(0..topics) as usize))
@@ -200,9 +214,10 @@ impl World {
             history: History::default(),
             trace: Trace::default(),
             counts: Counts::default(),
-            options,
+            settings,
             calm: false,
             capacity: None,
+            expected: None,
         }
     }
 
@@ -223,14 +238,22 @@ impl World {
             Action::Sequence => self.sequence(),
             Action::Commit => self.commit(),
             Action::Seal => self.seal(),
+            Action::Archive => self.archive(),
+            Action::Flush => self.flush(),
             Action::Receive => self.receive(),
             Action::Read => self.read(),
             Action::Begin => self.begin_reading(),
             Action::Break => self.break_a_link(),
             Action::Wish => self.wish(),
             Action::Clock => self.turn_the_clock(),
-            Action::PowerFailure => self.power_failure(),
-            Action::Kill => self.kill(),
+            Action::PowerFailure => {
+                self.expect_state();
+                self.power_failure();
+            }
+            Action::Kill => {
+                self.expect_state();
+                self.kill();
+            }
             Action::Start => self.start(),
         }
     }
@@ -337,6 +360,11 @@ impl World {
         for (waiter, reply) in told.replies {
             self.producers[waiter.producer].link.deliver(waiter, reply);
         }
+        for (at, start) in told.trims {
+            self.history.dropped(at, start);
+            self.trace
+                .line(format_args!("durable: {at} begins at {start}"));
+        }
         for change in told.changes {
             if let Some(created) = &change.topic_created {
                 self.history.created(created.id);
@@ -344,7 +372,22 @@ impl World {
             if let Some(deleted) = &change.topic_deleted {
                 self.history.deleted(deleted.id);
             }
+            if let Some(added) = &change.partitions_added {
+                self.note_fences(added.id);
+            }
             self.trace.line(format_args!("durable: {change:?}"));
+        }
+    }
+
+    /// Keys may go elsewhere from the fences of a topic on.
+    pub(super) fn note_fences(&mut self, id: TopicId) {
+        let topic = self.broker.as_ref().map(|broker| broker.shard.catalog());
+        if let Some(topic) = topic.and_then(|catalog| catalog.topic(id)) {
+            let fences = topic.fences.iter().map(|fence| Fence {
+                before: fence.partitions,
+                ends: fence.ends.clone(),
+            });
+            self.history.fences(id, fences.collect());
         }
     }
 
@@ -404,11 +447,52 @@ impl World {
     }
 
     fn wish(&mut self) {
-        let request = admin::wish(&mut self.random);
+        match admin::wish(&mut self.random) {
+            Wish::Change(request) => self.change(&request),
+            Wish::Trim => self.trim(),
+        }
+    }
+
+    /// Drops the beginning of a partition: up to an offset, up to a time, or all but some bytes.
+    fn trim(&mut self) {
         let Some(broker) = &mut self.broker else {
             return;
         };
-        match broker.change(self.now, &request, None) {
+        let partitions = broker.partitions();
+        if partitions.is_empty() {
+            return;
+        }
+        let at = partitions[self.random.random_range(0..partitions.len())];
+        let Some(extent) = reader::extent(&broker.reader, at) else {
+            return;
+        };
+        let time = Timestamp::new(self.random.random_range(0..=self.now.value()));
+        let (first, last) = (extent.start.value(), broker.shard.end(at).value());
+        let start = match self.random.random_range(0..4) {
+            0 => Ok(Offset::new(self.random.random_range(first..=last))),
+            1 => broker.reader.offset_at(at, time),
+            _ => broker
+                .reader
+                .offset_keeping(at, self.random.random_range(0..60_000)),
+        };
+        let trimmed = start
+            .map_err(|error| error.to_string())
+            .and_then(|start| broker.trim(self.now, at, start).map(|()| start));
+        match trimmed {
+            Ok(start) => {
+                self.history.drop_asked(at, start);
+                self.trace
+                    .line(format_args!("operator trims {at} up to {start}"));
+            }
+            Err(error) => self.history.note(Problem::Broken(error)),
+        }
+    }
+
+    fn change(&mut self, request: &ChangeRequest) {
+        let Some(broker) = &mut self.broker else {
+            return;
+        };
+        match broker.change(self.now, request, None) {
             Ok(change) => {
                 if let Some(deleted) = &change.topic_deleted {
                     self.history.delete_asked(deleted.id);

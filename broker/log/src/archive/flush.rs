@@ -4,11 +4,12 @@
 use std::sync::PoisonError;
 use std::time::Duration;
 
-use weir_wire::id::TopicPartition;
+use weir_wire::id::{EntryIndex, TopicPartition};
 
 use super::collect::Wanted;
 use super::{Archiver, Home};
 use crate::checkpoint::{self, CheckpointId, checkpoints_dir};
+use crate::config::Bug;
 use crate::error::LogError;
 use crate::format::name::SectionName;
 use crate::ids::SegmentId;
@@ -43,6 +44,9 @@ impl Archiver {
             self.remove_from(first);
         }
         let segments = written?;
+        if self.config.plants(Bug::FreedTooEarly) {
+            self.free_too_early()?;
+        }
         let joined = self.join(&segments);
         if joined.as_ref().is_err_and(LogError::is_disk_full) {
             self.remove_from(first);
@@ -60,8 +64,9 @@ impl Archiver {
             let index = index.read().unwrap_or_else(PoisonError::into_inner);
             index.bounds(at).is_some()
         });
+        let too_high = self.config.plants(Bug::CheckpointTooHigh);
         let mut next = Manifest {
-            checkpoint: self.applied,
+            checkpoint: EntryIndex::new(self.applied.value() + u64::from(too_high)),
             wal: self.current,
             sections,
             partitions: self.table.states(),
@@ -128,6 +133,9 @@ impl Archiver {
         };
         let mut places = self.read_index(|index| index.pending(at, self.current.file));
         places.truncate(places.partition_point(|place| place.base_offset < end));
+        if self.config.plants(Bug::BoundaryBatchLost) {
+            places.pop();
+        }
         places
     }
 
@@ -186,6 +194,11 @@ impl Archiver {
         } = &self.home;
         let writer = SegmentWriter::create(&**vfs, dir, id, *node, *shard, true)
             .map_err(Self::failed_at("creating", &segment_path(dir, id)))?;
+        let writer = if self.config.plants(Bug::SegmentsUnsynced) {
+            writer.unsynced()
+        } else {
+            writer
+        };
         Ok(if self.paced {
             writer.in_pieces_of(PACED_BYTES)
         } else {

@@ -60,6 +60,8 @@ pub(crate) struct SegmentWriter {
     /// What is not written yet. Never longer than a piece.
     buffer: PageBuf,
     piece: usize,
+    /// Whether it is made durable in the end; only a planted bug leaves that out.
+    synced: bool,
     /// Bytes in the file: whole pieces.
     written: u64,
     runs: Vec<Run>,
@@ -97,6 +99,7 @@ impl SegmentWriter {
             id,
             buffer,
             piece: PIECE_BYTES,
+            synced: true,
             written: 0,
             runs: Vec::new(),
             entries: Vec::new(),
@@ -110,6 +113,12 @@ impl SegmentWriter {
         self.piece = bytes
             .next_multiple_of(PAGE_BYTES)
             .clamp(2 * PAGE_BYTES, PIECE_BYTES);
+        self
+    }
+
+    /// A planted bug: the file is not made durable.
+    pub(crate) fn unsynced(mut self) -> Self {
+        self.synced = false;
         self
     }
 
@@ -236,7 +245,9 @@ impl SegmentWriter {
         let (end, footer_crc) = encode_end(self.id, self.bytes(), &mut runs, &self.entries);
         self.put(&end)?;
         self.write_piece()?;
-        self.file.sync_all()?;
+        if self.synced {
+            self.file.sync_all()?;
+        }
         Ok(SegmentMeta {
             id: self.id,
             bytes: self.written,

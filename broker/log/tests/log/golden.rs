@@ -13,11 +13,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use weir_log::{
-    LogConfig, LogReader, Op, RealVfs, RecoveredEntry, RecoveredOp, SimVfs, Submission, Vfs,
+    CommitSink, CommittedBlock, Committer, LogConfig, LogError, LogReader, Op, RealVfs,
+    RecoveredEntry, RecoveredOp, SimVfs, StateMachine, Submission, Vfs, recover,
 };
-use weir_wire::id::{ShardId, TopicPartition};
+use weir_wire::id::{Offset, ShardId, TopicPartition};
 
-use crate::support::{Driven, append, drive, entry, partition, payload, read_all, sequence};
+use crate::support::{append, entry, partition, payload, read_all, sequence};
 
 /// Where the log was when a golden directory was made, on a simulated disk.
 const MADE_IN: &str = "/log";
@@ -42,6 +43,60 @@ fn small_files(dir: &Path) -> LogConfig {
     config.wal_file_bytes = 64 << 10;
     config.prepare_ahead = false;
     config
+}
+
+/// A state that is a text: a line for each entry. Checkpoints in golden directories hold it.
+#[derive(Debug, Default)]
+struct Lines {
+    text: String,
+    changed: bool,
+}
+
+impl StateMachine for Lines {
+    type Error = String;
+
+    fn restore(&mut self, section: &str, bytes: &[u8]) -> Result<(), String> {
+        assert_eq!(section, "lines");
+        self.text = String::from_utf8(bytes.to_vec()).map_err(|error| error.to_string())?;
+        Ok(())
+    }
+
+    fn apply(&mut self, entry: &RecoveredEntry) -> Result<(), String> {
+        self.text.push_str(&entry_line(entry));
+        self.text.push('\n');
+        self.changed = true;
+        Ok(())
+    }
+
+    fn changed_sections(&mut self) -> Vec<(&'static str, Vec<u8>)> {
+        match std::mem::take(&mut self.changed) {
+            true => vec![("lines", self.text.clone().into_bytes())],
+            false => Vec::new(),
+        }
+    }
+}
+
+struct Nobody;
+
+impl CommitSink<u64> for Nobody {
+    fn committed(&mut self, _block: CommittedBlock<'_, u64>) {}
+
+    fn failed(&mut self, error: &LogError, _tokens: Vec<u64>) {
+        panic!("{error}");
+    }
+}
+
+/// A log, and what its entries said when it was opened.
+struct Opened {
+    committer: Committer<u64>,
+    text: String,
+}
+
+fn open(vfs: Arc<dyn Vfs>, config: LogConfig) -> Opened {
+    let recovered = recover(vfs, config, Lines::default()).unwrap();
+    let text = recovered.machine().text.clone();
+    let committer = Committer::start(recovered, Box::new(Nobody));
+    Opened { committer, text }
 }
 
 /// Entry `number` of a golden directory: requests with one or several batches, small and large,
@@ -71,7 +126,7 @@ fn ops(number: u64, next: &mut [u64; PARTITIONS.len()]) -> Vec<Op> {
 }
 
 /// Writes entries as blocks of one to three, with a seal now and then.
-fn fill(driven: &mut Driven, numbers: std::ops::Range<u64>, next: &mut [u64; PARTITIONS.len()]) {
+fn fill(driven: &mut Opened, numbers: std::ops::Range<u64>, next: &mut [u64; PARTITIONS.len()]) {
     let mut numbers = numbers.peekable();
     while let Some(&first) = numbers.peek() {
         let block = numbers
@@ -106,6 +161,7 @@ fn op_line(op: &RecoveredOp) -> String {
             "producer {producer}.{epoch} #{sequence} = {:08x}",
             crc32c::crc32c(outcome)
         ),
+        RecoveredOp::Trim { partition, start } => format!("{partition} begins at {start}"),
         RecoveredOp::Metadata(bytes) => {
             format!(
                 "metadata {} bytes {:08x}",
@@ -149,13 +205,8 @@ fn batch_lines(reader: &LogReader) -> String {
     lines
 }
 
-fn all_lines(driven: &Driven) -> String {
-    let entries: String = driven
-        .replayed
-        .iter()
-        .map(|entry| entry_line(entry) + "\n")
-        .collect();
-    entries + &batch_lines(&driven.committer.reader())
+fn all_lines(driven: &Opened) -> String {
+    driven.text.clone() + &batch_lines(&driven.committer.reader())
 }
 
 /// The files of a golden directory, copied to where they may be written.
@@ -183,7 +234,7 @@ fn check(name: &str, entries: u64) {
     let dir = copy(name);
     let config = small_files(dir.path());
     let vfs: Arc<dyn Vfs> = Arc::new(RealVfs::new());
-    let mut driven = drive(vfs.clone(), config.clone()).unwrap();
+    let mut driven = open(vfs.clone(), config.clone());
     let expected = fs::read_to_string(golden(name).join("expected.txt")).unwrap();
     let found = all_lines(&driven);
     for (found, expected) in found.lines().zip(expected.lines()) {
@@ -199,7 +250,7 @@ fn check(name: &str, entries: u64) {
     fill(&mut driven, entries + 1..entries + 20, &mut next);
     let longer = batch_lines(&reader);
     drop(driven);
-    let again = drive(vfs, config).unwrap();
+    let again = open(vfs, config);
     assert_eq!(batch_lines(&again.committer.reader()), longer);
     let before: Vec<&str> = expected
         .lines()
@@ -215,12 +266,48 @@ const ENTRIES: u64 = 48;
 fn make_wal_only(vfs: &SimVfs) -> LogConfig {
     let config = small_files(Path::new(MADE_IN));
     let mut next = [0; PARTITIONS.len()];
-    let mut driven = drive(Arc::new(vfs.clone()), config.clone()).unwrap();
+    let mut driven = open(Arc::new(vfs.clone()), config.clone());
     fill(&mut driven, 1..ENTRIES / 2, &mut next);
     drop(driven);
-    let mut driven = drive(Arc::new(vfs.clone()), config.clone()).unwrap();
+    let mut driven = open(Arc::new(vfs.clone()), config.clone());
     fill(&mut driven, ENTRIES / 2..ENTRIES + 1, &mut next);
     config
+}
+
+/// Everything there is: segments of one partition and of several, checkpoints, manifests, WAL
+/// files in their second life, and partitions whose beginnings were dropped.
+fn make_segments(vfs: &SimVfs) -> LogConfig {
+    let mut config = small_files(Path::new(MADE_IN));
+    config.segment_own_bytes = 24 << 10;
+    let mut next = [0; PARTITIONS.len()];
+    let mut log = open(Arc::new(vfs.clone()), config.clone());
+    for first in (1..=2 * ENTRIES).step_by(12) {
+        fill(&mut log, first..first + 12, &mut next);
+        while log.committer.archive().unwrap() {}
+        trim(&mut log, (first % 3) as usize, &next);
+        if first == ENTRIES + 1 {
+            log.committer.end().unwrap();
+            log = open(Arc::new(vfs.clone()), config.clone());
+        }
+    }
+    log.committer.flush().unwrap();
+    fill(&mut log, 2 * ENTRIES + 1..2 * ENTRIES + 9, &mut next);
+    log.committer.end().unwrap();
+    config
+}
+
+/// Drops a third of what a partition was given so far.
+fn trim(log: &mut Opened, slot: usize, next: &[u64; PARTITIONS.len()]) {
+    let (topic, number) = PARTITIONS[slot];
+    let trim = Op::Trim {
+        partition: partition(topic, number),
+        start: Offset::new(next[slot] / 3),
+    };
+    let submission = Submission {
+        entry: entry(vec![trim]),
+        token: 0,
+    };
+    log.committer.commit(vec![submission]).unwrap();
 }
 
 /// The files of a golden directory, by their paths below it, and what is in them.
@@ -228,32 +315,32 @@ fn make(name: &str) -> (BTreeMap<PathBuf, Vec<u8>>, String) {
     let vfs = SimVfs::new(2_026);
     let config = match name {
         "v1-wal-only" => make_wal_only(&vfs),
+        "v1-segments" => make_segments(&vfs),
         _ => panic!("{name} is not a golden directory that this version makes"),
     };
     let mut files = BTreeMap::new();
-    for folder in ["", "wal"].map(Path::new) {
+    for folder in ["", "wal", "segments", "checkpoints", "manifest"].map(Path::new) {
         let from = Path::new(MADE_IN).join(folder);
         for name in vfs.list(&from).unwrap() {
             let bytes = vfs.read(&from.join(&name)).unwrap();
             files.insert(folder.join(name), bytes);
         }
     }
-    let driven = drive(Arc::new(vfs), config).unwrap();
+    let driven = open(Arc::new(vfs), config);
     (files, all_lines(&driven))
 }
 
 #[test]
 fn make_a_golden_directory() {
-    let name = std::env::var("WEIR_GOLDEN");
-    let (files, lines) = make(name.as_deref().unwrap_or("v1-wal-only"));
-    let Ok(name) = name else {
+    let Ok(name) = std::env::var("WEIR_GOLDEN") else {
         assert_eq!(
-            make("v1-wal-only"),
-            (files, lines),
+            make("v1-segments"),
+            make("v1-segments"),
             "it is the same each time"
         );
         return;
     };
+    let (files, lines) = make(&name);
     let to = golden(&name);
     assert!(!to.exists(), "{} stays as it is", to.display());
     for (path, bytes) in files {
@@ -265,6 +352,11 @@ fn make_a_golden_directory() {
 }
 
 #[test]
-fn a_directory_of_the_first_version_opens() {
+fn a_directory_from_before_there_were_segments_opens() {
     check("v1-wal-only", ENTRIES);
+}
+
+#[test]
+fn a_directory_with_segments_opens() {
+    check("v1-segments", 2 * ENTRIES);
 }

@@ -3,25 +3,73 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use rand::Rng;
+use rand::rngs::SmallRng;
 use weir_core::dedup::ProducerState;
 use weir_core::machine::Machine;
-use weir_core::shard::{Session, Shard, Turn};
-use weir_log::{Committer, LogConfig, RecoveredEntry, RecoveredOp, SimVfs, StateMachine, recover};
-use weir_wire::id::{Offset, ProducerId, ShardId, Timestamp, TopicPartition};
+use weir_core::shard::{Limits, Session, Shard, Turn};
+use weir_log::{
+    Committer, LogConfig, LogReader, PAGE_BYTES, RecoveredEntry, RecoveredOp, SimVfs, StateMachine,
+    recover,
+};
+use weir_wire::id::{ProducerId, ShardId};
 
 use super::{Broker, Commits, Planted, Row, Told};
 
 /// Where the log lies on the simulated disk.
-const DIR: &str = "/data/log";
+pub(crate) const DIR: &str = "/data/log";
 
-/// The settings of the log: everything as small as it may be, so that every boundary is met.
-fn config(planted: Option<Planted>) -> LogConfig {
-    let mut config = LogConfig::new(DIR, ShardId::new(0));
-    config.wal_file_bytes = 64 << 10;
-    config.cache_bytes = 24 << 10;
-    config.prepare_ahead = false;
-    plant(&mut config, planted);
-    config
+/// How a broker of a run is set up: everything small, so that every boundary is met.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settings {
+    wal_file_bytes: u64,
+    wal_bytes: u64,
+    cache_bytes: usize,
+    segment_own_bytes: u64,
+    segment_bytes: u64,
+    index_bytes: usize,
+    open_files: usize,
+    dedup_bytes: u64,
+    pub(crate) planted: Option<Planted>,
+}
+
+impl Settings {
+    pub(crate) fn draw(random: &mut SmallRng, planted: Option<Planted>) -> Self {
+        let few = random.random_ratio(1, 5);
+        let wal_file_bytes = random.random_range(16..24) * PAGE_BYTES as u64;
+        Self {
+            wal_file_bytes,
+            wal_bytes: random.random_range(4..12) * wal_file_bytes,
+            segment_own_bytes: random.random_range(2 << 10..40 << 10),
+            segment_bytes: random.random_range(16 << 10..400 << 10),
+            index_bytes: random.random_range(0..8 << 10),
+            open_files: random.random_range(1..20),
+            cache_bytes: random.random_range(0..64 << 10),
+            // With little of it, idle sessions are forgotten.
+            dedup_bytes: if few { 20 << 10 } else { 1 << 20 },
+            planted,
+        }
+    }
+
+    fn log(&self) -> LogConfig {
+        let mut config = LogConfig::new(DIR, ShardId::new(0));
+        config.wal_file_bytes = self.wal_file_bytes;
+        config.wal_bytes = self.wal_bytes;
+        config.cache_bytes = self.cache_bytes;
+        config.segment_own_bytes = self.segment_own_bytes;
+        config.segment_bytes = self.segment_bytes;
+        config.index_bytes = self.index_bytes;
+        config.open_files = self.open_files;
+        config.prepare_ahead = false;
+        plant(&mut config, self.planted);
+        config
+    }
+
+    fn limits(&self) -> Limits {
+        Limits {
+            dedup_bytes: self.dedup_bytes,
+        }
+    }
 }
 
 fn plant(config: &mut LogConfig, planted: Option<Planted>) {
@@ -37,11 +85,10 @@ fn plant(config: &mut LogConfig, planted: Option<Planted>) {
 }
 
 /// The state that the log's entries make.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Replay {
     machine: Machine,
-    /// Where each partition goes on, and when it was appended to last.
-    partitions: BTreeMap<TopicPartition, (Offset, Timestamp)>,
+    planted: Option<Planted>,
 }
 
 impl StateMachine for Replay {
@@ -55,15 +102,8 @@ impl StateMachine for Replay {
     fn apply(&mut self, entry: &RecoveredEntry) -> Result<(), String> {
         for op in &entry.ops {
             match op {
-                RecoveredOp::Append {
-                    partition,
-                    base_offset,
-                    count,
-                    append_time,
-                } => {
-                    let end = (base_offset.advance(*count), *append_time);
-                    self.partitions.insert(*partition, end);
-                }
+                // What partitions hold, the log knows itself.
+                RecoveredOp::Append { .. } | RecoveredOp::Trim { .. } => {}
                 RecoveredOp::ProducerSequence {
                     producer,
                     epoch,
@@ -81,8 +121,6 @@ impl StateMachine for Replay {
                     let taken = self.machine.metadata(bytes);
                     taken.map_err(|error| error.to_string())?;
                 }
-                // Where a partition begins, the log knows itself.
-                RecoveredOp::Trim { .. } => {}
                 other => return Err(format!("entry {} holds {other:?}", entry.index)),
             }
         }
@@ -90,27 +128,29 @@ impl StateMachine for Replay {
     }
 
     fn changed_sections(&mut self) -> Vec<(&'static str, Vec<u8>)> {
-        self.machine.changed_sections()
+        let mut sections = self.machine.changed_sections();
+        if self.planted == Some(Planted::OutcomesNotSaved) {
+            sections.retain(|(name, _)| *name != "producers");
+        }
+        sections
     }
 }
 
 impl Replay {
     /// The shard, as it goes on from here.
-    fn shard(&self) -> Shard {
+    fn shard(&self, reader: &LogReader) -> Shard {
         let mut shard = self.machine.shard().clone();
-        for (&at, &(next, time)) in &self.partitions {
-            if shard.catalog().topic(at.topic).is_some() {
-                shard.restore_partition(at, next, time);
-            }
+        for (at, bounds) in reader.partitions() {
+            shard.restore_partition(at, bounds.high_water_mark, bounds.last_time);
         }
         shard
     }
 
-    fn rows(&self, planted: Option<Planted>) -> BTreeMap<ProducerId, Row> {
+    fn rows(&self) -> BTreeMap<ProducerId, Row> {
         let rows = self.machine.sessions().map(|(session, topic, state)| {
             let mut row = Row::new(session, topic);
             let (oldest, outcomes) = state.outcomes();
-            if planted != Some(Planted::OutcomesForgotten) {
+            if self.planted != Some(Planted::OutcomesForgotten) {
                 row.state = ProducerState::restored(oldest, outcomes.cloned());
             }
             (session.producer, row)
@@ -120,15 +160,16 @@ impl Replay {
 }
 
 /// Opens the log of a disk.
-pub(crate) fn open(disk: &SimVfs, planted: Option<Planted>) -> Result<Broker, String> {
-    let recovered = recover(Arc::new(disk.clone()), config(planted), Replay::default());
+pub(crate) fn open(disk: &SimVfs, settings: &Settings) -> Result<Broker, String> {
+    let replay = Replay {
+        machine: Machine::new(settings.limits()),
+        planted: settings.planted,
+    };
+    let recovered = recover(Arc::new(disk.clone()), settings.log(), replay);
     let recovered = recovered.map_err(|error| error.to_string())?;
-    let (shard, rows) = (
-        recovered.machine().shard(),
-        recovered.machine().rows(planted),
-    );
-    let reader = recovered.reader();
-    reader.retain(|topic| shard.catalog().topic(topic).is_some());
+    let (machine, reader) = (recovered.machine(), recovered.reader());
+    reader.retain(|topic| machine.machine.shard().catalog().topic(topic).is_some());
+    let (shard, rows) = (machine.shard(&reader), machine.rows());
     let commits = Commits::default();
     Ok(Broker {
         shard,
@@ -138,6 +179,6 @@ pub(crate) fn open(disk: &SimVfs, planted: Option<Planted>) -> Result<Broker, St
         rows,
         waiting: VecDeque::new(),
         told: Told::default(),
-        planted,
+        planted: settings.planted,
     })
 }

@@ -1,10 +1,13 @@
 //! The end of a run: nothing fails any more, everybody gets an answer, the broker starts once
 //! more, and all that is there is read.
 
+use std::path::Path;
+
+use weir_log::Vfs;
 use weir_wire::id::Timestamp;
 
 use super::World;
-use crate::broker::Broker;
+use crate::broker::{Broker, DIR};
 use crate::history::Problem;
 
 /// Rounds in which everybody does what there is to do; far more than are needed.
@@ -59,8 +62,18 @@ impl World {
         }
     }
 
+    /// The highest number of a file in a directory of the log.
+    fn highest(&self, folder: &str) -> usize {
+        let names = self.disk.list(&Path::new(DIR).join(folder));
+        let newest = names.unwrap_or_default().pop();
+        let number = newest.and_then(|name| name.get(..16)?.parse().ok());
+        number.unwrap_or(0)
+    }
+
     /// Writes down all that is there.
     fn take_stock(&mut self) {
+        self.counts.segments = self.highest("segments");
+        self.counts.wal_files = self.highest("wal");
         for (at, extent, records) in self.read_everything() {
             self.history.stored(at, extent, &records);
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rand::Rng;
-use weir_log::{CrashPolicy, LogReader, Snapshot};
+use weir_log::{CrashPolicy, LogError, LogReader, Snapshot};
 use weir_wire::id::{Offset, TopicPartition};
 
 use super::World;
@@ -20,7 +20,9 @@ type Everything = (TopicPartition, Extent, Vec<Found>);
 const ROOM: u64 = 200 << 10;
 
 /// I/O steps among which something happens in the middle of an operation.
-const STEPS: u64 = 8;
+const STEPS: u64 = 4;
+const ARCHIVE_STEPS: u64 = 40;
+const START_STEPS: u64 = 24;
 
 const POLICIES: [CrashPolicy; 3] = [
     CrashPolicy::DropUnsynced,
@@ -72,71 +74,91 @@ impl World {
             return;
         };
         if waiting > 0 {
-            self.touch_disk("commit", |broker| {
-                broker.commit(count).map_err(|error| error.to_string())
-            });
+            self.touch_disk("commit", STEPS, |broker| broker.commit(count));
         }
     }
 
     pub(super) fn seal(&mut self) {
-        self.touch_disk("seal", |broker| {
-            let sealed = broker.committer.seal();
-            sealed.map_err(|error| error.to_string())
+        self.touch_disk("seal", STEPS, |broker| broker.committer.seal());
+    }
+
+    /// One step of the archiver.
+    pub(super) fn archive(&mut self) {
+        self.touch_disk("archive", ARCHIVE_STEPS, |broker| {
+            broker.committer.archive().map(drop)
         });
     }
 
-    /// One operation of the broker that writes.
-    fn touch_disk(&mut self, what: &str, act: impl FnOnce(&mut Broker) -> Result<(), String>) {
+    /// All that is durable goes into segments.
+    pub(super) fn flush(&mut self) {
+        self.touch_disk("flush", ARCHIVE_STEPS, |broker| broker.committer.flush());
+    }
+
+    /// One operation of the broker that writes. Something may happen in one of its first `steps`.
+    fn touch_disk(
+        &mut self,
+        what: &str,
+        steps: u64,
+        act: impl FnOnce(&mut Broker) -> Result<(), LogError>,
+    ) {
         let Some(mut broker) = self.broker.take() else {
             return;
         };
-        let probe = self.probe(Some(&broker));
-        let fails = self.arm_failure();
+        let probe = self.probe(Some(&broker), steps);
+        let fails = self.arm_failure(steps);
         let done = act(&mut broker);
         let kept = self.end_probe();
         let probe = std::mem::take(&mut *lock(&probe));
         self.disk.clear_failures();
         self.note_answered(&probe.answered);
-        match (kept, done) {
-            (Some(snapshot), _) => {
-                self.counts.midway += 1;
-                broker.settle(probe.durable);
-                self.broker = Some(broker);
-                self.dispatch();
-                self.receive_some();
-                self.trace.line(format_args!("{what}, and midway:"));
-                self.lose_power(&snapshot);
-            }
-            (None, Ok(())) => {
-                broker.settle(usize::MAX);
-                self.broker = Some(broker);
+        if let Some(snapshot) = kept {
+            self.counts.midway += 1;
+            broker.settle(probe.durable);
+            self.broker = Some(broker);
+            self.dispatch();
+            self.receive_some();
+            self.trace.line(format_args!("{what}, and midway:"));
+            return self.lose_power(&snapshot);
+        }
+        broker.settle(usize::MAX);
+        self.broker = Some(broker);
+        match done {
+            Ok(()) => {
                 self.trace
                     .line(format_args!("{what}, {} steps", self.disk.steps()));
                 self.dispatch();
             }
-            (None, Err(error)) => {
-                self.trace.line(format_args!("{what} failed: {error}"));
-                self.counts.disk_failures += 1;
-                if !fails && self.capacity.is_none() {
-                    let text = format!("{what} failed, and nobody made the disk fail: {error}");
-                    self.history.note(Problem::Broken(text));
-                }
-                self.broker = Some(broker);
-                if self.random.random_ratio(1, 2) {
-                    self.kill();
-                } else {
-                    self.power_failure();
-                }
+            Err(error) => {
+                self.dispatch();
+                self.failed(what, fails, &error);
             }
         }
     }
 
+    /// An operation failed: the process ends, unless it may be tried again.
+    fn failed(&mut self, what: &str, made_to_fail: bool, error: &LogError) {
+        self.trace.line(format_args!("{what} failed: {error}"));
+        self.counts.disk_failures += 1;
+        let full = error.is_disk_full() && self.capacity.is_some();
+        if !(made_to_fail || full) {
+            let text = format!("{what} failed, and nobody made the disk fail: {error}");
+            self.history.note(Problem::Broken(text));
+        }
+        // A flush without room is tried again later; a block without room ends the log.
+        let may_go_on = full && ["archive", "flush"].contains(&what);
+        match self.random.random_range(0..2) {
+            _ if may_go_on => {}
+            0 => self.kill(),
+            _ => self.power_failure(),
+        }
+    }
+
     /// Watches the disk for an operation.
-    fn probe(&mut self, broker: Option<&Broker>) -> Arc<Mutex<Probe>> {
+    fn probe(&mut self, broker: Option<&Broker>, steps: u64) -> Arc<Mutex<Probe>> {
         let mut probe = Probe::default();
         let now = self.disk.steps();
         if !self.calm && self.random.random_ratio(1, 60) {
-            probe.crash_at = Some(now + self.random.random_range(1..=STEPS));
+            probe.crash_at = Some(now + self.random.random_range(1..=steps));
         }
         if let Some(broker) = broker {
             probe.log = Some(broker.reader.clone());
@@ -146,7 +168,7 @@ impl World {
                     // What somebody reads in the last moment has to be there afterwards.
                     Some(step) if self.random.random_ratio(1, 2) => step,
                     _ if self.random.random_ratio(1, 6) => {
-                        now + self.random.random_range(1..=STEPS)
+                        now + self.random.random_range(1..=steps)
                     }
                     _ => continue,
                 };
@@ -181,13 +203,15 @@ impl World {
     }
 
     /// Makes a write or a sync of what follows fail, now and then.
-    fn arm_failure(&mut self) -> bool {
+    fn arm_failure(&mut self, steps: u64) -> bool {
         if self.calm {
             return false;
         }
         match self.random.random_range(0..160) {
-            0 => self.disk.fail_sync(self.random.random_range(1..3)),
-            1 => self.disk.fail_write(self.random.random_range(1..3)),
+            0 => self.disk.fail_sync(self.random.random_range(1..=steps / 2)),
+            1 => self
+                .disk
+                .fail_write(self.random.random_range(1..=steps / 2)),
             _ => return false,
         }
         true
@@ -239,6 +263,14 @@ impl World {
         self.go_down();
     }
 
+    /// With nothing on its way to the log, the state is the same after a start.
+    pub(super) fn expect_state(&mut self) {
+        let settled = self.broker.as_ref().filter(|broker| broker.waiting() == 0);
+        if settled.is_some() {
+            self.expected = settled.map(Broker::state);
+        }
+    }
+
     fn go_down(&mut self) {
         self.broker = None;
         self.strays.clear();
@@ -252,9 +284,9 @@ impl World {
         if self.broker.is_some() {
             return;
         }
-        let probe = self.probe(None);
-        let fails = self.arm_failure();
-        let opened = broker::open(&self.disk, self.options.planted);
+        let probe = self.probe(None, START_STEPS);
+        let fails = self.arm_failure(START_STEPS / 2);
+        let opened = broker::open(&self.disk, &self.settings);
         let kept = self.end_probe();
         drop(probe);
         self.disk.clear_failures();
@@ -289,6 +321,18 @@ impl World {
         let topics = broker.shard.catalog().topics();
         let there: BTreeSet<_> = topics.map(|topic| topic.id).collect();
         self.history.restarted(&there);
+        if let Some(expected) = self.expected.take() {
+            let found = broker.state();
+            let pairs = expected.lines().zip(found.lines());
+            if let Some((before, after)) = pairs.into_iter().find(|(one, other)| one != other) {
+                let text = format!("the state changed by a start from {before} to {after}");
+                self.history.note(Problem::Broken(text));
+            }
+        }
+        for topic in there {
+            self.note_fences(topic);
+        }
+        let Some(broker) = &self.broker else { return };
         let mut partitions: BTreeSet<_> = self.history.partitions().into_iter().collect();
         partitions.extend(broker.partitions());
         for at in partitions {
