@@ -65,7 +65,7 @@ impl CommitSink<Token> for Commits {
                     reader,
                     reply,
                 } => {
-                    // Batches that came before the deletion became readable only now.
+                    // Not before, or a crash could bring the topic back without its records.
                     if let Some(deleted) = &change.topic_deleted {
                         reader.forget(deleted.id);
                     }

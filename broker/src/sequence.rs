@@ -305,8 +305,9 @@ impl Sequencer {
             shared.topics.refresh(catalog, created.id);
         }
         if let Some(deleted) = &change.topic_deleted {
+            // The log hears of it once it is durable: what nobody reads any more it drops, and
+            // until then a crash may bring the topic back.
             shared.topics.refresh(catalog, deleted.id);
-            shared.reader.forget(deleted.id);
             shared.tails.wake_topic(deleted.id);
         }
         if let Some(made) = &change.bound {
