@@ -157,7 +157,13 @@ impl World {
     fn probe(&mut self, broker: Option<&Broker>, steps: u64) -> Arc<Mutex<Probe>> {
         let mut probe = Probe::default();
         let now = self.disk.steps();
-        if !self.calm && self.random.random_ratio(1, 60) {
+        // Long operations have more to lose.
+        let (one_in, steps) = if steps >= ARCHIVE_STEPS {
+            (12, steps << self.random.random_range(0..3))
+        } else {
+            (60, steps)
+        };
+        if !self.calm && self.random.random_ratio(1, one_in) {
             probe.crash_at = Some(now + self.random.random_range(1..=steps));
         }
         if let Some(broker) = broker {
