@@ -15,4 +15,5 @@ mod history;
 mod offline;
 mod round_trip;
 mod segments;
+mod sim_disk;
 mod support;
