@@ -13,6 +13,8 @@ pub use quantity::ByteSize;
 
 /// The port that clients try when an address names none.
 pub const DEFAULT_PORT: u16 = 7650;
+/// The fewest files that may be kept open for reading.
+const OPEN_FILES_MIN: usize = 8;
 /// The smallest WAL file. An entry takes at most half of one, so with files this small the very
 /// largest batches (8 MiB) are refused as too large.
 const WAL_FILE_MIN: ByteSize = ByteSize::mib(16);
@@ -71,6 +73,21 @@ pub struct LogSection {
     pub wal_file_bytes: ByteSize,
     /// How much of the newest records is kept in memory for subscribers.
     pub cache_bytes: ByteSize,
+    /// The most that the write-ahead log holds before its records are in segments.
+    pub wal_bytes: ByteSize,
+    /// A partition that has so much in the write-ahead log gets a segment of its own; others
+    /// share one.
+    pub segment_own_bytes: ByteSize,
+    /// The most that a segment holds which several are made into.
+    pub segment_bytes: ByteSize,
+    /// Memory for the indexes of segments.
+    pub index_bytes: ByteSize,
+    /// Files that are kept open for reading.
+    pub open_files: usize,
+    /// Records are refused when less is left on the disk than the smaller of this …
+    pub reserve_bytes: ByteSize,
+    /// … and this share of it, in percent.
+    pub reserve_percent: u8,
 }
 
 /// What the broker refuses to hold more of.
@@ -132,7 +149,14 @@ impl Default for LogSection {
     fn default() -> Self {
         Self {
             wal_file_bytes: ByteSize::mib(64),
-            cache_bytes: ByteSize::mib(64),
+            cache_bytes: ByteSize::mib(128),
+            wal_bytes: ByteSize::mib(512),
+            segment_own_bytes: ByteSize::mib(8),
+            segment_bytes: ByteSize::mib(1024),
+            index_bytes: ByteSize::mib(32),
+            open_files: 256,
+            reserve_bytes: ByteSize::mib(1024),
+            reserve_percent: 5,
         }
     }
 }
@@ -238,9 +262,29 @@ impl Config {
         self.validate_plugins()
     }
 
+    fn validate_log(&self) -> Result<(), ConfigError> {
+        let log = &self.log;
+        at_least("log.wal_file_bytes", log.wal_file_bytes, WAL_FILE_MIN)?;
+        if log.open_files < OPEN_FILES_MIN {
+            return Err(invalid(
+                "log.open_files",
+                log.open_files,
+                "readers need at least 8",
+            ));
+        }
+        if log.reserve_percent > 50 {
+            return Err(invalid(
+                "log.reserve_percent",
+                log.reserve_percent,
+                "at most half of the disk can be kept free",
+            ));
+        }
+        Ok(())
+    }
+
     fn validate_limits(&self) -> Result<(), ConfigError> {
         let limits = &self.limits;
-        at_least("log.wal_file_bytes", self.log.wal_file_bytes, WAL_FILE_MIN)?;
+        self.validate_log()?;
         at_least(
             "limits.connection_buffer_bytes",
             limits.connection_buffer_bytes,

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use weir_core::shard;
 use weir_host::{CompilerCommand, Host, HostConfig, HostError, Limits};
-use weir_log::{DirLock, Log, LogConfig, OpenError};
+use weir_log::{DirLock, DiskReserve, Log, LogConfig, OpenError};
 use weir_wire::id::ShardId;
 
 use super::recover::{Replay, ReplayError, bind_all};
@@ -320,6 +320,15 @@ fn log_config(config: &Config, options: &StartOptions, data_dir: &DataDir) -> Lo
     log.term = shard::TERM;
     log.wal_file_bytes = config.log.wal_file_bytes.as_u64();
     log.cache_bytes = config.log.cache_bytes.as_usize();
+    log.wal_bytes = config.log.wal_bytes.as_u64();
+    log.segment_own_bytes = config.log.segment_own_bytes.as_u64();
+    log.segment_bytes = config.log.segment_bytes.as_u64();
+    log.index_bytes = config.log.index_bytes.as_usize();
+    log.open_files = config.log.open_files;
+    log.disk_reserve = DiskReserve {
+        percent: config.log.reserve_percent,
+        bytes: config.log.reserve_bytes.as_u64(),
+    };
     #[cfg(debug_assertions)]
     {
         log.planted = options.planted;

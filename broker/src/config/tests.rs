@@ -27,7 +27,14 @@ fn the_default_is_printed_whole() {
 
         [log]
         wal_file_bytes = "64MiB"
-        cache_bytes = "64MiB"
+        cache_bytes = "128MiB"
+        wal_bytes = "512MiB"
+        segment_own_bytes = "8MiB"
+        segment_bytes = "1GiB"
+        index_bytes = "32MiB"
+        open_files = 256
+        reserve_bytes = "1GiB"
+        reserve_percent = 5
 
         [limits]
         connections = 1024
