@@ -2,6 +2,7 @@
 //! core's shard and the log's committer. Every call does one step and answers at once.
 
 mod open;
+mod request;
 mod sink;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -9,34 +10,26 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 use weir_core::change::Change;
 use weir_core::dedup::{Admission, FlightId, ProducerState};
-use weir_core::place::{Decisions, Placed, Target, place};
+use weir_core::place::Placed;
 use weir_core::shard::{
-    ChangeRequest, LEADER_EPOCH, Plan, ProduceRequest, SequenceError, Session, Shard, Trim, Turn,
+    ChangeRequest, Plan, ProduceRequest, SequenceError, Session, Shard, Trim, Turn,
 };
-use weir_log::{
-    Append, Columns, Committer, EXTENT_BYTES_MIN, Entry, LogError, LogReader, Op, PAGE_BYTES,
-    PageBuf, Submission,
-};
-use weir_wire::batch::{Records, Verified, stamp, verify};
+use weir_log::{Committer, Entry, LogError, LogReader, Op, Submission};
 use weir_wire::error::{ErrorCode, Fault};
 use weir_wire::id::{
     BindingEpoch, Offset, PartitionId, ProducerId, Sequence, Timestamp, TopicId, TopicPartition,
 };
 use weir_wire::message::Message as _;
 use weir_wire::name::TopicName;
-use weir_wire::placement::OrderingKey;
-use weir_wire::produce::Produced;
-use weir_wire::request::Error;
 
 use crate::network::{Message, Reply, Waiter};
-use crate::record;
 pub(crate) use open::{DIR, Settings, open};
+pub(crate) use request::has_ordering_keys;
+use request::{operations, outcome, prepare, size};
 pub(crate) use sink::Commits;
 
 /// What a block holds at most: half of the smallest WAL file.
 const BLOCK_BYTES: usize = 30 << 10;
-/// What an operation takes at most, besides its bytes.
-const OP_BYTES: usize = 128;
 
 /// A bug planted on purpose, to see that the simulation finds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -470,24 +463,6 @@ impl Row {
     }
 }
 
-/// What an entry takes in the log, at most.
-fn size(entry: &Entry) -> usize {
-    let op = |op: &Op| match op {
-        Op::Append(append) => {
-            let pages = append.batch.len().div_ceil(PAGE_BYTES) * PAGE_BYTES;
-            if append.batch.len() < EXTENT_BYTES_MIN {
-                append.batch.len() + OP_BYTES
-            } else {
-                pages + OP_BYTES
-            }
-        }
-        Op::ProducerSequence { outcome, .. } => outcome.len() + OP_BYTES,
-        Op::Metadata(bytes) => bytes.len() + OP_BYTES,
-        _ => OP_BYTES,
-    };
-    OP_BYTES + entry.ops.iter().map(op).sum::<usize>()
-}
-
 /// The topics of a simulation, by number.
 pub(crate) fn topic_name(number: usize) -> TopicName {
     let name = format!("topic-{number}");
@@ -501,103 +476,4 @@ fn goes_again(error: &SequenceError, id: Option<FlightId>) -> bool {
         SequenceError::OutOfSequence { expected } => id.is_some_and(|id| id.sequence() > *expected),
         _ => false,
     }
-}
-
-fn prepare(shard: &Shard, topic: TopicId, batch: &[u8], sticky: u32) -> Prepared {
-    let Some(topic) = shard.catalog().topic(topic) else {
-        let fault = Fault::new(ErrorCode::UnknownTopic, "the topic was deleted meanwhile");
-        return Prepared::Refused(fault);
-    };
-    let verified = match verify(batch) {
-        Ok(verified) => verified,
-        Err(error) => {
-            let fault = Fault::new(ErrorCode::CorruptBatch, error.to_string());
-            return Prepared::Refused(fault);
-        }
-    };
-    let target = Target {
-        topic: topic.id,
-        name: topic.name.clone(),
-        partitions: topic.partitions,
-        partition: None,
-    };
-    let count = verified.header.count;
-    let keys = has_ordering_keys(topic.id).then(|| ordering_keys(&verified));
-    let placed = if topic.partitions == 1 && keys.is_none() {
-        Ok(Placed::whole(&target, PartitionId::new(0), count))
-    } else {
-        let decisions = Decisions {
-            addressed: &target,
-            routing: None,
-            keys: keys.as_deref(),
-            refused: &[],
-            sticky,
-        };
-        place(&verified.header, &verified.records, &decisions)
-    };
-    match placed {
-        Ok(placed) => Prepared::Placed(topic.binding_epoch, placed),
-        Err(error) => Prepared::Refused(Fault::new(ErrorCode::CorruptBatch, error.to_string())),
-    }
-}
-
-/// Whether the records of a topic get an ordering key, as a plugin would give it: of every other.
-pub(crate) const fn has_ordering_keys(topic: TopicId) -> bool {
-    topic.value().is_multiple_of(2)
-}
-
-fn ordering_keys(verified: &Verified<'_>) -> Vec<OrderingKey> {
-    let records = Records::new(&verified.records, verified.header.count);
-    records
-        .map(|record| record.map_or(OrderingKey::NONE, |record| record::ordering_key(record.key)))
-        .collect()
-}
-
-/// What the producer is told, encoded as it is stored.
-fn outcome(prepared: &Prepared, id: Option<FlightId>, plan: &Plan) -> Bytes {
-    let (outcome, error) = match prepared {
-        Prepared::Placed(_, placed) => (Some(placed.outcome(&plan.base_offsets)), None),
-        Prepared::Refused(fault) => (None, Some(Error::from(fault))),
-    };
-    let produced = Produced {
-        sequence: id.map(FlightId::sequence).unwrap_or_default(),
-        outcome,
-        error,
-        throttle_ms: 0,
-    };
-    Bytes::from(produced.to_vec())
-}
-
-fn operations(flight: &Flight, turn: Option<Turn>, plan: &Plan, outcome: &Bytes) -> Vec<Op> {
-    let parts = match &flight.prepared {
-        Prepared::Placed(_, placed) => placed.parts.as_slice(),
-        Prepared::Refused(_) => &[],
-    };
-    let places = plan.base_offsets.iter().zip(&plan.append_times);
-    let mut ops = Vec::with_capacity(parts.len() + 1);
-    for (part, (&base_offset, &append_time)) in parts.iter().zip(places) {
-        let mut batch = PageBuf::from_slice(part.batch.as_ref().unwrap_or(&flight.batch.to_vec()));
-        let crc = stamp(batch.as_mut_slice(), base_offset, LEADER_EPOCH);
-        ops.push(Op::Append(Append {
-            partition: part.partition,
-            base_offset,
-            count: part.count,
-            append_time,
-            batch: batch.into(),
-            crc,
-            columns: Columns {
-                ordering_keys: part.ordering_keys.clone(),
-                origin: None,
-            },
-        }));
-    }
-    if let Some(Turn { session, sequence }) = turn {
-        ops.push(Op::ProducerSequence {
-            producer: session.producer,
-            epoch: session.epoch,
-            sequence,
-            outcome: outcome.clone(),
-        });
-    }
-    ops
 }
