@@ -8,6 +8,9 @@ mod flights;
 #[path = "e2e/kills.rs"]
 mod kills;
 #[cfg(test)]
+#[path = "e2e/partitions.rs"]
+mod partitions;
+#[cfg(test)]
 #[path = "e2e/planted.rs"]
 mod planted;
 

@@ -7,14 +7,19 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
+use weir_core::shard::ChangeRequest;
 use weir_log::{RealVfs, Vfs};
+use weir_wire::error::Fault;
+use weir_wire::id::Timestamp;
 
 pub use start::StartError;
 
 use crate::clock;
 use crate::config::Config;
+use crate::retention::Rounds;
+use crate::sequence::{self, Command};
 use crate::state::TestHooks;
 use crate::tls::{Identity, TlsError};
 
@@ -49,6 +54,8 @@ pub struct Broker {
     ca_file: PathBuf,
     identity: Identity,
     token: Option<String>,
+    rounds: Rounds,
+    sequencer: mpsc::Sender<Command>,
     vfs: Arc<dyn Vfs>,
     draining: CancellationToken,
     ended: watch::Receiver<bool>,
@@ -101,6 +108,17 @@ impl Broker {
     /// Reads the certificates again.
     pub fn reload_certificates(&self) -> Result<(), TlsError> {
         self.identity.reload(&*self.vfs, clock::system_time())
+    }
+
+    /// Removes now what retention is to remove, as if it were that time.
+    pub(crate) async fn retain(&self, now: Timestamp) {
+        self.rounds.run(now).await;
+    }
+
+    /// Asks for a change, without a connection.
+    pub(crate) async fn change(&self, request: ChangeRequest) -> Result<(), Fault> {
+        let changed = sequence::change_by(&self.sequencer, request, None).await;
+        changed.map(drop)
     }
 
     /// Waits until the broker cannot go on.

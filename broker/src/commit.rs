@@ -15,6 +15,7 @@ use crate::budget::Permit;
 use crate::metrics::Metrics;
 use crate::producers::Producer;
 use crate::tails::Tails;
+use crate::trim::Trimmed;
 
 /// Who waits for an entry.
 pub(crate) enum Token {
@@ -29,6 +30,8 @@ pub(crate) enum Token {
         /// Where the answer goes.
         reply: oneshot::Sender<Result<Change, Fault>>,
     },
+    /// Records to be removed.
+    Trim(Trimmed),
 }
 
 /// A produce request that is done once its entry is durable.
@@ -72,6 +75,7 @@ impl CommitSink<Token> for Commits {
                     // Whoever asked may have gone.
                     drop(reply.send(Ok(*change)));
                 }
+                Token::Trim(trimmed) => trimmed.done(&self.metrics),
             }
         }
     }
@@ -87,6 +91,7 @@ impl CommitSink<Token> for Commits {
                     }
                 }
                 Token::Change { reply, .. } => drop(reply.send(Err(fault.clone()))),
+                Token::Trim(trimmed) => trimmed.failed(&fault),
             }
         }
         self.fatal.send_replace(Some(error.to_string()));

@@ -88,6 +88,9 @@ pub struct LogSection {
     pub reserve_bytes: ByteSize,
     /// … and this share of it, in percent.
     pub reserve_percent: u8,
+    /// How often is looked for records that retention is to remove.
+    #[serde(with = "quantity::span")]
+    pub retention_interval: Duration,
 }
 
 /// What the broker refuses to hold more of.
@@ -157,6 +160,7 @@ impl Default for LogSection {
             open_files: 256,
             reserve_bytes: ByteSize::mib(1024),
             reserve_percent: 5,
+            retention_interval: Duration::from_secs(10),
         }
     }
 }
@@ -305,6 +309,7 @@ impl Config {
                 "a client needs at least 8",
             ));
         }
+        positive("log.retention_interval", self.log.retention_interval)?;
         positive("limits.request_deadline", limits.request_deadline)
     }
 

@@ -35,6 +35,8 @@ enum Close {
 /// What a stream may begin with.
 const FIRST: &[Kind] = &[
     Kind::CreateTopic,
+    Kind::UpdateTopic,
+    Kind::TruncateTopic,
     Kind::DeleteTopic,
     Kind::ListTopics,
     Kind::DescribeTopic,

@@ -1,6 +1,6 @@
 //! The one map from errors to what travels: a code for programs, a sentence for people.
 
-use weir_core::shard::{ChangeError, SequenceError};
+use weir_core::shard::{ChangeError, SequenceError, TrimError};
 use weir_wire::batch::{BatchError, CompressionError};
 use weir_wire::error::{ErrorCode, Fault};
 use weir_wire::frame::FrameError;
@@ -36,6 +36,17 @@ impl IntoFault for SequenceError {
             Self::UnknownTopic(_) => ErrorCode::UnknownTopic,
             Self::UnknownPartition { .. } => ErrorCode::UnknownPartition,
             _ => ErrorCode::UnknownProducer,
+        };
+        Fault::new(code, self.to_string())
+    }
+}
+
+impl IntoFault for TrimError {
+    fn into_fault(self) -> Fault {
+        let code = match &self {
+            Self::UnknownTopic(_) => ErrorCode::UnknownTopic,
+            Self::UnknownPartition { .. } => ErrorCode::UnknownPartition,
+            _ => ErrorCode::OffsetOutOfRange,
         };
         Fault::new(code, self.to_string())
     }

@@ -21,6 +21,7 @@ mod producers;
 mod publish;
 mod requests;
 mod reset;
+mod retention;
 mod sampler;
 mod sequence;
 mod state;
@@ -30,6 +31,7 @@ pub mod testing;
 pub mod tls;
 mod topics;
 mod transport;
+mod trim;
 
 pub use broker::{Broker, Fatal, StartError, StartOptions};
 pub use reset::ResetError;

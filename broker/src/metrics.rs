@@ -99,6 +99,8 @@ metrics! {
     blocks: Counter = Counter::default();
     /// Entries made durable.
     entries: Counter = Counter::default();
+    /// Records that were removed before a group had read them.
+    expired_unread: Counter = Counter::default();
     /// Subscriptions opened.
     subscriptions_opened: Counter = Counter::default();
     /// Seconds from a produce request's frame to its reply.

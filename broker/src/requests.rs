@@ -21,6 +21,7 @@ pub(crate) async fn handle(shared: &Arc<Shared>, frame: Received) -> Result<Vec<
     match frame.kind {
         Kind::CreateTopic => reply(topics::create(shared, read(&frame)?).await),
         Kind::UpdateTopic => reply(topics::update(shared, read(&frame)?).await),
+        Kind::TruncateTopic => reply(topics::truncate(shared, read(&frame)?).await),
         Kind::DeleteTopic => reply(topics::delete(shared, read(&frame)?).await),
         Kind::ListTopics => reply(Ok(topics::list(shared, &read(&frame)?))),
         Kind::DescribeTopic => reply(topics::describe(shared, &read(&frame)?)),

@@ -7,7 +7,9 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 use weir_core::change::Change;
 use weir_core::dedup::FlightId;
-use weir_core::shard::{ChangeRequest, LEADER_EPOCH, Plan, ProduceRequest, SequenceError, Turn};
+use weir_core::shard::{
+    ChangeRequest, LEADER_EPOCH, Plan, ProduceRequest, SequenceError, Trim, Turn,
+};
 use weir_host::Bound;
 use weir_log::{Append, BatchBytes, Columns, Entry, Log, Op, PageBuf, Submission, SubmitError};
 use weir_wire::batch::stamp;
@@ -23,6 +25,7 @@ use crate::metrics::Metrics;
 use crate::producers::Producer;
 use crate::publish::{Flight, Prepared, count_lost};
 use crate::state::Shared;
+use crate::trim;
 
 /// Commands that wait for the sequencer.
 pub(crate) const QUEUE_MAX: usize = 1024;
@@ -42,6 +45,13 @@ pub(crate) enum Command {
         /// Where the answer goes.
         reply: oneshot::Sender<Result<Durable, Fault>>,
     },
+    /// Remove the oldest records of partitions, in one entry.
+    Trim {
+        /// Which.
+        trims: Vec<Trim>,
+        /// Where the answer goes once they are gone.
+        reply: trim::Reply,
+    },
 }
 
 /// Tells when a change that has its place is durable.
@@ -53,16 +63,29 @@ pub(crate) async fn change(
     request: ChangeRequest,
     bound: Option<Bound>,
 ) -> Result<Change, Fault> {
-    let ending = || Fault::new(ErrorCode::ShuttingDown, "the broker is shutting down");
+    change_by(&shared.sequencer, request, bound).await
+}
+
+/// The same for who has nothing but the way to the sequencer.
+pub(crate) async fn change_by(
+    sequencer: &mpsc::Sender<Command>,
+    request: ChangeRequest,
+    bound: Option<Bound>,
+) -> Result<Change, Fault> {
     let (reply, answer) = oneshot::channel();
     let command = Command::Change {
         request,
         bound,
         reply,
     };
-    shared.sequencer.send(command).await.map_err(|_| ending())?;
+    sequencer.send(command).await.map_err(|_| ending())?;
     let durable = answer.await.map_err(|_| ending())??;
     durable.await.map_err(|_| ending())?
+}
+
+/// Nobody answers any more.
+pub(crate) fn ending() -> Fault {
+    Fault::new(ErrorCode::ShuttingDown, "the broker is shutting down")
 }
 
 pub(crate) struct Sequencer {
@@ -94,6 +117,9 @@ impl Sequencer {
                         reply,
                     } => {
                         self.change(&request, bound, reply);
+                    }
+                    Command::Trim { trims, reply } => {
+                        trim::sequence(&self.shared, &self.log, &trims, reply);
                     }
                 }
             }

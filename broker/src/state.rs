@@ -20,6 +20,7 @@ use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::plugins::PluginStore;
 use crate::producers::Producers;
+use crate::retention::HeldBack;
 use crate::sequence::Command;
 use crate::tails::Tails;
 use crate::topics::Topics;
@@ -54,6 +55,8 @@ pub(crate) struct Shared {
     pub(crate) tests: TestHooks,
     /// No new work from here on; what is under way ends.
     pub(crate) draining: CancellationToken,
+    /// What the last round of retention left because groups had not read it.
+    pub(crate) held_back: RwLock<Vec<HeldBack>>,
     /// Every task of a connection.
     pub(crate) tasks: TaskTracker,
 }

@@ -24,7 +24,10 @@ use crate::frames::{Ended, FrameReader, finish, send, send_fault};
 use crate::state::Shared;
 use credit::Credit;
 use filters::Filters;
-use lane::Lane;
+use lane::{Counts, Lane};
+
+pub(crate) use lane::read_fault;
+pub(crate) use start::numbers;
 
 /// Serves a subscription from its first frame on.
 pub(crate) async fn run(
@@ -91,6 +94,7 @@ async fn serve(
     let _counted = Counted(shared.clone());
     let credit = Arc::new(Credit::new(request.credit_bytes, request.credit_records));
     let filters = Arc::new(filters);
+    let counts = Arc::new(counts(request, &subscribed));
     let stop = CancellationToken::new();
     let (faults, mut failed) = mpsc::channel(1);
     let lanes = TaskTracker::new();
@@ -103,6 +107,7 @@ async fn serve(
             filters.clone(),
             credit.clone(),
             request.ordering_keys,
+            counts.clone(),
             own,
         );
         let (connection, stop, faults) = (connection.clone(), stop.clone(), faults.clone());
@@ -131,6 +136,18 @@ async fn serve(
     lanes.close();
     lanes.wait().await;
     ended
+}
+
+/// How many partitions each topic had when the subscription began; none where one was asked for,
+/// since others are no concern of the subscriber.
+fn counts(request: &Subscribe, subscribed: &Subscribed) -> Counts {
+    let mut counts = Counts::new();
+    if request.partition.is_none() {
+        for partition in &subscribed.partitions {
+            *counts.entry(partition.topic).or_default() += 1;
+        }
+    }
+    counts
 }
 
 /// Takes credit until the subscriber finishes its stream.

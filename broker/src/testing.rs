@@ -2,6 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use weir_core::shard::ChangeRequest;
+use weir_wire::error::Fault;
+use weir_wire::id::{Offset, PartitionId, Timestamp};
+use weir_wire::name::{GroupName, TopicName};
+
 use crate::config::Config;
 use crate::{Broker, StartError, StartOptions};
 
@@ -56,6 +61,31 @@ impl TestBroker {
     #[must_use]
     pub fn directory(&self) -> &Path {
         self.directory.path()
+    }
+
+    /// Removes now what retention is to remove, as if it were that time.
+    pub async fn retain(&self, now: Timestamp) {
+        self.broker.retain(now).await;
+    }
+
+    /// Says where a consumer group stands.
+    ///
+    /// # Errors
+    /// When there is no such place.
+    pub async fn set_cursor(
+        &self,
+        group: GroupName,
+        topic: TopicName,
+        partition: PartitionId,
+        offset: Offset,
+    ) -> Result<(), Fault> {
+        let request = ChangeRequest::SetCursor {
+            group,
+            topic,
+            partition,
+            offset,
+        };
+        self.broker.change(request).await
     }
 
     /// The broker itself.

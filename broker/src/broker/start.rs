@@ -26,7 +26,8 @@ use crate::data_dir::{DataDir, DataDirError};
 use crate::metrics::{Metrics, MetricsError, MetricsServer, Readiness, State};
 use crate::plugins::PluginStore;
 use crate::reset::{ResetError, ResetSecret};
-use crate::sequence::{self, Sequencer};
+use crate::retention::{Retention, Rounds};
+use crate::sequence::{self, Command, Sequencer};
 use crate::state::Shared;
 use crate::tails::Tails;
 use crate::tls::{Identity, Renewal, TlsError};
@@ -84,6 +85,8 @@ struct Started {
     metrics_address: Option<SocketAddr>,
     identity: Identity,
     token: Option<String>,
+    rounds: Rounds,
+    sequencer: mpsc::Sender<Command>,
 }
 
 pub(super) async fn start(config: Config, options: StartOptions) -> Result<Broker, StartError> {
@@ -115,6 +118,8 @@ pub(super) async fn start(config: Config, options: StartOptions) -> Result<Broke
         ca_file: started.identity.ca_file().to_owned(),
         identity: started.identity,
         token: started.token,
+        rounds: started.rounds,
+        sequencer: started.sequencer,
         vfs,
         draining,
         ended,
@@ -201,6 +206,8 @@ impl Running {
         }
         let renewal = Renewal::new(identity.clone(), vfs, metrics, shared.draining.clone());
         shared.tasks.spawn(renewal.run());
+        let (retention, rounds) = Retention::new(shared.clone());
+        shared.tasks.spawn(retention.run());
         shared
             .tasks
             .spawn(connection::accept(shared.clone(), endpoint.clone()));
@@ -211,6 +218,8 @@ impl Running {
             metrics_address,
             identity,
             token,
+            rounds,
+            sequencer: shared.sequencer.clone(),
         };
         let running = Self {
             shared,
@@ -304,6 +313,7 @@ async fn assemble(
         last_subscription: AtomicU64::new(0),
         tests: options.tests.clone(),
         draining,
+        held_back: RwLock::default(),
         tasks: TaskTracker::new(),
         config,
     });

@@ -35,6 +35,7 @@ fn the_default_is_printed_whole() {
         open_files = 256
         reserve_bytes = "1GiB"
         reserve_percent = 5
+        retention_interval = "10s"
 
         [limits]
         connections = 1024

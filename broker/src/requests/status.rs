@@ -2,10 +2,14 @@
 
 use std::sync::atomic::Ordering;
 
-use weir_wire::request::BrokerStatus;
+use weir_core::catalog::Catalog;
+use weir_wire::request::{BrokerStatus, TopicSettings};
 
 use super::binding_info;
 use crate::state::Shared;
+
+/// Topics that a warning names.
+const NAMED_MAX: usize = 5;
 
 /// Gathers the status.
 pub(crate) fn status(shared: &Shared) -> BrokerStatus {
@@ -32,7 +36,8 @@ pub(crate) fn status(shared: &Shared) -> BrokerStatus {
             ));
         }
     }
-    warnings.push("the log grows without bound: retention is not part of this version".to_owned());
+    warnings.extend(growth(catalog));
+    warnings.extend(shared.held_back.read().iter().map(ToString::to_string));
     BrokerStatus {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         started: shared.started,
@@ -55,6 +60,36 @@ pub(crate) fn status(shared: &Shared) -> BrokerStatus {
         bindings,
         data_dir: shared.data_dir.display().to_string(),
     }
+}
+
+/// Names topics that keep everything for ever.
+fn growth(catalog: &Catalog) -> Option<String> {
+    let mut growing = catalog.topics().filter(|topic| {
+        let TopicSettings {
+            retention_ms,
+            retention_bytes,
+            compact,
+            ..
+        } = topic.settings;
+        retention_ms.is_none() && retention_bytes.is_none() && !compact
+    });
+    let named: Vec<String> = growing
+        .by_ref()
+        .take(NAMED_MAX)
+        .map(|topic| format!("\"{}\"", topic.name))
+        .collect();
+    if named.is_empty() {
+        return None;
+    }
+    let named = named.join(", ");
+    let more = match growing.count() {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    Some(format!(
+        "without retention, topics grow without bound: {named}{more} \
+         (weir topic update NAME --retention 7d)"
+    ))
 }
 
 /// Resident memory of this process; 0 where the system does not tell.

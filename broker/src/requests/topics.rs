@@ -2,21 +2,24 @@
 
 use weir_core::catalog::Topic;
 use weir_core::cursors::GroupCursors;
-use weir_core::shard::ChangeRequest;
-use weir_log::Totals;
-use weir_wire::error::Fault;
-use weir_wire::id::{Offset, PartitionId, TopicId, TopicPartition};
+use weir_core::shard::{ChangeRequest, Trim, TrimError};
+use weir_log::{LogReader, ReadError, Totals};
+use weir_wire::error::{ErrorCode, Fault};
+use weir_wire::id::{Offset, PartitionId, Timestamp, TopicId, TopicPartition};
 use weir_wire::limits::PAGE_ITEMS_MAX;
 use weir_wire::name::TopicName;
 use weir_wire::request::{
     CreateTopic, DeleteTopic, DescribeTopic, Done, GroupInfo, ListTopics, PartitionInfo,
-    TopicCreated, TopicDescription, TopicInfo, TopicUpdated, Topics, UpdateTopic,
+    PartitionTruncated, TopicCreated, TopicDescription, TopicInfo, TopicTruncated, TopicUpdated,
+    Topics, TruncateTopic, UpdateTopic,
 };
 
 use super::binding_info;
 use crate::fault::IntoFault;
 use crate::sequence;
 use crate::state::Shared;
+use crate::subscribe::{numbers, read_fault};
+use crate::trim::trim;
 
 pub(super) async fn create(shared: &Shared, request: CreateTopic) -> Result<TopicCreated, Fault> {
     let CreateTopic {
@@ -43,6 +46,105 @@ pub(super) async fn update(shared: &Shared, request: UpdateTopic) -> Result<Topi
         topic: info(shared, &topic),
         settings: topic.settings,
     })
+}
+
+pub(super) async fn truncate(
+    shared: &Shared,
+    request: TruncateTopic,
+) -> Result<TopicTruncated, Fault> {
+    let before = Before::of(&request)?;
+    let topic = existing(shared, &request.name)?;
+    let partitions = numbers(&topic, request.partition)?;
+    let reader = shared.reader.clone();
+    let id = topic.id;
+    let found = tokio::task::spawn_blocking(move || {
+        let found = partitions.map(|partition| {
+            let partition = PartitionId::new(partition);
+            cut(
+                &reader,
+                TopicPartition {
+                    topic: id,
+                    partition,
+                },
+                before,
+            )
+        });
+        found.collect::<Result<Vec<Cut>, ReadError>>()
+    });
+    let found = found
+        .await
+        .map_err(|error| Fault::new(ErrorCode::Internal, error.to_string()))?;
+    let cuts = found.map_err(|error| read_fault(&error))?;
+    let named = request.partition.is_some();
+    if let Before::Offset(offset) = before
+        && (named || cuts.iter().all(|cut| offset > cut.end))
+        && let Some(cut) = cuts.iter().max_by_key(|cut| cut.end)
+        && offset > cut.end
+    {
+        return Err(TrimError::BeyondEnd {
+            topic: topic.name,
+            partition: cut.trim.partition.partition,
+            start: offset,
+            end: cut.end,
+        }
+        .into_fault());
+    }
+    let trims: Vec<Trim> = cuts
+        .iter()
+        .map(|cut| cut.trim)
+        .filter(|trim| trim.start > trim.held)
+        .collect();
+    trim(shared, &trims).await?;
+    let partitions = cuts.iter().map(|Cut { trim, .. }| PartitionTruncated {
+        partition: trim.partition.partition,
+        before: trim.held,
+        start: trim.held.max(trim.start),
+    });
+    Ok(TopicTruncated {
+        partitions: partitions.collect(),
+    })
+}
+
+/// What is to go.
+#[derive(Clone, Copy)]
+enum Before {
+    Offset(Offset),
+    Time(Timestamp),
+}
+
+impl Before {
+    fn of(request: &TruncateTopic) -> Result<Self, Fault> {
+        match (request.before_offset, request.before_time) {
+            (Some(offset), None) => Ok(Self::Offset(offset)),
+            (None, Some(time)) => Ok(Self::Time(time)),
+            _ => {
+                let text = "say either an offset or a time before which records are to go";
+                Err(Fault::new(ErrorCode::InvalidArgument, text))
+            }
+        }
+    }
+}
+
+/// Where a partition is to begin, and where it ends.
+struct Cut {
+    trim: Trim,
+    end: Offset,
+}
+
+fn cut(reader: &LogReader, at: TopicPartition, before: Before) -> Result<Cut, ReadError> {
+    let bounds = reader.bounds(at).unwrap_or_default();
+    let end = bounds.high_water_mark;
+    let start = match before {
+        Before::Offset(offset) => offset.min(end),
+        Before::Time(_) if bounds.start == end => end,
+        Before::Time(time) => reader.offset_at(at, time)?,
+    };
+    let trim = Trim {
+        partition: at,
+        held: bounds.start,
+        start,
+    };
+    Ok(Cut { trim, end })
 }
 
 pub(super) async fn delete(shared: &Shared, request: DeleteTopic) -> Result<Done, Fault> {

@@ -69,7 +69,7 @@ impl Filters {
         Ok(Self(filters))
     }
 
-    /// What the filters leave of a batch from `first` on, its records before that being none of
+    /// What the filters leave of a batch, its records below the offset delta `skip` being none of
     /// the subscriber's business.
     pub(super) async fn apply(
         &self,
@@ -97,10 +97,8 @@ impl Filters {
         if let Some(held) = &mut held {
             held.shrink_to(records.len());
         }
-        let mut keep = vec![true; header.count as usize];
-        keep.iter_mut()
-            .take(skip as usize)
-            .for_each(|keep| *keep = false);
+        let mut keep = asked_for(&records, &header, skip)?;
+        let asked = keep.iter().filter(|keep| **keep).count();
         let input = Input {
             base_offset: stored.base_offset,
             base_timestamp: header.base_timestamp,
@@ -111,7 +109,7 @@ impl Filters {
             filter.judge(&input, stored, &mut keep).await?;
         }
         let count = keep.iter().filter(|keep| **keep).count() as u32;
-        let filtered_out = u64::from(header.count - skip.min(header.count) - count);
+        let filtered_out = asked as u64 - u64::from(count);
         if count == header.count {
             let batch = Some(stored.bytes.clone());
             return Ok(Kept {
@@ -159,7 +157,8 @@ impl Filter {
                 ErrorPolicy::Skip => *passes = true,
                 ErrorPolicy::Drop => *passes = false,
                 _ => {
-                    let offset = stored.base_offset.advance(failure.index);
+                    let delta = delta_of(&input.records, input.count, failure.index);
+                    let offset = stored.base_offset.advance(delta);
                     return Err(failed(format!(
                         "record at offset {offset}: {}",
                         failure.message
@@ -198,6 +197,26 @@ fn inflate(stored: &StoredBatch, header: &BatchHeader) -> Result<Bytes, Fault> {
         Cow::Borrowed(_) => Ok(section.clone()),
         Cow::Owned(records) => Ok(Bytes::from(records)),
     }
+}
+
+/// Which records stand at the offset delta `skip` or behind it. Compaction leaves gaps, so a
+/// record's place in the batch does not say its offset.
+fn asked_for(records: &[u8], header: &BatchHeader, skip: u32) -> Result<Vec<bool>, Fault> {
+    let mut keep = vec![true; header.count as usize];
+    if skip > 0 {
+        for (keep, record) in keep.iter_mut().zip(Records::new(records, header.count)) {
+            *keep = record.map_err(damaged)?.offset_delta >= skip;
+        }
+    }
+    Ok(keep)
+}
+
+/// The offset delta of the record at that place.
+fn delta_of(records: &[u8], count: u32, index: u32) -> u32 {
+    let record = Records::new(records, count).nth(index as usize);
+    record
+        .and_then(Result::ok)
+        .map_or(index, |record| record.offset_delta)
 }
 
 /// The batch with the kept records alone, at their original offsets, as compaction leaves them.
@@ -240,3 +259,6 @@ fn damaged(error: impl std::fmt::Display) -> Fault {
         format!("a stored batch cannot be read: {error}"),
     )
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,6 @@
 //! A lane: one stream that carries the records of some partitions of a subscription.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -8,7 +9,7 @@ use tokio::task::JoinHandle;
 use weir_log::{ReadError, StoredBatch};
 use weir_wire::error::{ErrorCode, Fault};
 use weir_wire::frame::FrameMessage;
-use weir_wire::id::{Offset, SubscriptionId, TopicPartition};
+use weir_wire::id::{Offset, SubscriptionId, TopicId, TopicPartition};
 use weir_wire::subscribe::{LaneOpened, Progress, Records, SubscribedPartition};
 
 use super::credit::Credit;
@@ -23,12 +24,16 @@ const READ_BATCHES: usize = 256;
 /// Batches that filters emptied before the subscriber hears how far the lane has looked.
 const SILENT_MAX: u32 = 64;
 
+/// How many partitions each topic had that is read whole.
+pub(super) type Counts = HashMap<TopicId, u32>;
+
 pub(super) struct Lane {
     shared: Arc<Shared>,
     subscription: SubscriptionId,
     filters: Arc<Filters>,
     credit: Arc<Credit>,
     with_keys: bool,
+    counts: Arc<Counts>,
     positions: Vec<Position>,
     ahead: Option<Ahead>,
 }
@@ -73,6 +78,7 @@ impl Lane {
         filters: Arc<Filters>,
         credit: Arc<Credit>,
         with_keys: bool,
+        counts: Arc<Counts>,
         partitions: impl Iterator<Item = &'a SubscribedPartition>,
     ) -> Self {
         let positions = partitions.map(|it| Position {
@@ -92,6 +98,7 @@ impl Lane {
             filters,
             credit,
             with_keys,
+            counts,
             positions,
             ahead: None,
         }
@@ -147,9 +154,7 @@ impl Lane {
     /// this thread and ahead of need.
     async fn read(&mut self, index: usize) -> Result<Vec<StoredBatch>, Fault> {
         let Position { at, next, .. } = self.positions[index];
-        if self.shared.topics.view(at.topic).is_none() {
-            return Err(Fault::new(ErrorCode::UnknownTopic, "the topic was deleted"));
-        }
+        self.check(at.topic)?;
         let ahead = self.ahead.take_if(|ahead| ahead.index == index);
         let reading = match ahead.filter(|ahead| ahead.from == next) {
             Some(ahead) => ahead.batches,
@@ -164,7 +169,7 @@ impl Lane {
         };
         let read = reading.await;
         let read = read.map_err(|error| Fault::new(ErrorCode::Internal, error.to_string()))?;
-        let batches = read.map_err(|error| read_fault(&error))?;
+        let batches = read.map_err(|error| self.unreadable(&error))?;
         if let (None, Some(last)) = (&self.ahead, batches.last()) {
             let from = last.base_offset.advance(last.count);
             let batches = self.read_from_disk(at, from);
@@ -175,6 +180,45 @@ impl Lane {
             });
         }
         Ok(batches)
+    }
+
+    /// The topic is there, and has no partitions that the subscriber does not know of.
+    fn check(&self, topic: TopicId) -> Result<(), Fault> {
+        let Some(view) = self.shared.topics.view(topic) else {
+            return Err(Fault::new(ErrorCode::UnknownTopic, "the topic was deleted"));
+        };
+        match self.counts.get(&topic) {
+            Some(known) if view.target.partitions > *known => {
+                let text = format!(
+                    "topic \"{}\" has {} partitions now; subscribe again to read them all",
+                    view.target.name, view.target.partitions
+                );
+                Err(Fault::new(ErrorCode::PartitionsAdded, text))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Why a partition cannot be read on, with the topic's name where a reader fell behind.
+    fn unreadable(&self, error: &ReadError) -> Fault {
+        match error {
+            ReadError::OutOfRange {
+                partition: at,
+                offset,
+                start,
+                ..
+            } if offset < start
+                && let Some(view) = self.shared.topics.view(at.topic) =>
+            {
+                let (name, partition) = (&view.target.name, at.partition);
+                let text = format!(
+                    "offset {offset} of topic \"{name}\" partition {partition} was removed \
+                     before it was read, by retention or a truncation; go on from {start}"
+                );
+                Fault::new(ErrorCode::OffsetOutOfRange, text)
+            }
+            error => read_fault(error),
+        }
     }
 
     fn read_from_disk(
@@ -268,7 +312,7 @@ impl Lane {
     }
 }
 
-pub(super) fn read_fault(error: &ReadError) -> Fault {
+pub(crate) fn read_fault(error: &ReadError) -> Fault {
     let code = match error {
         ReadError::OutOfRange { .. } => ErrorCode::OffsetOutOfRange,
         ReadError::Corrupt { .. } => ErrorCode::CorruptLog,

@@ -37,7 +37,7 @@ pub(super) async fn partitions(
         .iter()
         .map(|cursor| ((cursor.topic, cursor.partition), cursor.offset))
         .collect();
-    if request.start == START_TIME {
+    if request.start == START_TIME && !request.resumed {
         let at = chosen.iter().map(|one| one.at);
         let unknown = at.filter(|at| !cursors.contains_key(&(at.topic, at.partition)));
         let found = offsets_at(shared, unknown.collect(), request.start_time).await?;
@@ -107,7 +107,8 @@ fn chosen(shared: &Shared, request: &Subscribe) -> Result<Vec<Chosen>, Fault> {
     Ok(partitions)
 }
 
-fn numbers(topic: &Topic, only: Option<PartitionId>) -> Result<Range<u32>, Fault> {
+/// The partitions of a topic, or the one that is meant.
+pub(crate) fn numbers(topic: &Topic, only: Option<PartitionId>) -> Result<Range<u32>, Fault> {
     let count = topic.partitions;
     if let Some(partition) = only
         && partition.value() >= count
@@ -134,6 +135,7 @@ fn place(
     });
     let next = match (cursors.get(&(at.topic, at.partition)), request.start) {
         (Some(offset), _) => *offset,
+        (None, _) if request.resumed => start,
         (None, START_EARLIEST) => start,
         (None, START_LATEST) => end,
         (None, _) => request.start_offset,
