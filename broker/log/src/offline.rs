@@ -12,15 +12,16 @@ use crate::vfs::Vfs;
 use crate::wal::{Cut, RecoveredEntry};
 
 mod blocks;
-mod frames;
-mod pages;
+pub(crate) mod check;
+pub(crate) mod frames;
+pub(crate) mod pages;
 mod places;
 mod remains;
 mod rescue;
 mod survey;
 #[cfg(test)]
 mod tests;
-mod verify;
+pub(crate) mod verify;
 mod walk;
 
 /// Why a directory cannot be looked at.

@@ -5,7 +5,7 @@
 //! asked. So whatever cannot be read is looked up again, and only what is still said to be in the
 //! same place is an error.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use weir_wire::id::{Offset, Timestamp, TopicId, TopicPartition};
@@ -14,6 +14,7 @@ use crate::config::LogConfig;
 use crate::error::ReadError;
 use crate::ids::{FileSequence, SegmentId};
 use crate::index::{Bounds, Found, Index, Seek, StoredBatch, Totals};
+use crate::segment::Run;
 use crate::vfs::Vfs;
 use crate::wal::Files;
 
@@ -238,6 +239,18 @@ impl LogReader {
         Err(failed.expect("every round but a failed one returns").1)
     }
 
+    /// How many bytes of a partition are in segments: in all, and from that offset on.
+    #[must_use]
+    pub fn segment_bytes(&self, partition: TopicPartition, from: Offset) -> (u64, u64) {
+        self.index(|index| {
+            let bytes =
+                |runs: &mut dyn Iterator<Item = &Run>| runs.map(|run| run.batch_bytes).sum();
+            let runs = index.runs(partition);
+            let above = &mut runs.iter().filter(|run| run.base >= from);
+            (bytes(&mut runs.iter()), bytes(above))
+        })
+    }
+
     /// Bytes of the log's files.
     #[must_use]
     pub fn disk_bytes(&self) -> u64 {
@@ -263,6 +276,24 @@ impl LogReader {
     pub(crate) fn close(&self, wal_below: FileSequence, segments: &[SegmentId]) {
         self.shared.disk.open.close(wal_below, segments);
         self.shared.disk.runs.close(segments);
+    }
+
+    /// The disk, and where on it the log is.
+    pub(crate) fn place(&self) -> (&dyn Vfs, &Path) {
+        self.shared.disk.open.place()
+    }
+
+    /// The segments that something is read from, the oldest first.
+    pub(crate) fn segments(&self) -> Vec<SegmentId> {
+        let live = self.index(Index::live_runs);
+        let mut segments: Vec<SegmentId> = live.into_keys().collect();
+        segments.sort_unstable();
+        segments
+    }
+
+    /// Whether a run is read from.
+    pub(crate) fn is_live(&self, run: &Run) -> bool {
+        self.index(|index| index.is_live(run))
     }
 
     fn index<R>(&self, look: impl FnOnce(&Index) -> R) -> R {

@@ -19,7 +19,7 @@ const PLACE_AT: usize = 40;
 
 /// What stands in a segment next.
 #[derive(Debug)]
-pub(super) enum Piece {
+pub(crate) enum Piece {
     /// A sound frame.
     Frame(FoundFrame),
     /// Bytes that are none.
@@ -27,30 +27,30 @@ pub(super) enum Piece {
 }
 
 #[derive(Debug)]
-pub(super) struct FoundFrame {
-    pub(super) at: u64,
-    pub(super) length: u64,
-    pub(super) partition: TopicPartition,
-    pub(super) batch: StoredBatch,
+pub(crate) struct FoundFrame {
+    pub(crate) at: u64,
+    pub(crate) length: u64,
+    pub(crate) partition: TopicPartition,
+    pub(crate) batch: StoredBatch,
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(super) struct BadPiece {
+pub(crate) struct BadPiece {
     /// Where in the file.
-    pub(super) offset: u64,
-    pub(super) what: &'static str,
+    pub(crate) offset: u64,
+    pub(crate) what: &'static str,
 }
 
 /// Reads a part of a segment, frame by frame.
 #[derive(Debug)]
-pub(super) struct Frames<'a> {
+pub(crate) struct Frames<'a> {
     pages: &'a mut Pages,
     at: u64,
     to: u64,
 }
 
 impl<'a> Frames<'a> {
-    pub(super) fn new(pages: &'a mut Pages, from: u64, to: u64) -> Self {
+    pub(crate) fn new(pages: &'a mut Pages, from: u64, to: u64) -> Self {
         let to = to.min(pages.size());
         Self {
             pages,
@@ -59,7 +59,12 @@ impl<'a> Frames<'a> {
         }
     }
 
-    pub(super) fn next(&mut self) -> Option<Piece> {
+    /// Where what comes next begins.
+    pub(crate) fn at(&self) -> u64 {
+        self.at
+    }
+
+    pub(crate) fn next(&mut self) -> Option<Piece> {
         let at = self.at;
         if at >= self.to {
             return None;
@@ -129,7 +134,7 @@ struct Bad {
 }
 
 /// Where the next sound envelope begins.
-pub(super) fn find_envelope(pages: &mut Pages, from: u64, to: u64) -> Option<u64> {
+pub(crate) fn find_envelope(pages: &mut Pages, from: u64, to: u64) -> Option<u64> {
     let envelope = ENVELOPE_FIXED as u64;
     let mut at = from;
     while at + envelope <= to {

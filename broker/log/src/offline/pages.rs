@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::page_buf::{PAGE_BYTES, PageBuf};
 use crate::vfs::{OpenMode, Vfs, VfsFile};
 
 /// Bytes read at once, unless more is asked for.
@@ -13,54 +14,90 @@ const WINDOW_BYTES: u64 = 4 << 20;
 
 /// A file, and the part of it that was read last.
 #[derive(Debug)]
-pub(super) struct Pages {
+pub(crate) struct Pages {
     file: Arc<dyn VfsFile>,
     path: PathBuf,
     size: u64,
+    window_bytes: u64,
     start: u64,
     window: Bytes,
 }
 
 impl Pages {
-    pub(super) fn open(vfs: &dyn Vfs, path: &Path) -> io::Result<Self> {
-        let file = vfs.open(path, OpenMode::Read)?;
+    /// Opens a file. `direct`: past the page cache, which is left to others; what is read then is
+    /// what the disk holds.
+    pub(crate) fn open(vfs: &dyn Vfs, path: &Path, direct: bool) -> io::Result<Self> {
+        let mode = if direct {
+            OpenMode::Write { direct }
+        } else {
+            OpenMode::Read
+        };
+        let file = vfs.open(path, mode)?;
         let size = file.size()?;
         Ok(Self {
             file,
             path: path.to_owned(),
             size,
+            window_bytes: WINDOW_BYTES,
             start: 0,
             window: Bytes::new(),
         })
     }
 
-    pub(super) fn path(&self) -> &Path {
+    /// Reads that much at once.
+    pub(crate) fn in_pieces_of(self, bytes: u64) -> Self {
+        Self {
+            window_bytes: bytes,
+            ..self
+        }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    pub(super) fn size(&self) -> u64 {
+    pub(crate) fn size(&self) -> u64 {
         self.size
     }
 
     /// Exactly these bytes.
-    pub(super) fn get(&mut self, at: u64, length: u64) -> io::Result<Bytes> {
+    pub(crate) fn get(&mut self, at: u64, length: u64) -> io::Result<Bytes> {
         let end = at.checked_add(length).filter(|end| *end <= self.size);
         let end = end.ok_or(io::ErrorKind::UnexpectedEof)?;
         if at < self.start || end > self.start + self.window.len() as u64 {
+            // What it held is of no use any longer, and its memory may be.
             self.window = Bytes::new();
-            let large = self.read(at, length.max(WINDOW_BYTES).min(self.size - at));
+            let page = PAGE_BYTES as u64;
+            let start = at - at % page;
+            let large = self.read(start, end.max(start + self.window_bytes));
             // A bad sector spoils the piece around it, and not more.
-            self.window = large.or_else(|_| self.read(at, length))?;
-            self.start = at;
+            self.window = large.or_else(|_| self.read(start, end))?;
+            self.start = start;
         }
         let from = narrow(at - self.start)?;
-        Ok(self.window.slice(from..from + narrow(length)?))
+        let part = from..from + narrow(length)?;
+        if part.end > self.window.len() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        Ok(self.window.slice(part))
     }
 
-    fn read(&self, at: u64, length: u64) -> io::Result<Bytes> {
-        let mut bytes = vec![0; narrow(length)?];
-        self.file.read_exact_at(&mut bytes, at)?;
-        Ok(bytes.into())
+    /// Whole pages from `start` on, up to the one that holds `end`, or to where the file ends.
+    fn read(&self, start: u64, end: u64) -> io::Result<Bytes> {
+        let end = end.min(self.size).next_multiple_of(PAGE_BYTES as u64);
+        let mut pages = PageBuf::to_overwrite(narrow(end - start)?);
+        let mut done = 0;
+        while let Some(rest) = pages
+            .as_mut_slice()
+            .get_mut(done..)
+            .filter(|r| !r.is_empty())
+        {
+            match self.file.read_at(rest, start + done as u64)? {
+                0 => break,
+                read => done += read,
+            }
+        }
+        Ok(pages.freeze().slice(..done))
     }
 }
 

@@ -3,7 +3,6 @@
 use weir_wire::id::{Offset, TopicPartition};
 
 use super::frames::FoundFrame;
-use super::verify::end_of;
 use crate::format::segment::Run;
 use crate::ids::{FileSequence, SegmentId};
 
@@ -69,7 +68,7 @@ impl Stretches {
     }
 
     pub(super) fn frame(&mut self, frame: &FoundFrame) {
-        let (base, end) = (frame.batch.base_offset, end_of(&frame.batch));
+        let (base, end) = (frame.batch.base_offset, frame.batch.end());
         let belongs = self.run.is_none_or(|run| {
             run.partition == frame.partition && run.base <= base && end <= run.end
         });

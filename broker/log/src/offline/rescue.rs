@@ -9,16 +9,18 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
-use weir_wire::id::{Offset, TopicPartition};
+use weir_wire::id::{EntryIndex, Offset, TopicPartition};
 
 use super::frames::{Frames, Piece};
 use super::pages::Pages;
 use super::places::{Place, Spot, Stretches, disjoint};
-use super::survey::Survey;
-use super::verify::{end_of, footer};
+use super::survey::{RESTORE, Survey};
+use super::verify::footer;
 use super::walk::{Visit, walk};
 use super::{Damage, OfflineError, RescueReport, StatePart};
-use crate::format::entry::{DecodedOp, ENVELOPE_FIXED, Envelope, extent_bytes};
+use crate::checkpoint::CheckpointId;
+use crate::format::checkpoint::CheckpointHeader;
+use crate::format::entry::{DecodedEntry, DecodedOp, ENVELOPE_FIXED, Envelope, extent_bytes};
 use crate::format::fields::Fields;
 use crate::format::segment::FRAMES_AT;
 use crate::ids::{FileSequence, SegmentId};
@@ -93,14 +95,14 @@ impl Found<'_> {
 
     fn segment(&mut self, id: SegmentId) {
         let path = segment_path(self.survey.dir, id);
-        let runs = match footer(self.survey, id) {
+        let runs = match footer(self.survey.vfs, self.survey.dir, self.survey.node, id) {
             Ok(meta) => meta.runs,
             Err((_, damage)) => {
                 self.damages.push(damage);
                 Vec::new()
             }
         };
-        let Ok(mut pages) = Pages::open(self.survey.vfs, &path) else {
+        let Ok(mut pages) = Pages::open(self.survey.vfs, &path, false) else {
             return;
         };
         let size = pages.size();
@@ -174,7 +176,7 @@ impl Found<'_> {
     /// Looks for whole batches in what is left of damaged blocks.
     fn remains(&mut self, file: FileSequence, from: u64, to: u64) {
         let path = file_path(self.survey.dir, file);
-        let Ok(mut pages) = Pages::open(self.survey.vfs, &path) else {
+        let Ok(mut pages) = Pages::open(self.survey.vfs, &path, false) else {
             return;
         };
         let mut remains = super::remains::Remains::new(&mut pages, from, to);
@@ -227,7 +229,7 @@ impl Reader<'_> {
         let partition = self.partition;
         let next = &mut self.next;
         let mut take = |batch: StoredBatch| {
-            let (base, end) = (batch.base_offset, end_of(&batch));
+            let (base, end) = (batch.base_offset, batch.end());
             if base < *next || base >= place.to || end <= place.from {
                 return Ok(());
             }
@@ -242,7 +244,7 @@ impl Reader<'_> {
             Spot::Wal { file, .. } => file_path(self.survey.dir, file),
         };
         if self.open.as_ref().is_none_or(|open| open.path() != path) {
-            self.open = Pages::open(self.survey.vfs, &path).ok();
+            self.open = Pages::open(self.survey.vfs, &path, false).ok();
         }
         let Some(pages) = &mut self.open else {
             return Ok(());
@@ -299,11 +301,38 @@ pub(super) fn state(
 ) -> Result<Vec<Damage>, OfflineError> {
     let survey = Survey::new(vfs, dir)?;
     let mut damages = survey.damages.clone();
+    let mut checkpoint = EntryIndex::new(0);
+    if let Some(manifest) = survey.newest() {
+        checkpoint = manifest.checkpoint;
+        for section in &manifest.sections {
+            let path = CheckpointId::from(section).path(dir);
+            let bytes = vfs.read(&path).map_err(|error| (0, error.to_string()));
+            let sound = bytes.and_then(|bytes| match CheckpointHeader::decode(&bytes) {
+                Ok((_, bytes)) => Ok(bytes.to_vec()),
+                Err(error) => Err((error.at as u64, error.what.to_owned())),
+            });
+            match sound {
+                Ok(bytes) => each(StatePart::Section {
+                    name: section.name.to_string(),
+                    index: section.index,
+                    bytes,
+                }),
+                Err((offset, what)) => damages.push(Damage {
+                    path,
+                    offset,
+                    what,
+                    partitions: Vec::new(),
+                    advice: RESTORE,
+                }),
+            }
+        }
+    }
     let walked = walk(&survey, survey.wal_start(), &mut |visit| {
         let Visit::Block(_, block) = visit else {
             return;
         };
-        for entry in &block.entries {
+        let new = |entry: &&DecodedEntry| entry.index > checkpoint;
+        for entry in block.entries.iter().filter(new) {
             each(StatePart::Entry(RecoveredEntry {
                 index: entry.index,
                 term: entry.term,

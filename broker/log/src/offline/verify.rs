@@ -2,17 +2,20 @@
 
 use std::path::Path;
 
-use weir_wire::id::{Offset, TopicPartition};
-
-use super::frames::{BadPiece, FoundFrame, Frames, Piece};
+use super::check::RunCheck;
+use super::frames::Frames;
 use super::pages::Pages;
 use super::survey::{NEWER, RESTORE, Survey};
 use super::walk::{Visit, walk};
-use super::{Damage, Inspection, OfflineError, RunInfo, SegmentInfo, Verification};
+use super::{
+    Damage, Inspection, ManifestInfo, OfflineError, RunInfo, SectionInfo, SegmentInfo, Verification,
+};
+use crate::checkpoint::CheckpointId;
+use crate::format::checkpoint::CheckpointHeader;
 use crate::format::entry::DecodedOp;
 use crate::format::segment::{FRAMES_AT, OTHER_FORMAT, Run, SegmentHeader};
-use crate::ids::SegmentId;
-use crate::index::StoredBatch;
+use crate::ids::{NodeId, SegmentId};
+use crate::manifest::{Manifest, SectionRef, SegmentRef, manifest_path};
 use crate::page_buf::PAGE_BYTES;
 use crate::segment::{SegmentError, SegmentMeta, read_footer, segment_path};
 use crate::vfs::Vfs;
@@ -23,7 +26,7 @@ pub(super) fn inspect(vfs: &dyn Vfs, dir: &Path) -> Result<Inspection, OfflineEr
     let segments = segments
         .into_iter()
         .map(|id| {
-            let (bytes, runs) = match footer(&survey, id) {
+            let (bytes, runs) = match footer(vfs, dir, survey.node, id) {
                 Ok(meta) => (meta.bytes, meta.runs),
                 Err((bytes, damage)) => {
                     survey.damages.push(damage);
@@ -40,11 +43,16 @@ pub(super) fn inspect(vfs: &dyn Vfs, dir: &Path) -> Result<Inspection, OfflineEr
         })
         .collect();
     let walked = walk(&survey, survey.wal_start(), &mut |_| {});
+    let manifests = survey
+        .manifests
+        .iter()
+        .map(|manifest| manifest_info(dir, manifest))
+        .collect();
     let mut damages = survey.damages;
     damages.extend(walked.damages);
     Ok(Inspection {
         node: survey.node,
-        manifests: Vec::new(),
+        manifests,
         segments,
         wal: walked.files,
         end: walked.end,
@@ -69,9 +77,14 @@ impl From<&Run> for RunInfo {
 }
 
 /// What a segment's own footer says; else how long the file is, and what is wrong.
-pub(super) fn footer(survey: &Survey<'_>, id: SegmentId) -> Result<SegmentMeta, (u64, Damage)> {
-    let path = segment_path(survey.dir, id);
-    let pages = Pages::open(survey.vfs, &path);
+pub(crate) fn footer(
+    vfs: &dyn Vfs,
+    dir: &Path,
+    node: Option<NodeId>,
+    id: SegmentId,
+) -> Result<SegmentMeta, (u64, Damage)> {
+    let path = segment_path(dir, id);
+    let pages = Pages::open(vfs, &path, false);
     let damage = |offset, what: String, advice| Damage {
         path: path.clone(),
         offset,
@@ -94,8 +107,8 @@ pub(super) fn footer(survey: &Survey<'_>, id: SegmentId) -> Result<SegmentMeta, 
         };
         wrong(error.at as u64, error.what.to_owned(), advice)
     })?;
-    let node = survey.node.unwrap_or(header.node);
-    read_footer(survey.vfs, survey.dir, id, node, header.shard).map_err(|error| match error {
+    let node = node.unwrap_or(header.node);
+    read_footer(vfs, dir, id, node, header.shard).map_err(|error| match error {
         SegmentError::Io { source, .. } => {
             wrong(0, format!("the disk cannot read it: {source}"), RESTORE)
         }
@@ -115,11 +128,17 @@ pub(super) fn verify(
         damages: survey.damages.clone(),
         ..Verification::default()
     };
-    for id in &survey.segments {
-        check_segment(&survey, *id, &mut found);
+    for id in survey.kept_segments() {
+        check_segment(&survey, id, &mut found);
         found.files += 1;
         progress(found.bytes, total);
     }
+    for (id, path) in survey.checkpoints() {
+        check_checkpoint(&survey, &id, &path, &mut found);
+        found.files += 1;
+        progress(found.bytes, total);
+    }
+    found.files += survey.manifests.len() as u64;
     let before = found.bytes;
     let (mut batches, mut records, mut done) = (0, 0, before);
     let walked = walk(&survey, survey.wal_start(), &mut |visit| {
@@ -145,11 +164,79 @@ pub(super) fn verify(
     Ok(found)
 }
 
+fn manifest_info(dir: &Path, manifest: &Manifest) -> ManifestInfo {
+    let sections = manifest.sections.iter().map(|section| SectionInfo {
+        name: section.name.to_string(),
+        index: section.index,
+        bytes: section.length,
+    });
+    ManifestInfo {
+        path: manifest_path(dir, manifest.generation),
+        generation: manifest.generation.value(),
+        durable: manifest.durable,
+        checkpoint: manifest.checkpoint,
+        wal_start: manifest.wal.file,
+        sections: sections.collect(),
+        segments: manifest.segments.len(),
+        partitions: manifest.partitions.len(),
+    }
+}
+
+/// Reads all of a checkpoint.
+fn check_checkpoint(survey: &Survey<'_>, id: &CheckpointId, path: &Path, found: &mut Verification) {
+    let mut damage = |offset, what: String| {
+        found.damages.push(Damage {
+            path: path.to_owned(),
+            offset,
+            what,
+            partitions: Vec::new(),
+            advice: RESTORE,
+        });
+    };
+    let bytes = match survey.vfs.read(path) {
+        Ok(bytes) => bytes,
+        Err(error) => return damage(0, format!("cannot be read: {error}")),
+    };
+    match CheckpointHeader::decode(&bytes) {
+        Err(error) => damage(error.at as u64, error.what.to_owned()),
+        Ok((header, _)) => {
+            let named = (survey.manifests.iter().flat_map(|it| &it.sections))
+                .filter(|section| CheckpointId::from(*section) == *id);
+            let is_it =
+                |section: &SectionRef| (section.length, section.crc) == (header.length, header.crc);
+            let foreign = survey.node.is_some_and(|node| node != header.node);
+            if foreign || !named.into_iter().all(is_it) || header.name != id.name {
+                damage(
+                    0,
+                    "it is not the checkpoint that the manifest names".to_owned(),
+                );
+            }
+        }
+    }
+    found.bytes += bytes.len() as u64;
+}
+
 /// Reads all of a segment.
 fn check_segment(survey: &Survey<'_>, id: SegmentId, found: &mut Verification) {
     let path = segment_path(survey.dir, id);
-    let (bytes, runs) = match footer(survey, id) {
-        Ok(meta) => (meta.bytes, Some(meta.runs)),
+    let (bytes, runs) = match footer(survey.vfs, survey.dir, survey.node, id) {
+        Ok(meta) => {
+            let named = survey.manifests.iter().flat_map(|it| &it.segments);
+            let named = named.filter(|segment| segment.id == id).copied();
+            if named
+                .into_iter()
+                .any(|named| named != SegmentRef::from(&meta))
+            {
+                found.damages.push(Damage {
+                    path: path.clone(),
+                    offset: 0,
+                    what: "it is not the segment that the manifest names".to_owned(),
+                    partitions: Vec::new(),
+                    advice: "put back the file that was here",
+                });
+            }
+            (meta.bytes, Some(meta.runs))
+        }
         Err((bytes, damage)) => {
             found.damages.push(damage);
             (bytes, None)
@@ -160,122 +247,19 @@ fn check_segment(survey: &Survey<'_>, id: SegmentId, found: &mut Verification) {
         Some(runs) => runs.iter().map(Some).collect(),
         None => vec![None],
     };
-    let Ok(mut pages) = Pages::open(survey.vfs, &path) else {
+    let Ok(mut pages) = Pages::open(survey.vfs, &path, false) else {
         return;
     };
     for run in parts {
         let (from, to) = run.map_or((FRAMES_AT, bytes), |run| (run.position, run.frames_end()));
-        let mut check = RunCheck {
-            path: &path,
-            run,
-            bad: None,
-            spoilt: false,
-            last: None,
-            batches: 0,
-            bytes: 0,
-            found,
-        };
+        let mut check = RunCheck::new(&path, run);
         let mut frames = Frames::new(&mut pages, from, to);
         while let Some(piece) = frames.next() {
-            match piece {
-                Piece::Frame(frame) => check.frame(&frame),
-                Piece::Bad(bad) => check.bad(bad),
-            }
+            check.piece(piece);
         }
-        check.finish();
-    }
-}
-
-/// Where a batch ends: what follows in its partition begins there, or later.
-pub(super) fn end_of(batch: &StoredBatch) -> Offset {
-    batch.base_offset.advance(batch.count)
-}
-
-/// Checks the frames of a run, or of a whole segment that does not say what its runs are.
-struct RunCheck<'a> {
-    path: &'a Path,
-    run: Option<&'a Run>,
-    /// What was wrong since the last sound frame.
-    bad: Option<BadPiece>,
-    /// Whether anything was wrong: then the sums are wrong, too.
-    spoilt: bool,
-    /// Where the last sound frame ended.
-    last: Option<(TopicPartition, Offset)>,
-    batches: u32,
-    bytes: u64,
-    found: &'a mut Verification,
-}
-
-impl RunCheck<'_> {
-    fn bad(&mut self, bad: BadPiece) {
-        self.spoilt = true;
-        self.bad.get_or_insert(bad);
-    }
-
-    fn frame(&mut self, frame: &FoundFrame) {
-        let partition = frame.partition;
-        let base = frame.batch.base_offset;
-        if let Some(bad) = self.bad.take() {
-            self.lost(bad, Some((partition, base)));
-        }
-        let before = self.last.filter(|(last, _)| *last == partition);
-        let misplaced = self.run.is_some_and(|run| {
-            run.partition != partition || base < run.base || end_of(&frame.batch) > run.end
-        }) || before.is_some_and(|(_, end)| base < end);
-        if misplaced {
-            self.damage(frame.at, "another batch stands there".to_owned(), partition);
-        }
-        self.last = Some((partition, end_of(&frame.batch)));
-        self.batches += 1;
-        self.bytes += frame.batch.bytes.len() as u64;
-        self.found.batches += 1;
-        self.found.records += u64::from(frame.batch.count);
-    }
-
-    fn finish(mut self) {
-        let Some(run) = self.run else {
-            // Behind the last frame stands what is known not to be a footer.
-            return;
-        };
-        if let Some(bad) = self.bad.take() {
-            self.lost(bad, Some((run.partition, run.end)));
-        } else if !self.spoilt && (self.batches, self.bytes) != (run.batches, run.batch_bytes) {
-            let what = format!(
-                "a run holds {} batches of {} bytes, and not {} of {}",
-                self.batches, self.bytes, run.batches, run.batch_bytes
-            );
-            self.damage(run.position, what, run.partition);
-        }
-    }
-
-    /// Something is gone between the last sound frame and this place.
-    fn lost(&mut self, bad: BadPiece, until: Option<(TopicPartition, Offset)>) {
-        let run = self.run.map(|run| (run.partition, run.base));
-        let from = self.last.or(run);
-        let mut what = bad.what.to_owned();
-        let mut partitions: Vec<_> = [from, until].into_iter().flatten().map(|it| it.0).collect();
-        partitions.dedup();
-        if let (Some((one, from)), Some((other, to))) = (from, until)
-            && one == other
-        {
-            what = format!("{what}: offsets {from} to {to} of {one} cannot be read");
-        }
-        self.found.damages.push(Damage {
-            path: self.path.to_owned(),
-            offset: bad.offset,
-            what,
-            partitions,
-            advice: RESTORE,
-        });
-    }
-
-    fn damage(&mut self, offset: u64, what: String, partition: TopicPartition) {
-        self.found.damages.push(Damage {
-            path: self.path.to_owned(),
-            offset,
-            what,
-            partitions: vec![partition],
-            advice: RESTORE,
-        });
+        let checked = check.finish();
+        found.batches += checked.batches;
+        found.records += checked.records;
+        found.damages.extend(checked.damages);
     }
 }

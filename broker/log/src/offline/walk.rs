@@ -29,6 +29,8 @@ pub(super) struct WalStart {
     pub(super) index: EntryIndex,
     /// A block that is known to be durable from elsewhere.
     pub(super) durable: Lsn,
+    /// Whether this is known at all, and not only the file.
+    pub(super) known: bool,
 }
 
 impl Default for WalStart {
@@ -39,6 +41,7 @@ impl Default for WalStart {
             previous: 0,
             index: EntryIndex::new(1),
             durable: Lsn::new(0),
+            known: true,
         }
     }
 }
@@ -73,8 +76,8 @@ pub(super) fn walk(
     let mut walk = Walk {
         survey,
         each,
-        expected: Some(start),
-        index: Some(start.index),
+        expected: start.known.then_some(start),
+        index: start.known.then_some(start.index),
         doubtful: Vec::new(),
         reached: (file_path(survey.dir, start.file), PAGE_BYTES as u64),
         ends: HashMap::new(),
@@ -156,7 +159,7 @@ impl Walk<'_, '_> {
     /// A file that nothing is read from any more.
     fn freed(&mut self, sequence: FileSequence) {
         let path = file_path(self.survey.dir, sequence);
-        let size = Pages::open(self.survey.vfs, &path).map(|pages| pages.size());
+        let size = Pages::open(self.survey.vfs, &path, false).map(|pages| pages.size());
         self.found.files.push(WalFileInfo {
             sequence,
             path,
@@ -186,7 +189,7 @@ impl Walk<'_, '_> {
             lsns: None,
             entries: 0,
         };
-        match Pages::open(self.survey.vfs, &path) {
+        match Pages::open(self.survey.vfs, &path, false) {
             Ok(pages) => {
                 info.bytes = pages.size();
                 self.blocks(sequence, pages, &mut info);
@@ -301,6 +304,7 @@ impl Walk<'_, '_> {
             previous: block.crc,
             index: end.index.next(),
             durable: end.durable,
+            known: true,
         });
         self.offsets(path, block);
         (self.each)(Visit::Block(sequence, block));

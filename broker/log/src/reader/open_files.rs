@@ -46,6 +46,10 @@ impl OpenFiles {
         }
     }
 
+    pub(super) fn place(&self) -> (&dyn Vfs, &Path) {
+        (&*self.vfs, &self.dir)
+    }
+
     /// That part of a file.
     pub(super) fn read(&self, key: FileKey, at: u64, length: usize) -> Result<Bytes, ReadError> {
         let read = || {

@@ -14,6 +14,7 @@ mod golden;
 mod history;
 mod offline;
 mod round_trip;
+mod scrub;
 mod segments;
 mod sim_disk;
 mod support;
