@@ -6,9 +6,11 @@
 //! `thread.rs`, simulations take them directly.
 
 mod collect;
+mod compact;
 mod feed;
 mod flush;
 mod release;
+mod rewrite;
 mod table;
 mod thread;
 
@@ -30,8 +32,11 @@ use crate::machine::StateMachine;
 use crate::manifest::{self, FileStart, Manifest, manifest_dir, manifest_path};
 use crate::vfs::{OpenMode, Vfs};
 use crate::wal::{Files, RecoveredEntry, RecoveredOp};
+pub(crate) use compact::Compactions;
+pub use compact::{BatchKeys, CompactionJob, KeyedRecord, KeysError, Rebuilt};
 pub(crate) use feed::{Feed, Noted};
 use release::Garbage;
+use rewrite::Rewrite;
 pub(crate) use table::Table;
 pub(crate) use thread::ArchiveThread;
 pub use thread::Maintenance;
@@ -117,6 +122,15 @@ pub(crate) struct Archiver {
     gains: bool,
     /// Segments are written slowly.
     paced: bool,
+    /// The number of the next segment, also of those that no manifest names yet.
+    next_segment: SegmentId,
+    rewrite: Option<Rewrite>,
+    /// Segments changed, so that it may be worth rewriting some.
+    may_rewrite: bool,
+    /// Damaged ones: they are left as they are.
+    spared: BTreeSet<SegmentId>,
+    mapping: Option<compact::Mapping>,
+    compactions: Arc<Compactions>,
     failed: Option<LogError>,
 }
 
@@ -163,6 +177,8 @@ impl Archiver {
                 .map(CheckpointId::from)
                 .collect(),
         };
+        let compactions = Compactions::new(&manifest.partitions);
+        let next_segment = manifest.next_segment;
         let mut archiver = Self {
             due: manifest.wal.file < start.file,
             lsn: manifest.durable,
@@ -183,6 +199,12 @@ impl Archiver {
             garbage: VecDeque::new(),
             gains: false,
             paced: false,
+            next_segment,
+            rewrite: None,
+            may_rewrite: true,
+            spared: BTreeSet::new(),
+            mapping: None,
+            compactions: Arc::new(compactions),
             failed: None,
             config,
         };
@@ -227,6 +249,10 @@ impl Archiver {
         self.settle(done)
     }
 
+    pub(crate) fn compactions(&self) -> Arc<Compactions> {
+        self.compactions.clone()
+    }
+
     pub(crate) fn feed(&self) -> Arc<Feed> {
         self.feed.clone()
     }
@@ -263,9 +289,13 @@ impl Archiver {
         }
         if self.may_have_dead {
             self.may_have_dead = false;
+            self.may_rewrite = true;
             if self.drop_dead()? {
                 return Ok(true);
             }
+        }
+        if self.rewrite_step()? {
+            return Ok(true);
         }
         if idle && self.gains {
             let again = self.manifest.clone();

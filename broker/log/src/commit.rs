@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use weir_wire::id::TopicPartition;
 
-use crate::archive::{Archiver, Feed, Noted};
+use crate::archive::{Archiver, CompactionJob, Feed, Noted};
 use crate::config::{Bug, LogConfig};
 use crate::entry::Entry;
 use crate::error::LogError;
@@ -132,6 +132,15 @@ impl<T: 'static> Committer<T> {
     /// As those of [`Committer::archive`].
     pub fn flush(&mut self) -> Result<(), LogError> {
         self.with_archiver(Archiver::flush)
+    }
+
+    /// Asks for a partition to be compacted, by the next steps of the archiver. Refuses when too
+    /// many wait.
+    pub fn compact(&mut self, job: CompactionJob) -> bool {
+        match &self.archive {
+            Archive::Driven(archiver) => archiver.compactions().add(job),
+            Archive::Thread => false,
+        }
     }
 
     /// The log ends: states on disk what is durable, so that it will be missed if it is gone.

@@ -2,9 +2,11 @@
 
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use weir_wire::id::{ShardId, Term};
 
+use crate::archive::BatchKeys;
 use crate::page_buf::PAGE_BYTES;
 use crate::vfs::FreeSpace;
 
@@ -75,6 +77,11 @@ pub struct LogConfig {
     /// Whether files are prepared by a thread of their own, ahead of need. Without, they are made
     /// when they are needed: for simulations.
     pub prepare_ahead: bool,
+    /// What looks into batches for compaction by key; without, nothing is compacted.
+    pub batch_keys: Option<Arc<dyn BatchKeys>>,
+    /// Bytes of memory for the keys of a compaction. If they are not enough for all, the rest of
+    /// the partition is left for the next time.
+    pub compaction_bytes: usize,
     /// A bug planted on purpose.
     #[cfg(debug_assertions)]
     pub planted: Option<Bug>,
@@ -99,6 +106,8 @@ impl LogConfig {
             segment_bytes: 1 << 30,
             disk_reserve: DiskReserve::default(),
             paced: true,
+            batch_keys: None,
+            compaction_bytes: 64 << 20,
             prepare_ahead: true,
             #[cfg(debug_assertions)]
             planted: None,

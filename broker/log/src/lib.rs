@@ -35,7 +35,7 @@ mod segment;
 pub mod vfs;
 mod wal;
 
-pub use archive::Maintenance;
+pub use archive::{BatchKeys, CompactionJob, KeyedRecord, KeysError, Maintenance, Rebuilt};
 pub use commit::{CommitSink, CommittedBlock, Committer, Submission};
 pub use config::{Bug, DiskReserve, LogConfig, UnknownBug};
 pub use entry::{Append, BatchBytes, Columns, EXTENT_BYTES_MIN, Entry, Op};

@@ -46,7 +46,7 @@ impl<T: Send + 'static> Log<T> {
         let queue_bytes_max = committer.config().queue_bytes;
         let (reader, files) = (committer.reader(), committer.files());
         let block_bytes_max = committer.config().block_bytes_max();
-        let maintenance = Maintenance::new(archiver.feed());
+        let maintenance = Maintenance::new(&archiver);
         let queue = Arc::new(Queue::new(committer));
         let failing = queue.clone();
         let archive = ArchiveThread::start(

@@ -12,6 +12,7 @@ pub(crate) use crate::format::manifest::{
 };
 use crate::ids::{Generation, NodeId};
 use crate::names::{io_error, numbered};
+use crate::segment::SegmentMeta;
 use crate::vfs::Vfs;
 
 /// The end of a manifest's name.
@@ -25,6 +26,16 @@ pub(crate) fn manifest_dir(dir: &Path) -> PathBuf {
 /// Where a manifest is.
 pub(crate) fn manifest_path(dir: &Path, generation: Generation) -> PathBuf {
     manifest_dir(dir).join(format!("{:016}{MANIFEST_SUFFIX}", generation.value()))
+}
+
+impl From<&SegmentMeta> for SegmentRef {
+    fn from(meta: &SegmentMeta) -> Self {
+        Self {
+            id: meta.id,
+            bytes: meta.bytes,
+            footer_crc: meta.footer_crc,
+        }
+    }
 }
 
 /// A manifest that was not used, because it is damaged.

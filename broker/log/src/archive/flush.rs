@@ -38,7 +38,7 @@ struct Written {
 impl Archiver {
     /// Writes everything that was taken in.
     pub(super) fn write_all(&mut self) -> Result<(), LogError> {
-        let first = self.manifest.next_segment;
+        let first = self.next_segment;
         let written = self.write_segments(first);
         if written.as_ref().is_err_and(LogError::is_disk_full) {
             self.remove_from(first);
@@ -75,12 +75,9 @@ impl Archiver {
         };
         for meta in segments {
             next.next_segment = next.next_segment.max(meta.id.next());
-            next.segments.push(SegmentRef {
-                id: meta.id,
-                bytes: meta.bytes,
-                footer_crc: meta.footer_crc,
-            });
+            next.segments.push(SegmentRef::from(meta));
         }
+        self.next_segment = self.next_segment.max(next.next_segment);
         self.install(next)?;
         let runs: Vec<_> = segments.iter().flat_map(|meta| meta.runs.clone()).collect();
         self.index
@@ -94,6 +91,7 @@ impl Archiver {
         self.table.flushed();
         self.unsaved.clear();
         self.due = false;
+        self.may_rewrite = true;
         Ok(())
     }
 
@@ -186,6 +184,10 @@ impl Archiver {
     fn begin(&self, next: &mut SegmentId) -> Result<SegmentWriter, LogError> {
         let id = *next;
         *next = id.next();
+        self.create_segment(id)
+    }
+
+    pub(super) fn create_segment(&self, id: SegmentId) -> Result<SegmentWriter, LogError> {
         let Home {
             vfs,
             dir,

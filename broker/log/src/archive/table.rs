@@ -66,6 +66,13 @@ impl Table {
         }
     }
 
+    /// Below that offset a partition was compacted.
+    pub(crate) fn compacted(&mut self, at: TopicPartition, up_to: Offset) {
+        if let Some(state) = self.partitions.get_mut(&at) {
+            state.compacted_to = state.compacted_to.max(up_to);
+        }
+    }
+
     /// The partitions that have batches in no segment.
     pub(crate) fn touched(&self) -> impl Iterator<Item = TopicPartition> {
         self.touched.iter().copied()

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use weir_wire::id::{Offset, TopicPartition};
+
 use super::feed::Wanted;
-use super::{Archiver, Feed};
+use super::{Archiver, CompactionJob, Compactions, Feed};
 use crate::error::LogError;
 
 /// How often the thread looks around when nobody wakes it: for blocks, at the disk's free space,
@@ -22,11 +24,29 @@ type OnFailure = Box<dyn FnOnce(&LogError) + Send>;
 #[derive(Clone, Debug)]
 pub struct Maintenance {
     feed: Arc<Feed>,
+    compactions: Arc<Compactions>,
 }
 
 impl Maintenance {
-    pub(crate) const fn new(feed: Arc<Feed>) -> Self {
-        Self { feed }
+    pub(crate) fn new(archiver: &Archiver) -> Self {
+        Self {
+            feed: archiver.feed(),
+            compactions: archiver.compactions(),
+        }
+    }
+
+    /// Asks for a partition to be compacted, soon. Only what is in segments is; what has no room
+    /// or no memory is left for the next time. Refuses when too many wait; a job that waits for
+    /// the same partition is replaced.
+    #[must_use]
+    pub fn compact(&self, job: CompactionJob) -> bool {
+        self.compactions.add(job)
+    }
+
+    /// Below this offset the partition was compacted.
+    #[must_use]
+    pub fn compacted_to(&self, partition: TopicPartition) -> Offset {
+        self.compactions.compacted_to(partition)
     }
 
     /// Moves everything that is durable into segments and checkpoints; waits until that is done.

@@ -169,6 +169,14 @@ impl SegmentWriter {
         self.close_run(Some(end));
     }
 
+    /// So many records fewer are in the run that was begun than its batches had when they were
+    /// pushed: some of them were compacted, and only who copies the run knows how many they lost.
+    pub(crate) fn lacks_records(&mut self, records: u64) {
+        if let Some(OpenRun { run, .. }) = &mut self.open {
+            run.records = run.records.saturating_sub(records);
+        }
+    }
+
     fn close_run(&mut self, end: Option<Offset>) {
         let Some(OpenRun { mut run, .. }) = self.open.take() else {
             return;

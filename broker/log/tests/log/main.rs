@@ -4,6 +4,7 @@
 
 mod archive;
 mod commit_here;
+mod compact;
 mod corruption;
 mod crash_enumerator;
 mod crash_plan;
@@ -13,6 +14,7 @@ mod format;
 mod golden;
 mod history;
 mod offline;
+mod rewrite;
 mod round_trip;
 mod scrub;
 mod segments;
