@@ -70,6 +70,7 @@ message! {
     }
 
     /// What a topic keeps, and for how long.
+    #[derive(Default)]
     pub struct TopicSettings {
         /// Records appended longer ago than so many milliseconds may go; 0 is no limit.
         1 => retention_ms: Option<u64>,

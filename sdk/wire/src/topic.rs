@@ -1,10 +1,9 @@
-//! What a topic keeps: the words for it, and what is so when nobody says anything.
+//! What a topic keeps: the words for it.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::plugin::UnknownWord;
-use crate::request::TopicSettings;
 
 /// What happens to records that retention may remove while a group has not read them. The numbers
 /// are on the wire and on disk and are never reused.
@@ -53,16 +52,5 @@ impl FromStr for WhenUnread {
     fn from_str(word: &str) -> Result<Self, UnknownWord> {
         let found = Self::ALL.into_iter().find(|rule| rule.word() == word);
         found.ok_or_else(|| UnknownWord::new(word, "keep, delete"))
-    }
-}
-
-impl Default for TopicSettings {
-    fn default() -> Self {
-        Self {
-            retention_ms: None,
-            retention_bytes: None,
-            when_unread: WhenUnread::default(),
-            compact: false,
-        }
     }
 }
