@@ -16,5 +16,8 @@ mod home;
 #[path = "cli/log.rs"]
 mod log;
 #[cfg(test)]
+#[path = "cli/topics.rs"]
+mod topics;
+#[cfg(test)]
 #[path = "cli/usage.rs"]
 mod usage;

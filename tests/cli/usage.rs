@@ -3,12 +3,13 @@
 use crate::home::Home;
 
 /// Every verb that a person may type.
-const VERBS: [&[&str]; 34] = [
+const VERBS: [&[&str]; 35] = [
     &["serve"],
     &["demo"],
     &["topic", "create"],
     &["topic", "list"],
     &["topic", "describe"],
+    &["topic", "update"],
     &["topic", "delete"],
     &["produce"],
     &["consume"],

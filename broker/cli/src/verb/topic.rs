@@ -1,11 +1,10 @@
-//! `weir topic`: make, list, describe and delete topics.
+//! `weir topic`: make, list, describe, change and delete topics.
 
 use serde_json::{Value, json};
 use weir_sdk::{AdminError, Client};
 use weir_wire::name::TopicName;
-use weir_wire::request::{TopicDescription, TopicInfo};
+use weir_wire::request::TopicInfo;
 
-use super::plugin::{binding_json, binding_listing};
 use crate::ask::{Unasked, YesArgs};
 use crate::connect::{ConnectArgs, connect};
 use crate::exit::Failure;
@@ -13,24 +12,39 @@ use crate::failure::{is_unknown_topic, unknown_topic};
 use crate::output::{self, Listing, OutputArgs};
 use crate::{size, time};
 
+mod describe;
+mod settings;
+
+use settings::{ChangeArgs, SettingsArgs};
+
 /// What can be done with topics.
 #[derive(Debug, clap::Subcommand)]
 pub enum TopicVerb {
     /// Make a topic
     #[command(after_help = "Examples:
-  weir topic create orders
-  weir topic create orders --partitions 8")]
+  weir topic create orders --partitions 8 --retention 7d
+  weir topic create prices --compact --retention-bytes 10GiB")]
     Create(CreateArgs),
     /// List all topics
     #[command(after_help = "Examples:
   weir topic list
   weir topic list --output json")]
     List(ListArgs),
-    /// Show a topic with its partitions and bindings
+    /// Show a topic: what it keeps, its partitions, fences, groups and bindings
     #[command(after_help = "Examples:
   weir topic describe orders
   weir topic describe orders --output json")]
     Describe(DescribeArgs),
+    /// Change what a topic keeps, or give it more partitions
+    #[command(
+        after_help = "What is not given stays as it is. Partitions can only be added: from \
+then on a key may be in another one than before, and `describe` shows the fence between.
+
+Examples:
+  weir topic update orders --retention 30d --retention-bytes none
+  weir topic update orders --partitions 16"
+    )]
+    Update(UpdateArgs),
     /// Delete a topic and its records
     #[command(after_help = "Examples:
   weir topic delete orders
@@ -46,6 +60,8 @@ pub struct CreateArgs {
     /// How many partitions it has
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = partition_count())]
     partitions: u32,
+    #[command(flatten)]
+    settings: SettingsArgs,
     #[command(flatten)]
     output: OutputArgs,
     #[command(flatten)]
@@ -76,6 +92,22 @@ pub struct DescribeArgs {
     connect: ConnectArgs,
 }
 
+/// Arguments of `topic update`.
+#[derive(Debug, clap::Args)]
+pub struct UpdateArgs {
+    /// The topic
+    name: TopicName,
+    /// How many partitions it is to have; never fewer than it has
+    #[arg(long, value_name = "N", value_parser = partition_count())]
+    partitions: Option<u32>,
+    #[command(flatten)]
+    change: ChangeArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+    #[command(flatten)]
+    connect: ConnectArgs,
+}
+
 /// Arguments of `topic delete`.
 #[derive(Debug, clap::Args)]
 pub struct DeleteArgs {
@@ -93,6 +125,7 @@ pub async fn run(verb: TopicVerb) -> Result<(), Failure> {
         TopicVerb::Create(args) => create(args).await,
         TopicVerb::List(args) => list(args).await,
         TopicVerb::Describe(args) => describe(args).await,
+        TopicVerb::Update(args) => update(args).await,
         TopicVerb::Delete(args) => delete(args).await,
     }
 }
@@ -100,7 +133,11 @@ pub async fn run(verb: TopicVerb) -> Result<(), Failure> {
 async fn create(args: CreateArgs) -> Result<(), Failure> {
     let client = connect(&args.connect).await?;
     let name = args.name.to_string();
-    let topic = client.admin().create_topic(&name, args.partitions).await?;
+    let admin = client.admin();
+    let settings = args.settings.settings();
+    let topic = admin
+        .create_topic_with(&name, args.partitions, settings)
+        .await?;
     let many = if topic.partitions == 1 { "" } else { "s" };
     let text = format!("topic {name:?} made, {} partition{many}", topic.partitions);
     output::print_one(args.output.output, &topic_json(&topic), &text)?;
@@ -132,8 +169,27 @@ async fn describe(args: DescribeArgs) -> Result<(), Failure> {
     let described = client.admin().describe_topic(&name).await;
     let topic = explain(described, &client, &name).await?;
     client.close().await;
-    let object = description_json(&topic);
-    output::print_one(args.output.output, &object, &description_text(&topic))
+    let object = describe::json(&topic);
+    output::print_one(args.output.output, &object, &describe::text(&topic))
+}
+
+async fn update(args: UpdateArgs) -> Result<(), Failure> {
+    let name = args.name.to_string();
+    let update = args.change.update(args.name, args.partitions)?;
+    let client = connect(&args.connect).await?;
+    let updated = client.admin().update_topic(&update).await;
+    let (topic, settings) = explain(updated, &client, &name).await?;
+    client.close().await;
+    let mut object = topic_json(&topic);
+    settings::add_json(&mut object, &settings);
+    let many = if topic.partitions == 1 { "" } else { "s" };
+    let text = format!(
+        "topic      {}, {} partition{many}\n{}",
+        topic.name,
+        topic.partitions,
+        settings::text(&settings),
+    );
+    output::print_one(args.output.output, &object, &text)
 }
 
 async fn delete(args: DeleteArgs) -> Result<(), Failure> {
@@ -185,49 +241,4 @@ const fn placement(topic: &TopicInfo) -> &'static str {
     } else {
         "client"
     }
-}
-
-fn description_json(description: &TopicDescription) -> Value {
-    let partitions = description.partitions.iter().map(|partition| {
-        json!({
-            "partition": partition.partition.value(),
-            "start": partition.start.value(),
-            "end": partition.end.value(),
-            "records": partition.end.since(partition.start),
-        })
-    });
-    let bindings = description.bindings.iter().map(binding_json);
-    let mut object = topic_json(&description.topic);
-    // In detail, `partitions` is the list; its length is the number.
-    object["partitions"] = partitions.collect();
-    object["bindings"] = bindings.collect();
-    object
-}
-
-fn description_text(description: &TopicDescription) -> String {
-    let topic = &description.topic;
-    let mut partitions = Listing::new(&["partition#", "start#", "end#", "records#"]);
-    for partition in &description.partitions {
-        partitions.row([
-            partition.partition.to_string(),
-            partition.start.to_string(),
-            partition.end.to_string(),
-            size::count(partition.end.since(partition.start)),
-        ]);
-    }
-    let mut text = format!(
-        "topic      {}\nmade       {}\nrecords    {}\nsize       {}\nplacement  by {}\n\n{}\n",
-        topic.name,
-        time::format(topic.created),
-        size::count(topic.records),
-        size::bytes(topic.bytes),
-        placement(topic),
-        partitions.render(None),
-    );
-    if !description.bindings.is_empty() {
-        text.push('\n');
-        text.push_str(&binding_listing(&description.bindings).render(None));
-        text.push('\n');
-    }
-    text
 }
