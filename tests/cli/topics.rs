@@ -126,3 +126,43 @@ fn partitions_tell_what_they_hold() {
     assert!(partition["oldest"].is_string(), "{topic}");
     assert_eq!(topic["oldest"], partition["oldest"]);
 }
+
+#[test]
+fn the_oldest_records_go_on_purpose_only() {
+    let home = Home::new();
+    let _broker = home.serve("data", &[]);
+    home.ok(&["topic", "create", "t"]);
+    for value in ["a\nb\n", "c\n"] {
+        home.weir_with_input(&["produce", "t"], value.as_bytes())
+            .expect(0);
+    }
+    let before = describe(&home, "t");
+    assert_eq!(before["partitions"][0]["records"], 3);
+    assert!(
+        before["partitions"][0]["bytes"].as_u64().unwrap() > 0,
+        "{before}"
+    );
+    assert_eq!(before["oldest"], before["partitions"][0]["oldest"]);
+    assert!(before["oldest"].is_string(), "{before}");
+
+    home.weir(&["topic", "truncate", "t", "--before", "2"])
+        .fails(2, "--yes");
+    home.weir(&["topic", "truncate", "t", "--before", "soon"])
+        .fails(2, "-1h");
+    assert_eq!(home.ok(&["consume", "t", "--until-end"]), "a\nb\nc\n");
+    let gone = home.json(&["topic", "truncate", "t", "--before", "2", "--yes"]);
+    assert_eq!(
+        gone[0],
+        json!({ "topic": "t", "partitions": [{ "partition": 0, "before": 0, "start": 2 }] })
+    );
+    assert_eq!(home.ok(&["consume", "t", "--until-end"]), "c\n");
+    let after = &describe(&home, "t")["partitions"][0];
+    assert_eq!((&after["start"], &after["end"]), (&2.into(), &3.into()));
+
+    home.ok(&["topic", "truncate", "t", "--before", "-1h", "--yes"]);
+    assert_eq!(home.ok(&["consume", "t", "--until-end"]), "c\n");
+    home.ok(&["topic", "truncate", "t", "--before", "2100-01-01", "--yes"]);
+    assert_eq!(home.ok(&["consume", "t", "--until-end"]), "");
+    home.weir(&["topic", "truncate", "t", "--before", "99", "--yes"])
+        .fails(1, "99");
+}

@@ -3,13 +3,14 @@
 use crate::home::Home;
 
 /// Every verb that a person may type.
-const VERBS: [&[&str]; 35] = [
+const VERBS: [&[&str]; 36] = [
     &["serve"],
     &["demo"],
     &["topic", "create"],
     &["topic", "list"],
     &["topic", "describe"],
     &["topic", "update"],
+    &["topic", "truncate"],
     &["topic", "delete"],
     &["produce"],
     &["consume"],

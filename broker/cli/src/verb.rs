@@ -24,7 +24,7 @@ pub enum Verb {
     Serve(serve::ServeArgs),
     /// See the whole job done on real data, by a broker of its own
     Demo(demo::DemoArgs),
-    /// Make, list, describe, change and delete topics
+    /// Make, list, describe, change, truncate and delete topics
     #[command(subcommand)]
     Topic(topic::TopicVerb),
     /// Send records from a file or a pipe

@@ -1,4 +1,4 @@
-//! `weir topic`: make, list, describe, change and delete topics.
+//! `weir topic`: make, list, describe, change, truncate and delete topics.
 
 use serde_json::{Value, json};
 use weir_sdk::{AdminError, Client};
@@ -14,8 +14,10 @@ use crate::{size, time};
 
 mod describe;
 mod settings;
+mod truncate;
 
 use settings::{ChangeArgs, SettingsArgs};
+use truncate::TruncateArgs;
 
 /// What can be done with topics.
 #[derive(Debug, clap::Subcommand)]
@@ -45,6 +47,11 @@ Examples:
   weir topic update orders --partitions 16"
     )]
     Update(UpdateArgs),
+    /// Remove the oldest records of a topic
+    #[command(after_help = "Examples:
+  weir topic truncate orders --before -30d
+  weir topic truncate orders --before 120000 --partition 3 --yes")]
+    Truncate(TruncateArgs),
     /// Delete a topic and its records
     #[command(after_help = "Examples:
   weir topic delete orders
@@ -126,6 +133,7 @@ pub async fn run(verb: TopicVerb) -> Result<(), Failure> {
         TopicVerb::List(args) => list(args).await,
         TopicVerb::Describe(args) => describe(args).await,
         TopicVerb::Update(args) => update(args).await,
+        TopicVerb::Truncate(args) => truncate::run(args).await,
         TopicVerb::Delete(args) => delete(args).await,
     }
 }

@@ -8,11 +8,14 @@ use tokio::time::Instant;
 use weir_broker::data_dir::DataDir;
 use weir_log::{RealVfs, Vfs};
 use weir_sdk::Client;
+use weir_wire::id::Timestamp;
+use weir_wire::name::TopicName;
+use weir_wire::request::TruncateTopic;
 
 use super::PlaceArgs;
 use crate::connect::connect;
 use crate::embedded::Embedded;
-use crate::exit::Failure;
+use crate::exit::{Exit, Failure};
 use crate::output;
 
 /// When the files of a broker have not changed for so long, it rests.
@@ -180,6 +183,19 @@ impl Site {
         let name = format!("bench-{:08x}", rand::random::<u32>());
         self.client.admin().create_topic(&name, partitions).await?;
         Ok(name)
+    }
+
+    /// Removes its records.
+    pub async fn empty(&self, topic: &str) -> Result<(), Failure> {
+        let name = topic.parse::<TopicName>();
+        let request = TruncateTopic {
+            name: name.map_err(|error| Failure::of(Exit::Failed, &error))?,
+            before_offset: None,
+            before_time: Some(Timestamp::new(i64::MAX)),
+            partition: None,
+        };
+        self.client.admin().truncate_topic(&request).await?;
+        Ok(())
     }
 
     /// Removes it.
