@@ -276,6 +276,11 @@ impl Archiver {
     }
 
     fn try_step(&mut self, idle: bool) -> Result<bool, LogError> {
+        // Before anything else: under load there is always something else to do, and the WAL
+        // would make new files while old ones lie there.
+        if self.release_one()? {
+            return Ok(true);
+        }
         if self.due {
             let done = self.write_all();
             if done.as_ref().is_err_and(LogError::is_disk_full) {
@@ -284,7 +289,7 @@ impl Archiver {
             }
             return done.map(|()| true);
         }
-        if self.take_in()? || self.release_one()? {
+        if self.take_in()? {
             return Ok(true);
         }
         if self.may_have_dead {
