@@ -3,12 +3,12 @@
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use weir_wire::id::{Offset, TopicPartition};
 
 use super::feed::Wanted;
-use super::{Archiver, CompactionJob, Compactions, Feed};
+use super::{Archiver, CompactionJob, Compactions, Feed, Home};
 use crate::error::LogError;
 
 /// How often the thread looks around when nobody wakes it: for blocks, at the disk's free space,
@@ -114,10 +114,21 @@ impl Drop for Ended {
 impl Archiver {
     fn run(&mut self) -> Result<(), LogError> {
         self.look_at_the_disk();
+        let mut looked = Instant::now();
         let mut idle = false;
         loop {
+            // Also while there is always something to do, and behind each file.
+            let was_due = self.due;
+            if looked.elapsed() >= TICK {
+                self.look_at_the_disk();
+                looked = Instant::now();
+            }
             match self.step(idle) {
-                Ok(true) => {}
+                Ok(true) => {
+                    if was_due {
+                        self.look_at_the_disk();
+                    }
+                }
                 Ok(false) => match self.feed.wait(TICK) {
                     Wanted::Flush(number) => {
                         self.answer_flush(number)?;
@@ -127,7 +138,6 @@ impl Archiver {
                     Wanted::Blocks => idle = false,
                     Wanted::Nothing => {
                         idle = true;
-                        self.look_at_the_disk();
                     }
                 },
                 Err(error) if error.is_disk_full() => {
@@ -151,21 +161,9 @@ impl Archiver {
         }
     }
 
-    /// Whether there is as much room as is to be left free.
     fn look_at_the_disk(&self) {
-        let Ok(space) = self.home.vfs.free_space(&self.home.dir) else {
-            return;
-        };
-        let low = self.config.disk_reserve.is_touched(space);
-        if self.files.set_low(low) {
-            if low {
-                tracing::error!(
-                    free = space.free,
-                    "the disk is almost full: no record is stored until there is room"
-                );
-            } else {
-                tracing::info!(free = space.free, "there is room on the disk again");
-            }
-        }
+        let Home { vfs, dir, .. } = &self.home;
+        self.files
+            .look_at_the_disk(&**vfs, dir, self.config.disk_reserve);
     }
 }

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use weir_wire::id::ShardId;
 
+use crate::config::DiskReserve;
 use crate::format::file_header::FileHeader;
 use crate::ids::{FileSequence, NodeId, Nonce};
 use crate::page_buf::{PAGE_BYTES, PageBuf};
@@ -75,6 +76,8 @@ pub(crate) struct Maker {
     pub(crate) node: NodeId,
     pub(crate) bytes: u64,
     pub(crate) files: Arc<Files>,
+    /// What is to be left free on the disk.
+    pub(crate) reserve: DiskReserve,
 }
 
 impl Maker {
@@ -89,6 +92,11 @@ impl Maker {
             let _ = self.vfs.remove(&making);
         }
         made
+    }
+
+    fn look_at_the_disk(&self) {
+        let Self { vfs, dir, .. } = self;
+        self.files.look_at_the_disk(&**vfs, dir, self.reserve);
     }
 
     fn try_make(
@@ -285,6 +293,9 @@ fn prepare(
     give: &SyncSender<io::Result<WalFile>>,
 ) {
     while !signal.get().ended {
+        // Under load, files are made more often than anybody else looks: records are refused in
+        // time, while there is room left for everything else.
+        maker.look_at_the_disk();
         match maker.make(next) {
             Ok(file) => {
                 maker.files.made_room();

@@ -215,6 +215,7 @@ pub(crate) fn accept<E>(
         node,
         bytes: config.wal_file_bytes,
         files: files.clone(),
+        reserve: config.disk_reserve,
     };
     let file = match end.tail.take() {
         Some(tail) => reopen(&**vfs, &config, &tail)?,

@@ -3,10 +3,13 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
+use crate::config::DiskReserve;
 use crate::ids::FileSequence;
+use crate::vfs::Vfs;
 
 /// Files that are kept for later; more are removed.
 const SPARES_MAX: usize = 4;
@@ -80,9 +83,24 @@ impl Files {
         self.stuck.store(false, Ordering::Relaxed);
     }
 
-    /// There is less room than is to be kept free, or no longer. Answers whether that is new.
-    pub(crate) fn set_low(&self, low: bool) -> bool {
-        self.low.swap(low, Ordering::Relaxed) != low
+    /// Looks whether there is as much room as is to be left free.
+    pub(crate) fn look_at_the_disk(&self, vfs: &dyn Vfs, dir: &Path, reserve: DiskReserve) {
+        // A disk that does not tell is found to be full when it is.
+        let Ok(space) = vfs.free_space(dir) else {
+            return;
+        };
+        let low = reserve.is_touched(space);
+        if self.low.swap(low, Ordering::Relaxed) == low {
+            return;
+        }
+        if low {
+            tracing::error!(
+                free = space.free,
+                "the disk is almost full: no record is stored until there is room"
+            );
+        } else {
+            tracing::info!(free = space.free, "there is room on the disk again");
+        }
     }
 
     /// The log is to end: nobody waits for room on the disk any longer.
