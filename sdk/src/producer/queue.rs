@@ -16,6 +16,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 use weir_wire::batch::{BatchBuilder, Compression, NewRecord};
+use weir_wire::error::Fault;
 use weir_wire::id::{PartitionId, Sequence, Timestamp, TopicId};
 use weir_wire::limits::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX, PRODUCER_IN_FLIGHT_MAX};
 use weir_wire::produce::{Ack, Produce, ProducerSession};
@@ -59,6 +60,8 @@ pub(super) struct Queue {
     topic: Option<TopicId>,
     /// Before that time nothing is to be written: the broker asked for patience.
     pause_until: Option<Instant>,
+    /// Why the oldest request was refused for now, until it is written again.
+    refused: Option<Fault>,
     /// Since when the oldest request has been the oldest without an outcome.
     stalled_since: Option<Instant>,
     capacity_hint: usize,
@@ -134,6 +137,7 @@ impl Queue {
             session: None,
             topic: None,
             pause_until: None,
+            refused: None,
             stalled_since: None,
             capacity_hint: 0,
             backoff: Backoff::default(),
@@ -332,6 +336,7 @@ impl Queue {
         if !one_way {
             self.sent += 1;
             self.unreplied += 1;
+            self.refused = None;
         }
         self.stats.bytes_sent += payload.len() as u64;
         let head = weir_wire::frame::FrameMessage::to_frame(

@@ -71,6 +71,7 @@ impl Queue {
             self.sent = 0;
             let wait = self.backoff.next_wait();
             self.pause(now, fault.retry_after.unwrap_or(wait));
+            self.refused = Some(fault);
         } else {
             self.settle_front(Err(PublishError::Refused(fault)), now, resolved);
             self.backoff.reset();

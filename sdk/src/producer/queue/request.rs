@@ -57,6 +57,7 @@ impl Queue {
             Err(PublishError::OutcomeUnknown { .. }) => summary.unknown += count,
             Err(_) => summary.failed += count,
         }
+        self.refused = None;
         self.bytes -= request.bytes;
         if self.requests.is_empty() {
             self.stalled_since = None;
@@ -120,8 +121,19 @@ impl Queue {
     }
 
     /// The retry timeout of the oldest request is over. What comes after this starts afresh, in
-    /// a session of its own: the old one has a gap now.
+    /// a session of its own: the old one has a gap now. What the broker refused until now fails
+    /// with its reason.
     pub(in crate::producer) fn give_up(&mut self, resolved: &mut Vec<Resolved>) {
+        if let Some(fault) = self.refused.take() {
+            // Refused and not written again since: it is known that nothing of it is stored, nor
+            // of what was refused behind it.
+            while self.requests.front().is_some_and(|r| r.sequence.is_some()) {
+                let request = self.requests.pop_front().expect("it was there just now");
+                let error = PublishError::Refused(fault.clone());
+                self.settle(request, Err(error), resolved);
+            }
+            (self.sent, self.unreplied) = (0, 0);
+        }
         let seconds = self.options.retry_timeout.as_secs_f32();
         let reason = format!("the broker gave no outcome within {seconds} s");
         self.fail_requests(&reason, resolved);

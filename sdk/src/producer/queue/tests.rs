@@ -11,6 +11,7 @@ use weir_wire::produce::{
 };
 
 use super::{Options, Payload, Queue, Reply, Resolved, Step};
+use crate::producer::error::PublishError;
 use crate::record::Record;
 
 const LINGER: Duration = Duration::from_millis(5);
@@ -211,6 +212,36 @@ fn the_oldest_request_is_given_up_when_nothing_moves() {
         queue.session().is_none(),
         "what follows has a session of its own"
     );
+}
+
+#[test]
+fn what_was_refused_to_the_end_fails_with_the_reason() {
+    let (mut queue, now) = queue();
+    for _ in 0..2 {
+        push(&mut queue, 990, now);
+    }
+    assert_eq!(step(&mut queue, now), "write 0");
+    assert_eq!(step(&mut queue, now), "write 1");
+    reply(&mut queue, refused(0, ErrorCode::DiskFull, None), now);
+    let mut resolved = Vec::new();
+    queue.give_up(&mut resolved);
+    assert_eq!(resolved.len(), 2);
+    for (_, result) in resolved {
+        let Err(PublishError::Refused(fault)) = result else {
+            panic!("{result:?}");
+        };
+        assert_eq!(fault.code, ErrorCode::DiskFull);
+    }
+    assert_eq!(queue.stats().outcomes.unknown, 0);
+
+    // Written again, it may be stored for all that is known.
+    let (mut queue, now) = self::queue();
+    push(&mut queue, 990, now);
+    assert_eq!(step(&mut queue, now), "write 0");
+    reply(&mut queue, refused(0, ErrorCode::DiskFull, None), now);
+    assert_eq!(step(&mut queue, now + RETRY / 2), "write 0");
+    queue.give_up(&mut Vec::new());
+    assert_eq!(queue.stats().outcomes.unknown, 1);
 }
 
 #[test]
