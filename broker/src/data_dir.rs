@@ -11,6 +11,11 @@ use weir_log::{DirLock, Vfs};
 const LOCK_TRIES: u32 = 4;
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
+/// What a log's directory has in it, by which it is known.
+const NODE_FILE: &str = "NODE";
+const NODE_MAGIC: &[u8] = b"weir-log";
+const WAL: &str = "wal";
+
 /// A broker's data directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DataDir {
@@ -32,6 +37,16 @@ pub enum DataDirError {
         /// What happened.
         source: io::Error,
     },
+    /// Something else is kept there.
+    #[error(
+        "{} is no file of a broker's data directory; choose an empty directory, or one that a \
+         broker made (--data DIR); nothing was changed",
+        path.display()
+    )]
+    Foreign {
+        /// The first such file.
+        path: PathBuf,
+    },
     /// Another broker has it.
     #[error(
         "the data directory {} is in use by another broker; stop that one, or choose another \
@@ -49,6 +64,35 @@ impl DataDir {
     #[must_use]
     pub fn new(root: impl Into<PathBuf>) -> Self {
         Self { root: root.into() }
+    }
+
+    /// Refuses a directory in which somebody else keeps files, before anything is put between
+    /// them.
+    pub fn check(&self, vfs: &dyn Vfs) -> Result<(), DataDirError> {
+        // Every broker makes it first. What cannot be read is named by whoever needs it.
+        let is_missing = |path: &Path| {
+            vfs.read(path)
+                .is_err_and(|e| e.kind() == io::ErrorKind::NotFound)
+        };
+        if !is_missing(&self.lock_file()) {
+            return Ok(());
+        }
+        let node = self.log().join(NODE_FILE);
+        let foreign = |path| Err(DataDirError::Foreign { path });
+        match vfs.read(&node) {
+            Ok(bytes) if bytes.starts_with(NODE_MAGIC) => return Ok(()),
+            Ok(_) => return foreign(node),
+            Err(_) => {}
+        }
+        let given = [self.token(), self.reset_key()];
+        for directory in [self.root.clone(), self.log(), self.log().join(WAL)] {
+            let names = vfs.list(&directory).unwrap_or_default();
+            let mut paths = names.iter().map(|name| directory.join(name));
+            if let Some(path) = paths.find(|path| !given.contains(path)) {
+                return foreign(path);
+            }
+        }
+        Ok(())
     }
 
     /// Creates what does not exist yet, for its owner only.
@@ -170,6 +214,23 @@ mod tests {
         drop(lock);
         assert!(!data.is_locked(&vfs));
         data.lock(&vfs).unwrap();
+    }
+
+    #[test]
+    fn what_is_not_a_brokers_is_left_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let vfs = RealVfs::new();
+        let data = DataDir::new(directory.path());
+        data.check(&vfs).unwrap();
+        // A token that is given to a new broker.
+        std::fs::write(data.token(), "secret").unwrap();
+        data.check(&vfs).unwrap();
+        std::fs::write(directory.path().join("letters.txt"), "dear").unwrap();
+        let error = data.check(&vfs).unwrap_err();
+        assert!(error.to_string().contains("letters.txt"), "{error}");
+        std::fs::create_dir(data.log()).unwrap();
+        std::fs::write(data.log().join(NODE_FILE), "weir-log 1 7\n").unwrap();
+        data.check(&vfs).unwrap();
     }
 
     #[test]

@@ -166,6 +166,7 @@ impl Running {
         let begun = Instant::now();
         let vfs = options.vfs.clone();
         let data_dir = DataDir::new(&config.data_dir);
+        data_dir.check(&*vfs)?;
         data_dir.create(&*vfs)?;
         let lock = data_dir.lock(&*vfs)?;
         let identity = tls::prepare(&*vfs, &config, clock::system_time())?;
