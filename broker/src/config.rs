@@ -15,9 +15,9 @@ pub use quantity::ByteSize;
 pub const DEFAULT_PORT: u16 = 7650;
 /// The fewest files that may be kept open for reading.
 const OPEN_FILES_MIN: usize = 8;
-/// The smallest WAL file. An entry takes at most half of one, so with files this small the very
-/// largest batches (8 MiB) are refused as too large.
-const WAL_FILE_MIN: ByteSize = ByteSize::mib(16);
+/// The smallest WAL file. An entry takes at most half of one, so with files of less than 17 MiB the
+/// very largest batches (8 MiB) are refused as too large.
+const WAL_FILE_MIN: ByteSize = ByteSize::mib(1);
 /// Room for the largest batch, a reply and what its hooks make of it.
 const CONNECTION_BUFFER_MIN: ByteSize = ByteSize::mib(16);
 /// A component with an allocator and a stack needs that much to start at all.

@@ -144,7 +144,7 @@ fn what_cannot_be_is_refused() {
     );
     refused(
         "[log]\nwal_file_bytes = \"4KiB\"",
-        expect!["log.wal_file_bytes = 4KiB cannot be: at least 16MiB is needed"],
+        expect!["log.wal_file_bytes = 4KiB cannot be: at least 1MiB is needed"],
     );
     refused(
         "data_dir = \"\"",
