@@ -51,6 +51,7 @@ pub use page_buf::{PAGE_BYTES, PageBuf};
 pub use reader::LogReader;
 pub use scrub::{Scrub, Scrubbed};
 pub use vfs::{
-    CrashPolicy, DirLock, FreeSpace, LazyVfs, OpenMode, RealVfs, SimVfs, Snapshot, Vfs, VfsFile,
+    CrashPolicy, DirLock, FatalMoment, FatalMomentError, FatalVfs, FreeSpace, LazyVfs, OpenMode,
+    RealVfs, SimVfs, Snapshot, Vfs, VfsFile,
 };
 pub use wal::{Cut, RecoveredEntry, RecoveredOp, RecoveryReport};

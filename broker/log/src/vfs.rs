@@ -8,10 +8,12 @@ use std::io::{self, IoSlice};
 use std::path::Path;
 use std::sync::Arc;
 
+mod fatal;
 mod lazy;
 mod real;
 mod sim;
 
+pub use fatal::{FatalMoment, FatalMomentError, FatalVfs};
 pub use lazy::LazyVfs;
 pub use real::RealVfs;
 pub use sim::{CrashPolicy, SimVfs, Snapshot};

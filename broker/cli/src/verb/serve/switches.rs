@@ -1,11 +1,12 @@
 //! What tests may do to a broker, by environment variables that release builds do not read:
 //! `WEIR_VFS=lazy` (a kill becomes a power cut), `WEIR_PLANT=BUG` (a deliberate bug, to see that
-//! a harness finds it), `WEIR_DROP_REPLIES=0.1` (a share of replies gets lost).
+//! a harness finds it), `WEIR_DROP_REPLIES=0.1` (a share of replies gets lost),
+//! `WEIR_KILL_AT=segment-synced:2` (the process is killed at such a moment).
 
 use std::sync::Arc;
 
 use weir_broker::{StartOptions, TestHooks};
-use weir_log::{LazyVfs, RealVfs, Vfs};
+use weir_log::{FatalMoment, FatalMomentError, FatalVfs, LazyVfs, RealVfs, Vfs};
 
 use crate::environment::test_switch;
 use crate::exit::Failure;
@@ -29,6 +30,19 @@ pub fn start_options() -> Result<StartOptions, Failure> {
 }
 
 fn vfs() -> Result<Arc<dyn Vfs>, Failure> {
+    let vfs = plain_vfs()?;
+    let Some(text) = test_switch("WEIR_KILL_AT") else {
+        return Ok(vfs);
+    };
+    let moment = text.parse::<FatalMoment>();
+    let moment = moment.map_err(|error: FatalMomentError| {
+        Failure::usage(format!("WEIR_KILL_AT cannot be: {error}"))
+    })?;
+    tracing::warn!("WEIR_KILL_AT={text}: this process is killed then");
+    Ok(Arc::new(FatalVfs::new(vfs, moment)))
+}
+
+fn plain_vfs() -> Result<Arc<dyn Vfs>, Failure> {
     match test_switch("WEIR_VFS").as_deref() {
         None | Some("real") => Ok(Arc::new(RealVfs::new())),
         Some("lazy") => {
