@@ -2,6 +2,12 @@
 //! needs as child processes.
 
 #[cfg(test)]
+#[path = "e2e/directories.rs"]
+mod directories;
+#[cfg(test)]
+#[path = "e2e/disk_full.rs"]
+mod disk_full;
+#[cfg(test)]
 #[path = "e2e/flights.rs"]
 mod flights;
 #[cfg(test)]
@@ -13,6 +19,9 @@ mod partitions;
 #[cfg(test)]
 #[path = "e2e/planted.rs"]
 mod planted;
+#[cfg(test)]
+#[path = "e2e/restart.rs"]
+mod restart;
 
 /// The broker as a user runs it.
 #[cfg(test)]

@@ -3,6 +3,7 @@
 
 use weir_harness::crash::{Outcome, Plan, run};
 use weir_harness::history::{Problem, generation};
+use weir_harness::process::SMALL_FILES;
 use weir_harness::report::{say, seed};
 
 use crate::setup;
@@ -21,11 +22,12 @@ async fn finds(bug: &'static str, more: Option<(&'static str, String)>, is: fn(&
         let mut switches = vec![("WEIR_PLANT", bug.to_owned())];
         switches.extend(more.clone());
         let outcome = run(Plan {
-            setup: setup().with("WEIR_VFS", "lazy"),
+            setup: setup().configured(SMALL_FILES).with("WEIR_VFS", "lazy"),
             switches,
             kills: KILLS,
             behind_deliveries_percent: if bug == PUBLISH { 100 } else { 0 },
             rebinds: more.is_some(),
+            moments: Vec::new(),
             seed: seed.wrapping_add(attempt),
         })
         .await;

@@ -8,6 +8,7 @@ mod bindings;
 mod producer;
 mod reader;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -18,7 +19,8 @@ use tokio::task::{JoinHandle, block_in_place};
 use tokio::time::timeout;
 use weir_sdk::{Client, Received};
 
-use crate::client::connect;
+use crate::client::{connect, try_connect};
+use crate::directory::files;
 use crate::history::{History, Place, Problem, ReaderId, Stored, summary};
 use crate::process::{Process, Setup};
 use crate::reading;
@@ -35,6 +37,11 @@ const REQUESTS_PER_ROUND: u32 = 100;
 /// Of the answers of a round, so many in a hundred may come before the kill: the rest is under
 /// way, or still to be sent.
 const ANSWERS_PERCENT: u32 = 70;
+/// Rounds that a process is aimed in are so much longer: it has to get to its moment by itself.
+const AIMED_FACTOR: u32 = 6;
+const AIMED_PERCENT: u32 = 95;
+/// Of the processes, so many in a hundred are aimed, if there are moments to aim at.
+const AIMED: u32 = 60;
 /// Deliveries of a round before such a kill, at most.
 const DELIVERIES_MAX: u64 = 12;
 /// Nothing takes that long unless something hangs.
@@ -53,6 +60,9 @@ pub struct Plan {
     pub behind_deliveries_percent: u32,
     /// Whether bindings and plugin versions change all the time.
     pub rebinds: bool,
+    /// Moments of the log's housekeeping at which some of the kills come, as `WEIR_KILL_AT` takes
+    /// them, and at most how many times each may pass before.
+    pub moments: Vec<(&'static str, u32)>,
     /// Decides everything that is random here.
     pub seed: u64,
 }
@@ -64,6 +74,10 @@ pub struct Outcome {
     pub problems: Vec<Problem>,
     /// Kills with requests in flight.
     pub kills: usize,
+    /// Of these, kills at moments of the log's housekeeping, by moment.
+    pub at_moments: BTreeMap<&'static str, usize>,
+    /// Most WAL files, segments and checkpoints that a restart found.
+    pub found: [usize; 3],
     /// Kills that met an idle moment, or producers that were not back yet; they count for nothing.
     pub idle_kills: usize,
     /// Requests that were sent again.
@@ -85,11 +99,20 @@ impl Outcome {
             rebinds,
             records,
             problems,
+            at_moments,
+            found: [wal, segments, checkpoints],
         } = self;
         let [sent, acknowledged, read, stored] = records;
+        let aimed: usize = at_moments.values().sum();
+        let moments: Vec<String> = at_moments
+            .iter()
+            .map(|(moment, kills)| format!("{moment} {kills}"))
+            .collect();
+        let moments = moments.join(", ");
         format!(
-            "{kills} kills with requests in flight ({idle_kills} others), {rebinds} \
-             bindings changed under way; {sent} records sent, {acknowledged} acknowledged, {stored} \
+            "{kills} kills with requests in flight ({idle_kills} others; {aimed} at moments: \
+             {moments}), restarts from up to {segments} segments, {checkpoints} checkpoints, {wal} \
+             WAL files; {rebinds} bindings changed under way; {sent} records sent, {acknowledged} acknowledged, {stored} \
              stored, {read} read along; {resent} requests sent again; {}",
             summary(problems)
         )
@@ -138,6 +161,9 @@ pub async fn run(plan: Plan) -> Outcome {
     let mut run = Run {
         rng: StdRng::seed_from_u64(plan.seed),
         behind_deliveries_percent: plan.behind_deliveries_percent,
+        switches: [plan.setup.switches.clone(), plan.switches.clone()].concat(),
+        moments: plan.moments.clone(),
+        aimed_at: None,
         process,
         board: Arc::new(board),
         workers: Vec::new(),
@@ -169,6 +195,11 @@ struct Moment {
 struct Run {
     rng: StdRng,
     behind_deliveries_percent: u32,
+    /// The switches that are always on.
+    switches: Vec<(&'static str, String)>,
+    moments: Vec<(&'static str, u32)>,
+    /// The moment at which the process that runs is to be killed.
+    aimed_at: Option<&'static str>,
     process: Process,
     workers: Vec<Worker>,
     board: Arc<Board>,
@@ -184,20 +215,23 @@ impl Run {
     /// Traffic, a kill somewhere in it, a restart; bindings change before and after.
     async fn round(&mut self, bindings: Option<&mut Bindings>) {
         let begin = *self.board.answers.borrow();
+        let is_aimed = self.aimed_at.is_some();
         for worker in &mut self.workers {
             worker.begin_round();
         }
         let requests: u32 = self
             .workers
             .iter()
-            .map(|w| w.allow(REQUESTS_PER_ROUND))
+            .map(|w| w.allow(REQUESTS_PER_ROUND * if is_aimed { AIMED_FACTOR } else { 1 }))
             .sum();
-        let answers = self.rng.random_range(1..=requests * ANSWERS_PERCENT / 100);
+        let answers = if is_aimed {
+            requests * AIMED_PERCENT / 100
+        } else {
+            self.rng.random_range(1..=requests * ANSWERS_PERCENT / 100)
+        };
         let kill_at = Moment {
             answers: begin + u64::from(answers),
-            news: self
-                .rng
-                .random_ratio(self.behind_deliveries_percent, 100)
+            news: (!is_aimed && self.rng.random_ratio(self.behind_deliveries_percent, 100))
                 .then(|| *self.board.news.borrow() + self.rng.random_range(1..=DELIVERIES_MAX)),
         };
         let Some(bindings) = bindings else {
@@ -230,15 +264,19 @@ impl Run {
     }
 
     async fn start_reader(&mut self) -> JoinHandle<()> {
-        let client = connect(&self.process).await;
         let id = ReaderId(self.readers);
         self.readers += 1;
-        tokio::spawn(reader::run(
-            client,
-            id,
-            self.topics.clone(),
-            self.board.clone(),
-        ))
+        let client = if self.aimed_at.is_some() {
+            // It may end any moment.
+            match try_connect(&self.process).await {
+                Ok(client) => client,
+                Err(_) => return tokio::spawn(async {}),
+            }
+        } else {
+            connect(&self.process).await
+        };
+        let (topics, board) = (self.topics.clone(), self.board.clone());
+        tokio::spawn(reader::run(client, id, topics, board))
     }
 
     async fn rebind(&mut self, client: &Client, bindings: &mut Bindings) {
@@ -264,6 +302,7 @@ impl Run {
                 result = answers.wait_for(|answers| *answers >= moment.answers) => drop(result),
                 result = news.wait_for(|news| *news >= news_target) => drop(result),
                 () = ended => {}
+                () = self.process.ended() => {}
             }
         });
         if waited.await.is_err() {
@@ -278,7 +317,15 @@ impl Run {
 
     fn kill(&mut self) {
         let counts = self.workers.iter().any(Worker::is_under_way);
+        let by_itself = self.process.has_ended();
         self.process.kill();
+        if by_itself {
+            let Some(moment) = self.aimed_at.take() else {
+                let lines = self.process.last_lines();
+                panic!("the broker ended by itself; its log:\n{lines}");
+            };
+            *self.outcome.at_moments.entry(moment).or_default() += 1;
+        }
         if counts {
             self.outcome.kills += 1;
         } else {
@@ -292,16 +339,55 @@ impl Run {
         if self.rng.random_bool(0.2) {
             block_in_place(|| self.process.restart_in_vain());
         }
-        block_in_place(|| self.process.restart());
+        self.look_at_files();
+        block_in_place(|| self.restart_aimed());
         let passing = self.start_reader().await;
         if let Some(before) = self.passing.replace(passing) {
             before.abort();
         }
     }
 
+    /// Some of the processes are to end at a moment of the log's housekeeping; some of them end
+    /// while they start.
+    fn restart_aimed(&mut self) {
+        if !self.moments.is_empty() && self.rng.random_ratio(AIMED, 100) {
+            let (moment, most) = self.moments[self.rng.random_range(0..self.moments.len())];
+            let count = self.rng.random_range(1..=most);
+            let aim = ("WEIR_KILL_AT", format!("{moment}:{count}"));
+            let switches = self.switches.iter().cloned().chain([aim]).collect();
+            self.process.set_switches(switches);
+            self.aimed_at = Some(moment);
+            if self.process.try_restart() {
+                return;
+            }
+            *self.outcome.at_moments.entry(moment).or_default() += 1;
+        }
+        self.aimed_at = None;
+        self.process.set_switches(self.switches.clone());
+        self.process.restart();
+    }
+
+    fn look_at_files(&mut self) {
+        let log = self.process.data().join("log");
+        for (most, directory) in
+            self.outcome
+                .found
+                .iter_mut()
+                .zip(["wal", "segments", "checkpoints"])
+        {
+            *most = files(&log.join(directory)).len().max(*most);
+        }
+    }
+
     /// Everything gets its outcome; one more kill, so that nothing counts that is only in memory;
     /// then everything is read and judged.
     async fn finish(mut self, staying: JoinHandle<()>, patient: bool) -> Outcome {
+        // What is left to do is done without another kill.
+        self.moments.clear();
+        self.look_at_files();
+        if self.aimed_at.is_some() {
+            block_in_place(|| self.restart_aimed());
+        }
         for worker in std::mem::take(&mut self.workers) {
             let resent = timeout(STEP_MAX, worker.finish()).await;
             let lines = self.process.last_lines();

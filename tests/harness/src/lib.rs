@@ -5,6 +5,7 @@
 
 pub mod client;
 pub mod crash;
+pub mod directory;
 pub mod flights;
 pub mod history;
 pub mod plugins;

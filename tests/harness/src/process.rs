@@ -6,11 +6,13 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Stdio};
+use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tempfile::TempDir;
+use tokio::sync::watch;
 
 /// A broker is ready within that time, also on a machine that is busy with other tests.
 const READY_MAX: Duration = Duration::from_secs(60);
@@ -18,8 +20,12 @@ const READY_MAX: Duration = Duration::from_secs(60);
 const LINES_MAX: usize = 60;
 /// What the line begins with that names the address.
 const ADDRESS: &str = "address";
-/// The smallest files there are, so that long runs fill several.
-const CONFIG: &str = "[log]\nwal_file_bytes = \"16MiB\"\n";
+/// Files that hold the largest batches.
+const CONFIG: &str = "[log]\nwal_file_bytes = \"32MiB\"\n";
+/// The smallest files there are, so that every run fills several, which go to segments and are
+/// used again.
+pub const SMALL_FILES: &str = "[log]\nwal_file_bytes = \"1MiB\"\nwal_bytes = \"4MiB\"\n\
+                      segment_own_bytes = \"64KiB\"\n";
 
 /// How the broker of a test runs.
 #[derive(Clone, Debug)]
@@ -28,6 +34,8 @@ pub struct Setup {
     pub program: PathBuf,
     /// Environment variables: the test switches.
     pub switches: Vec<(&'static str, String)>,
+    /// The configuration file.
+    pub config: String,
 }
 
 impl Setup {
@@ -37,6 +45,7 @@ impl Setup {
         Self {
             program: program.into(),
             switches: Vec::new(),
+            config: CONFIG.to_owned(),
         }
     }
 
@@ -44,6 +53,13 @@ impl Setup {
     #[must_use]
     pub fn with(mut self, switch: &'static str, value: impl Into<String>) -> Self {
         self.switches.push((switch, value.into()));
+        self
+    }
+
+    /// The same with another configuration file.
+    #[must_use]
+    pub fn configured(mut self, config: impl Into<String>) -> Self {
+        self.config = config.into();
         self
     }
 }
@@ -62,6 +78,8 @@ pub struct Process {
 struct Running {
     child: Child,
     reader: Option<JoinHandle<()>>,
+    /// Whether it has ended.
+    ended: watch::Receiver<bool>,
 }
 
 impl Process {
@@ -69,7 +87,13 @@ impl Process {
     #[must_use]
     pub fn start(setup: Setup) -> Self {
         let directory = tempfile::tempdir().expect("a test may make a directory");
-        std::fs::write(directory.path().join("weir.toml"), CONFIG)
+        Self::start_in(setup, directory)
+    }
+
+    /// Starts a broker on what a directory holds below `data`, if anything.
+    #[must_use]
+    pub fn start_in(setup: Setup, directory: TempDir) -> Self {
+        std::fs::write(directory.path().join("weir.toml"), &setup.config)
             .expect("a test may write into its directory");
         let mut process = Self {
             setup,
@@ -110,6 +134,31 @@ impl Process {
         self.spawn();
     }
 
+    /// As [`Process::restart`], for a broker that may be killed before it is ready: by a switch
+    /// that is on. Answers whether it is ready.
+    pub fn try_restart(&mut self) -> bool {
+        self.kill();
+        self.spawn_until(|said| matches!(said, Said::Ready(_)))
+    }
+
+    /// Returns once the process has ended, by itself or not.
+    pub fn ended(&self) -> impl Future<Output = ()> + use<> {
+        let ended = self.running.as_ref().map(|running| running.ended.clone());
+        async move {
+            if let Some(mut ended) = ended {
+                // Whoever tells goes only with the process.
+                let _ = ended.wait_for(|ended| *ended).await;
+            }
+        }
+    }
+
+    /// Whether the process has ended by itself.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        let running = self.running.as_ref();
+        running.is_none_or(|running| *running.ended.borrow())
+    }
+
     /// The last lines it wrote.
     #[must_use]
     pub fn last_lines(&self) -> String {
@@ -125,10 +174,13 @@ impl Process {
     }
 
     fn spawn(&mut self) {
-        self.spawn_until(|said| matches!(said, Said::Ready(_)));
+        if !self.spawn_until(|said| matches!(said, Said::Ready(_))) {
+            panic!("the broker ends early; its log:\n{}", self.last_lines());
+        }
     }
 
-    fn spawn_until(&mut self, reached: fn(&Said) -> bool) {
+    /// Answers whether it got so far before it ended.
+    fn spawn_until(&mut self, reached: fn(&Said) -> bool) -> bool {
         let path = self.directory.path();
         let mut child = self
             .command(path)
@@ -137,23 +189,29 @@ impl Process {
         let stderr = child.stderr.take().expect("it was asked for");
         let (to_said, said) = mpsc::sync_channel(2);
         let lines = self.lines.clone();
-        let reader = std::thread::spawn(move || read_lines(stderr, &lines, &to_said));
+        let (to_ended, ended) = watch::channel(false);
+        let reader = std::thread::spawn(move || {
+            read_lines(stderr, &lines, &to_said);
+            to_ended.send_replace(true);
+        });
         self.running = Some(Running {
             child,
             reader: Some(reader),
+            ended,
         });
         loop {
-            let said = said.recv_timeout(READY_MAX).unwrap_or_else(|error| {
-                panic!(
-                    "the broker is not ready: {error}; its log:\n{}",
-                    self.last_lines()
-                )
-            });
+            let said = match said.recv_timeout(READY_MAX) {
+                Ok(said) => said,
+                Err(RecvTimeoutError::Disconnected) => return false,
+                Err(RecvTimeoutError::Timeout) => {
+                    panic!("the broker is not ready; its log:\n{}", self.last_lines())
+                }
+            };
             if let Said::Ready(address) = said {
                 self.address = address;
             }
             if reached(&said) {
-                return;
+                return true;
             }
         }
     }
@@ -173,6 +231,7 @@ impl Process {
             .env_remove("WEIR_VFS")
             .env_remove("WEIR_PLANT")
             .env_remove("WEIR_DROP_REPLIES")
+            .env_remove("WEIR_KILL_AT")
             .envs(
                 self.setup
                     .switches

@@ -1,0 +1,92 @@
+//! How long a restart takes: the WAL that is not archived yet is read again, so its size bounds
+//! it. The figure is printed; what it has to be is claimed for release builds only, by hand (see
+//! `docs/benchmarks.md`).
+
+use std::time::Instant;
+
+use rand::rngs::StdRng;
+use rand::{RngCore, SeedableRng};
+use weir_harness::client::connect;
+use weir_harness::directory::files;
+use weir_harness::process::{Process, Setup};
+use weir_harness::report::{deep, say};
+use weir_sdk::wire::batch::Compression;
+use weir_sdk::wire::id::PartitionId;
+use weir_sdk::{Client, Producer, Record};
+
+use crate::setup;
+
+/// Partitions of the topic.
+const PARTITIONS: u32 = 1000;
+/// What the WAL holds, by default; `WEIR_DEEP` multiplies, and 32 makes it 512 MiB.
+const WAL_MIB: usize = 16;
+/// Files are larger than all that, so nothing of it is in segments.
+const CONFIG: &str = "[log]\nwal_file_bytes = \"1GiB\"\nwal_bytes = \"4GiB\"\n";
+const RECORD_BYTES: usize = 64 << 10;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_wal_is_read_again() {
+    let mebibytes = deep(WAL_MIB);
+    let mut process = Process::start(config());
+    let client = connect(&process).await;
+    let admin = client.admin();
+    admin.create_topic("wide", PARTITIONS).await.unwrap();
+    let sent = fill(&client, mebibytes << 20).await;
+    client.close().await;
+    process.kill();
+    let segments = files(&process.data().join("log/segments"));
+    assert!(segments.is_empty(), "the WAL was archived: {segments:?}");
+
+    let begun = Instant::now();
+    process.restart();
+    let took = begun.elapsed();
+    say(&format!(
+        "restart: ready {} ms after the start, with {mebibytes} MiB of WAL and {PARTITIONS} \
+         partitions",
+        took.as_millis()
+    ));
+    let client = connect(&process).await;
+    let subscriber = client.subscribe(["wide"]).open().await.unwrap();
+    let ends = subscriber.partitions();
+    let held: u64 = ends.iter().map(|at| at.end.value()).sum();
+    assert_eq!((ends.len(), held), (PARTITIONS as usize, sent));
+    drop(subscriber);
+    client.close().await;
+}
+
+fn config() -> Setup {
+    setup().configured(CONFIG)
+}
+
+/// Sends that much, to every partition in turn; answers how many records that were.
+async fn fill(client: &Client, bytes: usize) -> u64 {
+    let mut rng = StdRng::seed_from_u64(15);
+    let mut value = vec![0; RECORD_BYTES];
+    rng.fill_bytes(&mut value);
+    let records = (bytes / RECORD_BYTES) as u64;
+    let mut producers: Vec<Producer> = Vec::new();
+    let mut tickets = Vec::new();
+    for record in 0..records {
+        let partition = u32::try_from(record % u64::from(PARTITIONS)).unwrap();
+        // A client has fewer streams than the topic has partitions: they come one by one.
+        if record % 64 == 0 {
+            finish(&mut producers, &mut tickets).await;
+        }
+        let opened = client.producer("wide").compression(Compression::None);
+        let opened = opened.partition(PartitionId::new(partition));
+        let producer = opened.open().await.unwrap();
+        tickets.push(producer.send(Record::new(value.clone())).await.unwrap());
+        producers.push(producer);
+    }
+    finish(&mut producers, &mut tickets).await;
+    records
+}
+
+async fn finish(producers: &mut Vec<Producer>, tickets: &mut Vec<weir_sdk::Ticket>) {
+    for ticket in tickets.drain(..) {
+        ticket.await.unwrap();
+    }
+    for producer in producers.drain(..) {
+        producer.close().await.unwrap();
+    }
+}
