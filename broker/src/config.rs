@@ -151,8 +151,8 @@ impl Default for Config {
 impl Default for LogSection {
     fn default() -> Self {
         Self {
-            wal_file_bytes: ByteSize::mib(64),
-            cache_bytes: ByteSize::mib(128),
+            wal_file_bytes: ByteSize::mib(32),
+            cache_bytes: ByteSize::mib(192),
             wal_bytes: ByteSize::mib(512),
             segment_own_bytes: ByteSize::mib(8),
             segment_bytes: ByteSize::mib(1024),

@@ -95,8 +95,8 @@ impl LogConfig {
             dir: dir.into(),
             shard,
             term: Term::new(1),
-            wal_file_bytes: 64 << 20,
-            cache_bytes: 128 << 20,
+            wal_file_bytes: 32 << 20,
+            cache_bytes: 192 << 20,
             index_bytes: 32 << 20,
             open_files: 256,
             queue_bytes: 512 << 20,
@@ -125,9 +125,12 @@ impl LogConfig {
         self.block_bytes.min(self.entry_bytes_max())
     }
 
-    /// How many WAL files may wait for the archiver.
+    /// How many WAL files may wait for the archiver. No more than the cache still holds most of:
+    /// an archiver that has to read back what it copies is half as fast, and would never catch
+    /// up with a steady load.
     pub(crate) fn wal_files_max(&self) -> u64 {
-        (self.wal_bytes / self.wal_file_bytes).max(WAL_FILES_MIN)
+        let cached = self.cache_bytes as u64 / 4 * 3;
+        (self.wal_bytes.min(cached) / self.wal_file_bytes).max(WAL_FILES_MIN)
     }
 
     pub(crate) fn check(&self) -> Result<(), &'static str> {

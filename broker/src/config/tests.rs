@@ -26,8 +26,8 @@ fn the_default_is_printed_whole() {
         names = []
 
         [log]
-        wal_file_bytes = "64MiB"
-        cache_bytes = "128MiB"
+        wal_file_bytes = "32MiB"
+        cache_bytes = "192MiB"
         wal_bytes = "512MiB"
         segment_own_bytes = "8MiB"
         segment_bytes = "1GiB"

@@ -59,6 +59,16 @@ struct State {
     failure: Option<LogError>,
 }
 
+impl State {
+    /// Nobody waits for the archiver, nor will soon.
+    fn is_calm(&self) -> bool {
+        self.begun == 0
+            && self.noted.len() < NOTED_MAX / 2
+            && self.flushes_asked == self.flushes_done
+            && !self.ended
+    }
+}
+
 /// What wakes the archiver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wanted {
@@ -122,13 +132,9 @@ impl Feed {
 
     /// Waits until there is something to do, at most that long.
     pub(crate) fn wait(&self, time: Duration) -> Wanted {
-        let idle = |state: &mut State| {
-            state.begun == 0
-                && state.noted.len() < NOTED_MAX / 2
-                && state.flushes_asked == state.flushes_done
-                && !state.ended
-        };
-        let waited = self.wanted.wait_timeout_while(self.lock(), time, idle);
+        let waited = self
+            .wanted
+            .wait_timeout_while(self.lock(), time, |state| state.is_calm());
         let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         if state.flushes_asked > state.flushes_done {
             Wanted::Flush(state.flushes_asked)
@@ -143,14 +149,15 @@ impl Feed {
 
     /// Waits for that time, unless there is a reason to hurry.
     pub(crate) fn pause(&self, time: Duration) {
-        let calm = |state: &mut State| {
-            state.begun == 0
-                && state.noted.len() < NOTED_MAX / 2
-                && state.flushes_asked == state.flushes_done
-                && !state.ended
-        };
-        let waited = self.wanted.wait_timeout_while(self.lock(), time, calm);
+        let waited = self
+            .wanted
+            .wait_timeout_while(self.lock(), time, |state| state.is_calm());
         drop(waited.unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Whether there is no reason to hurry.
+    pub(crate) fn is_calm(&self) -> bool {
+        self.lock().is_calm()
     }
 
     /// Waits for that time, unless the log ends; answers whether it does.

@@ -201,7 +201,7 @@ impl Archiver {
         } else {
             writer
         };
-        Ok(if self.paced {
+        Ok(if self.paced && self.feed.is_calm() {
             writer.in_pieces_of(PACED_BYTES)
         } else {
             writer
