@@ -125,12 +125,17 @@ impl LogConfig {
         self.block_bytes.min(self.entry_bytes_max())
     }
 
-    /// How many WAL files may wait for the archiver. No more than the cache still holds most of:
-    /// an archiver that has to read back what it copies is half as fast, and would never catch
-    /// up with a steady load.
+    /// How many WAL files may wait for the archiver. No more than the cache still holds most of,
+    /// if it holds a few: an archiver that has to read back what it copies is half as fast, and
+    /// would never catch up with a steady load.
     pub(crate) fn wal_files_max(&self) -> u64 {
-        let cached = self.cache_bytes as u64 / 4 * 3;
-        (self.wal_bytes.min(cached) / self.wal_file_bytes).max(WAL_FILES_MIN)
+        let wanted = (self.wal_bytes / self.wal_file_bytes).max(WAL_FILES_MIN);
+        let cached = self.cache_bytes as u64 / 4 * 3 / self.wal_file_bytes;
+        if cached < WAL_FILES_MIN {
+            wanted
+        } else {
+            wanted.min(cached)
+        }
     }
 
     pub(crate) fn check(&self) -> Result<(), &'static str> {
