@@ -10,7 +10,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use weir_core::shard::ChangeRequest;
-use weir_log::{RealVfs, Vfs};
+use weir_log::{LogError, Maintenance, RealVfs, Vfs};
 use weir_wire::error::Fault;
 use weir_wire::id::Timestamp;
 
@@ -55,6 +55,8 @@ pub struct Broker {
     identity: Identity,
     token: Option<String>,
     rounds: Rounds,
+    compactions: Rounds,
+    maintenance: Maintenance,
     sequencer: mpsc::Sender<Command>,
     vfs: Arc<dyn Vfs>,
     draining: CancellationToken,
@@ -113,6 +115,23 @@ impl Broker {
     /// Removes now what retention is to remove, as if it were that time.
     pub(crate) async fn retain(&self, now: Timestamp) {
         self.rounds.run(now).await;
+    }
+
+    /// Compacts now what is due, as if it were that time; returns when it is done.
+    pub(crate) async fn compact(&self, now: Timestamp) -> Result<(), LogError> {
+        self.flush().await?;
+        self.compactions.run(now).await;
+        // The archiver may be waiting when the first of these comes, and answers it at once; the
+        // second only after it has done whatever there was to do.
+        self.flush().await?;
+        self.flush().await
+    }
+
+    /// Moves what is durable into segments.
+    async fn flush(&self) -> Result<(), LogError> {
+        let maintenance = self.maintenance.clone();
+        let flushed = tokio::task::spawn_blocking(move || maintenance.flush());
+        flushed.await.expect("a flush does not panic")
     }
 
     /// Asks for a change, without a connection.

@@ -31,9 +31,17 @@ pub(crate) struct Retention {
 
 /// A round that somebody waits for.
 #[derive(Debug)]
-struct Asked {
-    now: Timestamp,
+pub(crate) struct Asked {
+    pub(crate) now: Timestamp,
     done: oneshot::Sender<()>,
+}
+
+impl Asked {
+    /// The round is over.
+    pub(crate) fn done(self) {
+        // Whoever asked may have gone.
+        let _ = self.done.send(());
+    }
 }
 
 /// Asks for rounds.
@@ -41,6 +49,11 @@ struct Asked {
 pub(crate) struct Rounds(mpsc::Sender<Asked>);
 
 impl Rounds {
+    pub(crate) fn new() -> (Self, mpsc::Receiver<Asked>) {
+        let (rounds, asked) = mpsc::channel(1);
+        (Self(rounds), asked)
+    }
+
     /// A round as if it were that time; returns when it is done, or nobody does any more.
     pub(crate) async fn run(&self, now: Timestamp) {
         let (done, waiting) = oneshot::channel();
@@ -76,8 +89,8 @@ impl fmt::Display for HeldBack {
 
 impl Retention {
     pub(crate) fn new(shared: Arc<Shared>) -> (Self, Rounds) {
-        let (rounds, asked) = mpsc::channel(1);
-        (Self { shared, asked }, Rounds(rounds))
+        let (rounds, asked) = Rounds::new();
+        (Self { shared, asked }, rounds)
     }
 
     /// Runs until the broker drains.
@@ -90,8 +103,7 @@ impl Retention {
                 () = self.shared.draining.cancelled() => return,
                 Some(asked) = self.asked.recv() => {
                     self.round(asked.now).await;
-                    // Whoever asked may have gone.
-                    let _ = asked.done.send(());
+                    asked.done();
                 }
                 _ = ticks.tick() => self.round(clock::now()).await,
             }
@@ -157,7 +169,10 @@ fn limited<'a>(topics: impl Iterator<Item = &'a Topic>, cursors: &Cursors) -> Ve
 }
 
 /// One walk over the groups' cursors, however many partitions there are.
-fn lowest(cursors: &Cursors, topic: TopicId) -> HashMap<PartitionId, (GroupName, Offset)> {
+pub(crate) fn lowest(
+    cursors: &Cursors,
+    topic: TopicId,
+) -> HashMap<PartitionId, (GroupName, Offset)> {
     let mut lowest: HashMap<PartitionId, (GroupName, Offset)> = HashMap::new();
     for (name, group) in cursors.groups(topic) {
         for (partition, offset) in &group.offsets {

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use weir_core::shard::Shard;
 use weir_host::Host;
-use weir_log::{LogReader, Vfs};
+use weir_log::{LogReader, Maintenance, Vfs};
 use weir_wire::error::{ErrorCode, Fault};
 use weir_wire::id::Timestamp;
 
@@ -41,6 +41,7 @@ pub(crate) struct Shared {
     pub(crate) topics: Arc<Topics>,
     pub(crate) producers: Arc<Producers>,
     pub(crate) reader: LogReader,
+    pub(crate) maintenance: Maintenance,
     pub(crate) tails: Arc<Tails>,
     /// Requests under way.
     pub(crate) budget: Budget,

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use weir_core::shard::ChangeRequest;
+use weir_log::LogError;
 use weir_wire::error::Fault;
 use weir_wire::id::{Offset, PartitionId, Timestamp};
 use weir_wire::name::{GroupName, TopicName};
@@ -66,6 +67,14 @@ impl TestBroker {
     /// Removes now what retention is to remove, as if it were that time.
     pub async fn retain(&self, now: Timestamp) {
         self.broker.retain(now).await;
+    }
+
+    /// Compacts now, as if it were that time, the topics that are to be and are due.
+    ///
+    /// # Errors
+    /// When the log fails.
+    pub async fn compact(&self, now: Timestamp) -> Result<(), LogError> {
+        self.broker.compact(now).await
     }
 
     /// Says where a consumer group stands.

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use weir_core::shard;
 use weir_host::{CompilerCommand, Host, HostConfig, HostError, Limits};
-use weir_log::{DirLock, DiskReserve, Log, LogConfig, OpenError};
+use weir_log::{DirLock, DiskReserve, Log, LogConfig, Maintenance, OpenError};
 use weir_wire::id::ShardId;
 
 use super::recover::{Replay, ReplayError, bind_all};
@@ -21,6 +21,7 @@ use super::{Broker, StartOptions};
 use crate::auth::{AuthError, Authenticator};
 use crate::budget::Budget;
 use crate::commit::{Commits, Token};
+use crate::compaction::{Compaction, WireKeys};
 use crate::config::{Config, ConfigError};
 use crate::data_dir::{DataDir, DataDirError};
 use crate::metrics::{Metrics, MetricsError, MetricsServer, Readiness, State};
@@ -86,6 +87,8 @@ struct Started {
     identity: Identity,
     token: Option<String>,
     rounds: Rounds,
+    compactions: Rounds,
+    maintenance: Maintenance,
     sequencer: mpsc::Sender<Command>,
 }
 
@@ -119,6 +122,8 @@ pub(super) async fn start(config: Config, options: StartOptions) -> Result<Broke
         identity: started.identity,
         token: started.token,
         rounds: started.rounds,
+        compactions: started.compactions,
+        maintenance: started.maintenance,
         sequencer: started.sequencer,
         vfs,
         draining,
@@ -209,6 +214,8 @@ impl Running {
         shared.tasks.spawn(renewal.run());
         let (retention, rounds) = Retention::new(shared.clone());
         shared.tasks.spawn(retention.run());
+        let (compaction, compactions) = Compaction::new(shared.clone());
+        shared.tasks.spawn(compaction.run());
         shared
             .tasks
             .spawn(connection::accept(shared.clone(), endpoint.clone()));
@@ -220,6 +227,8 @@ impl Running {
             identity,
             token,
             rounds,
+            compactions,
+            maintenance: shared.maintenance.clone(),
             sequencer: shared.sequencer.clone(),
         };
         let running = Self {
@@ -304,6 +313,7 @@ async fn assemble(
         topics: Arc::new(topics),
         producers: Arc::new(producers),
         reader,
+        maintenance: log.maintenance(),
         tails,
         budget: Budget::new(config.limits.broker_buffer_bytes.as_usize()),
         intake: Budget::new(config.limits.broker_buffer_bytes.as_usize()),
@@ -329,6 +339,7 @@ async fn assemble(
 fn log_config(config: &Config, options: &StartOptions, data_dir: &DataDir) -> LogConfig {
     let mut log = LogConfig::new(data_dir.log(), ShardId::new(0));
     log.term = shard::TERM;
+    log.batch_keys = Some(Arc::new(WireKeys));
     log.wal_file_bytes = config.log.wal_file_bytes.as_u64();
     log.cache_bytes = config.log.cache_bytes.as_usize();
     log.wal_bytes = config.log.wal_bytes.as_u64();

@@ -1,11 +1,9 @@
 //! The filters of a subscription, and what they leave of a batch.
 
-use std::borrow::Cow;
-
 use bytes::Bytes;
 use weir_host::{Bound, Input};
 use weir_log::StoredBatch;
-use weir_wire::batch::{BatchBuilder, BatchHeader, Compression, HEADER_LEN, Records};
+use weir_wire::batch::{BatchHeader, Compression, Records};
 use weir_wire::error::{ErrorCode, Fault};
 use weir_wire::limits::{BATCH_INFLATED_MAX, CONFIG_ENTRIES_MAX};
 use weir_wire::name::PluginName;
@@ -15,10 +13,8 @@ use weir_wire::subscribe::FilterSpec;
 use crate::budget::Budget;
 use crate::fault::IntoFault;
 use crate::requests::filter_fault;
+use crate::selection::{inflate, rebuild, select_keys};
 use crate::state::Shared;
-
-/// Bytes of an ordering key in its column.
-const KEY_BYTES: usize = 8;
 
 /// The filters of a subscription, in order; a record must pass all.
 #[derive(Debug)]
@@ -93,7 +89,7 @@ impl Filters {
             _ => BATCH_INFLATED_MAX,
         };
         let mut held = unfolded.hold(most).await;
-        let records = inflate(stored, &header)?;
+        let records = inflate(stored, &header).map_err(damaged)?;
         if let Some(held) = &mut held {
             held.shrink_to(records.len());
         }
@@ -121,7 +117,8 @@ impl Filters {
         }
         let batch = (count > 0)
             .then(|| rebuild(stored, &header, &records, &keep))
-            .transpose()?;
+            .transpose()
+            .map_err(damaged)?;
         let ordering_keys = select_keys(&all_keys, &keep);
         Ok(Kept {
             batch,
@@ -187,18 +184,6 @@ fn policy(spec: &FilterSpec) -> Result<ErrorPolicy, Fault> {
     Ok(on_error)
 }
 
-fn inflate(stored: &StoredBatch, header: &BatchHeader) -> Result<Bytes, Fault> {
-    let section = stored.bytes.slice(HEADER_LEN..);
-    match header
-        .compression
-        .inflate(&section, BATCH_INFLATED_MAX)
-        .map_err(damaged)?
-    {
-        Cow::Borrowed(_) => Ok(section.clone()),
-        Cow::Owned(records) => Ok(Bytes::from(records)),
-    }
-}
-
 /// Which records stand at the offset delta `skip` or behind it. Compaction leaves gaps, so a
 /// record's place in the batch does not say its offset.
 fn asked_for(records: &[u8], header: &BatchHeader, skip: u32) -> Result<Vec<bool>, Fault> {
@@ -217,40 +202,6 @@ fn delta_of(records: &[u8], count: u32, index: u32) -> u32 {
     record
         .and_then(Result::ok)
         .map_or(index, |record| record.offset_delta)
-}
-
-/// The batch with the kept records alone, at their original offsets, as compaction leaves them.
-fn rebuild(
-    stored: &StoredBatch,
-    header: &BatchHeader,
-    records: &[u8],
-    keep: &[bool],
-) -> Result<Bytes, Fault> {
-    let mut builder = BatchBuilder::with_capacity(records.len());
-    for (record, _) in Records::new(records, header.count)
-        .zip(keep)
-        .filter(|(_, keep)| **keep)
-    {
-        let record = record.map_err(damaged)?;
-        let timestamp = record.timestamp(header.base_timestamp);
-        builder.push_body_at(timestamp, record.offset_delta, record.body());
-    }
-    builder.extend_to(header.last_offset_delta);
-    let mut batch = builder.finish(header.compression).map_err(damaged)?;
-    let _ = weir_wire::batch::stamp(
-        &mut batch,
-        stored.base_offset,
-        weir_core::shard::LEADER_EPOCH,
-    );
-    Ok(Bytes::from(batch))
-}
-
-fn select_keys(keys: &[u8], keep: &[bool]) -> Bytes {
-    let kept = keys
-        .chunks_exact(KEY_BYTES)
-        .zip(keep)
-        .filter(|(_, keep)| **keep);
-    kept.flat_map(|(key, _)| key.iter().copied()).collect()
 }
 
 fn damaged(error: impl std::fmt::Display) -> Fault {
