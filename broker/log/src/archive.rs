@@ -30,6 +30,7 @@ use crate::ids::{FileSequence, Generation, Lsn, NodeId, SegmentId};
 use crate::index::Index;
 use crate::machine::StateMachine;
 use crate::manifest::{self, FileStart, Manifest, manifest_dir, manifest_path};
+use crate::reader::LogReader;
 use crate::vfs::{OpenMode, Vfs};
 use crate::wal::{Files, RecoveredEntry, RecoveredOp};
 pub(crate) use compact::Compactions;
@@ -60,6 +61,7 @@ pub(crate) struct Seed {
     pub(crate) config: LogConfig,
     pub(crate) index: Arc<RwLock<Index>>,
     pub(crate) files: Arc<Files>,
+    pub(crate) reader: LogReader,
     /// The manifest that was written when the log was opened, and the one before.
     pub(crate) manifest: Manifest,
     pub(crate) previous: Option<Manifest>,
@@ -98,6 +100,8 @@ pub(crate) struct Archiver {
     config: LogConfig,
     index: Arc<RwLock<Index>>,
     files: Arc<Files>,
+    /// Has files open, which are to be closed when they are gone.
+    reader: LogReader,
     feed: Arc<Feed>,
     machine: Box<dyn Follower>,
     /// What was taken in: partitions, the last entry, the last block and the file it is in.
@@ -150,6 +154,7 @@ impl Archiver {
             config,
             index,
             files,
+            reader,
             manifest,
             previous,
             table,
@@ -186,6 +191,7 @@ impl Archiver {
             home,
             index,
             files,
+            reader,
             feed,
             machine: Box::new(Following(machine)),
             table,

@@ -194,6 +194,7 @@ impl Index {
     }
 
     /// Whether a batch with that offset is one that the partition held already.
+    #[cfg(test)]
     pub(crate) fn is_past(&self, at: TopicPartition, offset: Offset) -> bool {
         self.partitions
             .get(&at)
@@ -266,6 +267,7 @@ impl Index {
     }
 
     /// The partitions that have batches in WAL files up to that one.
+    #[cfg(test)]
     pub(crate) fn pending_partitions(&self, up_to: FileSequence) -> Vec<TopicPartition> {
         let mut pending: Vec<TopicPartition> = self
             .partitions

@@ -4,11 +4,6 @@
 //! of its block is done. `FORMAT.md` beside this crate describes every byte. Batches are opaque
 //! here, and everything that touches a disk goes through [`Vfs`].
 
-#![cfg_attr(
-    not(test),
-    expect(dead_code, reason = "who gives files back closes them next")
-)]
-
 mod archive;
 mod checkpoint;
 mod commit;

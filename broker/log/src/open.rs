@@ -172,6 +172,7 @@ impl Read {
             config,
             index,
             files,
+            reader: reader.clone(),
             manifest: next,
             previous,
             table: end.table,

@@ -93,10 +93,13 @@ impl Archiver {
             }
             Garbage::Wal(sequence) => {
                 self.give_back(*sequence)?;
+                self.reader.close(sequence.next(), &[]);
                 self.present.wal.remove(sequence);
             }
             Garbage::Segment(id) => {
                 self.remove(&segment_path(dir, *id))?;
+                // As long as somebody has it open, its room is not free.
+                self.reader.close(FileSequence::default(), &[*id]);
                 let bytes = self.present.segments.remove(id).unwrap_or(0);
                 self.files.subtract(bytes);
             }

@@ -143,6 +143,7 @@ impl Partition {
         Seek::Offset(self.start)
     }
 
+    #[cfg(test)]
     pub(super) fn is_pending(&self, up_to: FileSequence) -> bool {
         self.places
             .front()

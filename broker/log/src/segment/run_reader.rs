@@ -24,6 +24,10 @@ const WINDOW_BYTES: u64 = 4 << 20;
 #[derive(Clone, Debug)]
 pub(crate) struct Frame {
     /// Where its envelope begins.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "tests compare it with the sparse index")
+    )]
     pub(crate) position: u64,
     pub(crate) batch: StoredBatch,
 }
