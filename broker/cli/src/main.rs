@@ -5,6 +5,11 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+/// The system's allocator keeps more and more of the large buffers that come and go with every
+/// batch; with this one memory stays flat (docs/benchmarks.md has both).
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 mod address;
 mod ask;
 mod connect;
