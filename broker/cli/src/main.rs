@@ -5,11 +5,6 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-/// The system's allocator keeps more and more of the large buffers that come and go with every
-/// batch; with this one memory stays flat (docs/benchmarks.md has both).
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 mod address;
 mod ask;
 mod connect;
@@ -28,6 +23,11 @@ mod time;
 mod verb;
 
 use exit::{Exit, Failure};
+
+/// The system's allocator keeps more and more of the large buffers that come and go with every
+/// batch; with this one memory stays flat (docs/benchmarks.md has both).
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// A QUIC message broker with durable partitioned logs and sandboxed user plugins.
 #[derive(Debug, Parser)]
