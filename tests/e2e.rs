@@ -8,6 +8,9 @@ mod directories;
 #[path = "e2e/disk_full.rs"]
 mod disk_full;
 #[cfg(test)]
+#[path = "e2e/filters.rs"]
+mod filters;
+#[cfg(test)]
 #[path = "e2e/flights.rs"]
 mod flights;
 #[cfg(test)]

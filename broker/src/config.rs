@@ -125,6 +125,8 @@ pub struct PluginSection {
     pub compile_time: Duration,
     /// Memory of one instance.
     pub memory_bytes: ByteSize,
+    /// Memory for what filters said about stored records; 0 remembers nothing.
+    pub verdict_cache_bytes: ByteSize,
     /// Threads that run plugins.
     pub threads: usize,
     /// The program that compiles components; `weir` itself without.
@@ -184,6 +186,7 @@ impl Default for PluginSection {
             cpu_time: Duration::from_millis(100),
             compile_time: Duration::from_secs(60),
             memory_bytes: ByteSize::mib(64),
+            verdict_cache_bytes: ByteSize::mib(64),
             threads: 4,
             compiler: None,
         }

@@ -81,6 +81,13 @@ metrics! {
     records_dropped: Counter = Counter::default();
     /// Records that a subscription's filters left out.
     records_filtered: Counter = Counter::default();
+    /// Records that a subscription's filters were not asked about, because it is remembered what
+    /// such filters said.
+    verdict_hits: Counter = Counter::default();
+    /// Records that a subscription's filters had to be asked about.
+    verdict_misses: Counter = Counter::default();
+    /// Bytes of what is remembered of filters.
+    verdict_bytes: Gauge = Gauge::default();
     /// Produce requests that were refused as a whole.
     requests_refused: Counter = Counter::default();
     /// Batches whose hooks ran again because a binding changed meanwhile.

@@ -6,7 +6,7 @@ use std::fmt::Display;
 
 use bytes::Bytes;
 use weir_log::StoredBatch;
-use weir_wire::batch::{BatchBuilder, BatchHeader, HEADER_LEN, Records, stamp};
+use weir_wire::batch::{BatchBuilder, BatchHeader, CompressionError, HEADER_LEN, Records, stamp};
 use weir_wire::limits::BATCH_INFLATED_MAX;
 
 /// Bytes of an ordering key in its column.
@@ -25,15 +25,23 @@ impl Unreadable {
 
 /// The records of the batch, unfolded.
 pub(crate) fn inflate(stored: &StoredBatch, header: &BatchHeader) -> Result<Bytes, Unreadable> {
+    let records = inflate_within(stored, header, BATCH_INFLATED_MAX)?;
+    records.ok_or_else(|| Unreadable::new(CompressionError::TooLarge(BATCH_INFLATED_MAX)))
+}
+
+/// The same; `None` if they are more than so many bytes.
+pub(crate) fn inflate_within(
+    stored: &StoredBatch,
+    header: &BatchHeader,
+    bytes_max: usize,
+) -> Result<Option<Bytes>, Unreadable> {
     // The header was read from it, so it is at least that long.
     let section = stored.bytes.slice(HEADER_LEN..);
-    match header
-        .compression
-        .inflate(&section, BATCH_INFLATED_MAX)
-        .map_err(Unreadable::new)?
-    {
-        Cow::Borrowed(_) => Ok(section.clone()),
-        Cow::Owned(records) => Ok(Bytes::from(records)),
+    match header.compression.inflate(&section, bytes_max) {
+        Ok(Cow::Borrowed(_)) => Ok(Some(section.clone())),
+        Ok(Cow::Owned(records)) => Ok(Some(Bytes::from(records))),
+        Err(CompressionError::TooLarge(_)) => Ok(None),
+        Err(error) => Err(Unreadable::new(error)),
     }
 }
 

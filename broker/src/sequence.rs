@@ -335,6 +335,7 @@ impl Sequencer {
             // until then a crash may bring the topic back.
             shared.topics.refresh(catalog, deleted.id);
             shared.tails.wake_topic(deleted.id);
+            shared.verdicts.forget_topic(deleted.id);
         }
         if let Some(made) = &change.bound {
             shared.topics.refresh(catalog, made.topic);

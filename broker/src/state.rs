@@ -22,6 +22,7 @@ use crate::plugins::PluginStore;
 use crate::producers::Producers;
 use crate::retention::HeldBack;
 use crate::sequence::Command;
+use crate::subscribe::Verdicts;
 use crate::tails::Tails;
 use crate::topics::Topics;
 
@@ -49,6 +50,8 @@ pub(crate) struct Shared {
     pub(crate) intake: Budget,
     /// Batches unfolded for their hooks.
     pub(crate) unfolded: Budget,
+    /// What filters said about stored batches.
+    pub(crate) verdicts: Verdicts,
     pub(crate) sequencer: mpsc::Sender<Command>,
     pub(crate) connections: AtomicUsize,
     pub(crate) subscriptions: AtomicUsize,

@@ -5,6 +5,7 @@ mod credit;
 mod filters;
 mod lane;
 mod start;
+mod verdicts;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -28,6 +29,7 @@ use lane::{Counts, Lane};
 
 pub(crate) use lane::read_fault;
 pub(crate) use start::numbers;
+pub(crate) use verdicts::Verdicts;
 
 /// Serves a subscription from its first frame on.
 pub(crate) async fn run(

@@ -75,6 +75,9 @@ pub(crate) fn sequence(shared: &Shared, log: &Log<Token>, trims: &[Trim], reply:
                 // Nobody is forgotten: producers have no part in this.
                 let _ = shard.commit_change(change);
             }
+            for trim in trims {
+                shared.verdicts.trim(trim.partition, trim.start);
+            }
             Ok(gone)
         }
         Err(error) => {

@@ -30,6 +30,7 @@ use crate::reset::{ResetError, ResetSecret};
 use crate::retention::{Retention, Rounds};
 use crate::sequence::{self, Command, Sequencer};
 use crate::state::Shared;
+use crate::subscribe::Verdicts;
 use crate::tails::Tails;
 use crate::tls::{Identity, Renewal, TlsError};
 use crate::topics::Topics;
@@ -300,7 +301,9 @@ async fn assemble(
     let topics = Topics::default();
     bind_all(&shard, &topics, &plugins, &host).await;
     let (to_sequencer, commands) = mpsc::channel(sequence::QUEUE_MAX);
+    let verdict_bytes = config.plugins.verdict_cache_bytes.as_usize();
     let shared = Arc::new(Shared {
+        verdicts: Verdicts::new(verdict_bytes, metrics.clone()),
         vfs: options.vfs.clone(),
         data_dir: absolute(data_dir.root()),
         node: report.node.value(),

@@ -49,6 +49,7 @@ fn the_default_is_printed_whole() {
         cpu_time = "100ms"
         compile_time = "1m"
         memory_bytes = "64MiB"
+        verdict_cache_bytes = "64MiB"
         threads = 4
     "#]]
     .assert_eq(&Config::default().to_toml());

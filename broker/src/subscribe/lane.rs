@@ -1,6 +1,7 @@
 //! A lane: one stream that carries the records of some partitions of a subscription.
 
 use std::collections::HashMap;
+use std::iter::Peekable;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -13,14 +14,20 @@ use weir_wire::id::{Offset, SubscriptionId, TopicId, TopicPartition};
 use weir_wire::subscribe::{LaneOpened, Progress, Records, SubscribedPartition};
 
 use super::credit::Credit;
-use super::filters::{Filters, Kept};
-use crate::frames::send;
+use super::filters::{Filters, Judging, Kept, Wanted};
+use crate::frames;
 use crate::state::Shared;
 
 /// Bytes of batches read at once for one partition.
 const READ_BYTES: usize = 2 << 20;
 /// Batches read at once for one partition.
 const READ_BATCHES: usize = 256;
+/// Batches that go through the filters together: so many bytes that the way to the plugins' threads
+/// and back does not count, and so few that the next ones can go while these are sent.
+const TOGETHER_BYTES: usize = 256 << 10;
+const TOGETHER_BATCHES: usize = 64;
+/// Stretches that are skipped before others have their turn.
+const SKIPS_MAX: usize = 1024;
 /// Batches that filters emptied before the subscriber hears how far the lane has looked.
 const SILENT_MAX: u32 = 64;
 
@@ -126,20 +133,22 @@ impl Lane {
         let opened = LaneOpened {
             subscription: self.subscription,
         };
-        send(stream, &opened).await.map_err(|_| Gone)?;
+        frames::send(stream, &opened).await.map_err(|_| Gone)?;
         let partitions = self.positions.iter().map(|position| position.at).collect();
         let tail = self.shared.tails.register(partitions);
         loop {
             let mut idle = true;
             for index in 0..self.positions.len() {
                 self.credit.available().await;
+                let skipped = self.skip(index);
                 let batches = self.read(index).await.map_err(Stop::Fault)?;
-                idle &= batches.is_empty();
-                for batch in batches {
-                    self.credit.available().await;
-                    self.deliver(stream, index, &batch).await?;
-                }
+                idle &= batches.is_empty() && !skipped;
+                self.deliver(stream, index, batches).await?;
                 self.report(stream, index, SILENT_MAX).await?;
+                if skipped {
+                    // It took no wait so far, and there may be much more to skip.
+                    tokio::task::yield_now().await;
+                }
             }
             if idle {
                 for index in 0..self.positions.len() {
@@ -148,6 +157,30 @@ impl Lane {
                 tail.changed().await;
             }
         }
+    }
+
+    /// Goes past what is known to be of no interest; whether there was any.
+    fn skip(&mut self, index: usize) -> bool {
+        let Some(position) = self.positions.get_mut(index) else {
+            return false;
+        };
+        let start = self.shared.reader.bounds(position.at);
+        if start.is_none_or(|bounds| position.next < bounds.start) {
+            // The reader says what that means.
+            return false;
+        }
+        let before = position.next;
+        for _ in 0..SKIPS_MAX {
+            let Some(skip) = self.filters.skip(&self.shared, position.at, position.next) else {
+                break;
+            };
+            self.filters.skipped(&self.shared, skip);
+            position.next = skip.to;
+            position.filtered_out += skip.records;
+            position.silent = SILENT_MAX;
+            self.shared.metrics.records_filtered.inc_by(skip.records);
+        }
+        position.next > before
     }
 
     /// The next batches of a partition: from memory where they are there, else from disk, off
@@ -171,7 +204,13 @@ impl Lane {
         let read = read.map_err(|error| Fault::new(ErrorCode::Internal, error.to_string()))?;
         let batches = read.map_err(|error| self.unreadable(&error))?;
         if let (None, Some(last)) = (&self.ahead, batches.last()) {
-            let from = last.base_offset.advance(last.count);
+            let mut from = last.end();
+            for _ in 0..SKIPS_MAX {
+                let Some(skip) = self.filters.skip(&self.shared, at, from) else {
+                    break;
+                };
+                from = skip.to;
+            }
             let batches = self.read_from_disk(at, from);
             self.ahead = Some(Ahead {
                 index,
@@ -230,28 +269,52 @@ impl Lane {
         tokio::task::spawn_blocking(move || reader.read(at, from, READ_BYTES, READ_BATCHES))
     }
 
+    /// Sends what the filters leave of batches. While some are sent, the next ones are judged.
     async fn deliver(
         &mut self,
         stream: &mut SendStream,
         index: usize,
-        batch: &StoredBatch,
+        batches: Vec<StoredBatch>,
     ) -> Result<(), Stop> {
-        let from = self.positions[index].next;
-        let skip = u32::try_from(from.since(batch.base_offset)).unwrap_or(u32::MAX);
-        let kept = self
-            .filters
-            .apply(&self.shared.unfolded, batch, skip)
-            .await
-            .map_err(Stop::Fault)?;
+        let mut from = self.positions[index].next;
+        let mut batches = batches.into_iter().peekable();
+        let mut coming = self.judge(index, together(&mut batches, &mut from));
+        while let Some(judging) = coming {
+            coming = self.judge(index, together(&mut batches, &mut from));
+            let judged = judging.end().await;
+            for kept in judged.kept {
+                self.credit.available().await;
+                self.send(stream, index, kept).await?;
+            }
+            if let Some(fault) = judged.fault {
+                return Err(Stop::Fault(fault));
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends batches on their way through the filters, if there are any.
+    fn judge(&self, index: usize, wanted: Vec<Wanted>) -> Option<Judging> {
+        let at = self.positions[index].at;
+        (!wanted.is_empty()).then(|| self.filters.begin(&self.shared, at, wanted))
+    }
+
+    async fn send(
+        &mut self,
+        stream: &mut SendStream,
+        index: usize,
+        kept: Kept,
+    ) -> Result<(), Stop> {
         let metrics = &self.shared.metrics;
         metrics.records_filtered.inc_by(kept.filtered_out);
         let position = &mut self.positions[index];
-        position.next = batch.base_offset.advance(batch.count);
+        position.next = kept.next;
         position.filtered_out += kept.filtered_out;
         let Kept {
             batch: Some(bytes),
             count,
             ordering_keys,
+            append_time,
             ..
         } = kept
         else {
@@ -263,7 +326,7 @@ impl Lane {
             topic: position.at.topic,
             partition: position.at.partition,
             next: position.next,
-            append_time: batch.append_time,
+            append_time,
             ordering_keys: if self.with_keys {
                 ordering_keys
             } else {
@@ -307,9 +370,27 @@ impl Lane {
             filtered_out: std::mem::take(&mut position.filtered_out),
         };
         (position.told, position.silent) = (position.next, 0);
-        send(stream, &progress).await.map_err(|_| Gone)?;
+        frames::send(stream, &progress).await.map_err(|_| Gone)?;
         Ok(())
     }
+}
+
+/// As many of the batches as go through the filters together.
+fn together(
+    batches: &mut Peekable<impl Iterator<Item = StoredBatch>>,
+    from: &mut Offset,
+) -> Vec<Wanted> {
+    let (mut wanted, mut bytes) = (Vec::new(), 0);
+    while let Some(batch) = batches.next_if(|_| bytes < TOGETHER_BYTES) {
+        bytes += batch.bytes.len();
+        let end = batch.end();
+        wanted.push(Wanted { batch, from: *from });
+        *from = end;
+        if wanted.len() == TOGETHER_BATCHES {
+            break;
+        }
+    }
+    wanted
 }
 
 pub(crate) fn read_fault(error: &ReadError) -> Fault {

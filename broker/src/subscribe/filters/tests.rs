@@ -2,10 +2,15 @@
 
 use weir_log::{Columns, StoredBatch};
 use weir_wire::batch::{BatchBuilder, BatchHeader, Compression, HEADER_LEN, NewRecord, Records};
-use weir_wire::id::{Offset, Timestamp};
+use weir_wire::id::{Offset, PartitionId, Timestamp, TopicId, TopicPartition};
+use weir_wire::limits::BATCH_INFLATED_MAX;
 
-use super::Filters;
+use std::sync::atomic::AtomicU64;
+
+use super::super::verdicts::{Chain, Verdict, Verdicts};
+use super::{Filters, Item};
 use crate::budget::Budget;
+use crate::metrics::Metrics;
 
 /// Records at 100, 103 and 107 of a batch that covers 100 to 109.
 fn compacted(compression: Compression) -> StoredBatch {
@@ -48,14 +53,42 @@ fn compacted(compression: Compression) -> StoredBatch {
     }
 }
 
+const AT: TopicPartition = TopicPartition {
+    topic: TopicId::new(1),
+    partition: PartitionId::new(0),
+};
+
+/// A chain in which nothing runs.
+fn filters() -> Filters {
+    Filters {
+        filters: Vec::new(),
+        chain: Chain::new([]),
+        hits: AtomicU64::new(0),
+    }
+}
+
+/// The batch, asked for from that offset delta on.
+fn item(stored: StoredBatch, skip: u32, verdict: Option<Verdict>) -> Item {
+    let header = BatchHeader::parse(&stored.bytes).unwrap();
+    Item {
+        from: stored.base_offset.advance(skip),
+        stored,
+        header,
+        verdict,
+        check: false,
+    }
+}
+
 /// The offset deltas and ordering keys that are left from that delta on.
 async fn check(compression: Compression, skip: u32, deltas: &[u32], keys: &[u64]) {
     let stored = compacted(compression);
     let budget = Budget::new(1 << 20);
-    let kept = Filters(Vec::new())
-        .apply(&budget, &stored, skip)
-        .await
-        .unwrap();
+    let filters = filters();
+    let item = item(stored, skip, Some(Verdict::All));
+    let verdicts = Verdicts::new(1 << 20, Metrics::new());
+    let mut judged = filters.judge(&budget, &verdicts, AT, vec![item]).await;
+    assert_eq!(judged.fault, None);
+    let kept = judged.kept.pop().unwrap();
     assert_eq!((kept.count as usize, kept.filtered_out), (deltas.len(), 0));
     let found = kept.batch.map_or_else(Vec::new, |batch| {
         let header = BatchHeader::parse(&batch).unwrap();
@@ -83,4 +116,57 @@ async fn records_before_the_offset_asked_for_are_left_out_by_offset() {
         check(compression, 7, &[7], &[3]).await;
         check(compression, 8, &[], &[]).await;
     }
+}
+
+#[tokio::test]
+async fn what_is_remembered_and_what_is_said_are_compared() {
+    let budget = Budget::new(1 << 20);
+    let verdicts = Verdicts::new(1 << 20, Metrics::new());
+    let filters = filters();
+    let ask = async |known: Option<Verdict>| {
+        let mut item = item(compacted(Compression::None), 0, known);
+        item.check = true;
+        let name = item.name();
+        let judged = filters.judge(&budget, &verdicts, AT, vec![item]).await;
+        assert_eq!((judged.kept[0].count, judged.fault), (3, None));
+        verdicts.get(&filters.chain, AT, &name)
+    };
+    // Where nothing runs, everything is kept.
+    assert_eq!(ask(None).await, Some(Verdict::All));
+    assert_eq!(ask(Some(Verdict::All)).await, Some(Verdict::All));
+    // Somebody had said something else: nothing of this chain is worth anything.
+    assert_eq!(ask(Some(Verdict::Some([1].into()))).await, None);
+    assert_eq!(ask(None).await, None);
+}
+
+#[tokio::test]
+async fn batches_that_unfold_to_much_go_one_after_the_other() {
+    let value = vec![0; 20 << 20];
+    let stored = |n: u64| {
+        let mut builder = BatchBuilder::default();
+        let record = NewRecord {
+            value: Some(&value),
+            ..NewRecord::default()
+        };
+        builder.push(Timestamp::new(5), &record);
+        let mut batch = builder.finish(Compression::Zstd).unwrap();
+        let epoch = weir_core::shard::LEADER_EPOCH;
+        let crc = weir_wire::batch::stamp(&mut batch, Offset::new(n), epoch);
+        StoredBatch {
+            base_offset: Offset::new(n),
+            count: 1,
+            append_time: Timestamp::new(9),
+            columns: Columns::default(),
+            bytes: batch.into(),
+            crc,
+        }
+    };
+    // Room for what one of them may become.
+    let budget = Budget::new(BATCH_INFLATED_MAX);
+    let verdicts = Verdicts::new(1 << 20, Metrics::new());
+    let items = (0..3).map(|n| item(stored(n), 0, None)).collect();
+    let judged = filters().judge(&budget, &verdicts, AT, items).await;
+    let counts: Vec<_> = judged.kept.iter().map(|kept| kept.count).collect();
+    assert_eq!((counts, judged.fault), (vec![1, 1, 1], None));
+    assert_eq!(budget.used_bytes(), 0);
 }
