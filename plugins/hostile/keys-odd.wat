@@ -1,6 +1,6 @@
 ;; world: ordering-key-plugin
 ;; Answers an odd number of offsets and lengths.
-  (func (export "weir:plugin/ordering-key@0.1.0#keys") (param $count i32) (param i64)
+  (func (export "weir:plugin/ordering-key@1.0.0#keys") (param $count i32)
       (param $arena i32) (param $arena_len i32) (param $spans i32) (param $spans_len i32)
       (param i32 i32 i32) (result i32)
     (drop (call $answer (i32.const 0) (i32.const 0)))

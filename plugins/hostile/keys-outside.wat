@@ -1,6 +1,6 @@
 ;; world: ordering-key-plugin
 ;; Answers keys that reach one byte beyond the batch's arena.
-  (func (export "weir:plugin/ordering-key@0.1.0#keys") (param $count i32) (param i64)
+  (func (export "weir:plugin/ordering-key@1.0.0#keys") (param $count i32)
       (param $arena i32) (param $arena_len i32) (param $spans i32) (param $spans_len i32)
       (param i32 i32 i32) (result i32)
     (i32.store (i32.const 65536) (local.get $arena_len))

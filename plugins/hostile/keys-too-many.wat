@@ -1,6 +1,6 @@
 ;; world: ordering-key-plugin
 ;; Answers one key too many.
-  (func (export "weir:plugin/ordering-key@0.1.0#keys") (param $count i32) (param i64)
+  (func (export "weir:plugin/ordering-key@1.0.0#keys") (param $count i32)
       (param $arena i32) (param $arena_len i32) (param $spans i32) (param $spans_len i32)
       (param i32 i32 i32) (result i32)
     (local.set $count (i32.add (local.get $count) (i32.const 1)))

@@ -1,4 +1,4 @@
-  (import "weir:plugin/host@0.1.0" "log" (func $log (param i32 i32 i32)))
+  (import "weir:plugin/host@1.0.0" "log" (func $log (param i32 i32 i32)))
   ;; What every hostile component shares: a heap that starts anew after each call, the answer at 64,
   ;; verdicts from 65536 on (room for 16384 of 8 bytes), the heap behind them.
   (memory (export "memory") 8)

@@ -1,6 +1,6 @@
 ;; world: router-plugin
 ;; Answers the third route, declared or not.
-  (func (export "weir:plugin/router@0.1.0#route") (param $count i32) (param i64)
+  (func (export "weir:plugin/router@1.0.0#route") (param $count i32)
       (param $arena i32) (param $arena_len i32) (param $spans i32) (param $spans_len i32)
       (param i32 i32 i32) (result i32)
     (local $i i32)

@@ -162,7 +162,7 @@ async fn uploads_that_are_no_plugins() {
         (
             "another version",
             hostile("other-version"),
-            "version 0.1 of weir:plugin",
+            "version 1 of weir:plugin",
         ),
     ];
     for (what, component, message) in uploads {

@@ -10,7 +10,7 @@ use std::hint::black_box;
 use std::time::Instant;
 use weir_host::{Host, HostConfig, Input, Limits, tag_matches};
 use weir_wire::batch::{BatchBuilder, Compression, HEADER_LEN, NewRecord};
-use weir_wire::id::{Offset, Timestamp};
+use weir_wire::id::Timestamp;
 use weir_wire::plugin::Hook;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -94,10 +94,8 @@ fn input(count: u32, value_len: usize) -> Result<Input, Box<dyn Error>> {
         builder.push(Timestamp::new(0), &record);
     }
     let records = Bytes::from(builder.finish(Compression::None)?).slice(HEADER_LEN..);
-    let (base_offset, base_timestamp) = (Offset::ZERO, Timestamp::new(0));
     Ok(Input {
-        base_offset,
-        base_timestamp,
+        base_timestamp: Timestamp::new(0),
         count,
         records,
     })

@@ -55,7 +55,6 @@ impl Chunk {
     pub(crate) fn whole<'a>(&'a self, input: &'a Input) -> WireBatch<'a> {
         WireBatch {
             count: self.count,
-            base_offset: input.base_offset.advance(self.first).value(),
             arena: self.arena(input),
             spans: &self.spans,
             timestamps: self.timestamps.as_deref(),
@@ -113,7 +112,6 @@ impl Part {
     ) -> WireBatch<'a> {
         WireBatch {
             count: range.end - range.start,
-            base_offset: input.base_offset.advance(chunk.first + range.start).value(),
             arena: chunk.arena(input),
             spans: &self.spans,
             timestamps: self.timestamps.as_deref(),

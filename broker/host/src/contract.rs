@@ -4,10 +4,10 @@
 use wasmtime::component::{ComponentType, Lift, Lower};
 use weir_wire::plugin::Hook;
 
-/// The interface with the host's functions.
-pub(crate) const HOST: &str = "weir:plugin/host@0.1.0";
+/// The interface with the host's functions, in any version that this host keeps.
+pub(crate) const HOST: &str = "weir:plugin/host@1.";
 /// The interface with `configure`.
-pub(crate) const LIFECYCLE: &str = "weir:plugin/lifecycle@0.1.0";
+pub(crate) const LIFECYCLE: &str = "weir:plugin/lifecycle@1.0.0";
 /// All interfaces of the contract, in any version.
 pub(crate) const PACKAGE: &str = "weir:plugin/";
 /// A span of that length stands for an absent value.
@@ -15,9 +15,9 @@ pub(crate) const ABSENT: u32 = u32::MAX;
 
 /// The hooks that this host runs, with their interface and its function.
 pub(crate) const RUNNABLE: [(Hook, &str, &str); 3] = [
-    (Hook::Filter, "weir:plugin/filter@0.1.0", "filter"),
-    (Hook::Key, "weir:plugin/ordering-key@0.1.0", "keys"),
-    (Hook::Route, "weir:plugin/router@0.1.0", "route"),
+    (Hook::Filter, "weir:plugin/filter@1.0.0", "filter"),
+    (Hook::Key, "weir:plugin/ordering-key@1.0.0", "keys"),
+    (Hook::Route, "weir:plugin/router@1.0.0", "route"),
 ];
 
 /// `types.hook`
@@ -70,8 +70,6 @@ pub(crate) struct Projection {
 #[component(record)]
 pub(crate) struct WireBatch<'a> {
     pub(crate) count: u32,
-    #[component(name = "base-offset")]
-    pub(crate) base_offset: u64,
     pub(crate) arena: &'a [u8],
     pub(crate) spans: &'a [u32],
     pub(crate) timestamps: Option<&'a [i64]>,

@@ -6,7 +6,9 @@ use crate::contract::{HOST, WireLevel};
 use crate::instance::State;
 use std::hash::{Hash, Hasher};
 use wasmtime::component::{Component, Linker};
-use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
+use wasmtime::{
+    Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, StoreContextMut,
+};
 use xxhash_rust::xxh3::Xxh3;
 
 /// Instances of components that can exist at once. Idle ones make room when it gets tight.
@@ -64,15 +66,22 @@ pub(crate) fn compatibility(engine: &Engine) -> u64 {
 /// What a component gets: a log, and imports of WASI that do nothing but say so.
 pub(crate) fn linker(engine: &Engine, component: &Component) -> wasmtime::Result<Linker<State>> {
     let mut linker = Linker::new(engine);
-    linker.instance(HOST)?.func_wrap(
-        "log",
-        |mut store: wasmtime::StoreContextMut<'_, State>, (level, message): (WireLevel, String)| {
-            store.data_mut().log(level.into(), &message);
-            Ok(())
-        },
-    )?;
+    // Under the name that the component uses, which may be of a later minor version.
+    for (name, _) in component.component_type().imports(engine) {
+        if name.starts_with(HOST) {
+            linker.instance(name)?.func_wrap("log", log)?;
+        }
+    }
     linker.define_unknown_imports_as_traps(component)?;
     Ok(linker)
+}
+
+fn log(
+    mut store: StoreContextMut<'_, State>,
+    (level, message): (WireLevel, String),
+) -> wasmtime::Result<()> {
+    store.data_mut().log(level.into(), &message);
+    Ok(())
 }
 
 #[cfg(test)]

@@ -1,13 +1,11 @@
 //! What a call is given and what it answers.
 
 use bytes::Bytes;
-use weir_wire::id::{Offset, Timestamp};
+use weir_wire::id::Timestamp;
 
 /// A batch of records to judge.
 #[derive(Clone, Debug)]
 pub struct Input {
-    /// The offset of the first record.
-    pub base_offset: Offset,
     /// The timestamp that the records' deltas count from.
     pub base_timestamp: Timestamp,
     /// How many records there are.

@@ -8,7 +8,7 @@ use weir_core::place::{Decisions, PlaceError, Placed, Refused, Routing, Target, 
 use weir_host::{CallError, Input, RecordFailure, Verdicts};
 use weir_wire::batch::{BatchHeader, Compression, CompressionError, Verified, verify};
 use weir_wire::error::{ErrorCode, Fault};
-use weir_wire::id::{Offset, PartitionId};
+use weir_wire::id::PartitionId;
 use weir_wire::limits::BATCH_INFLATED_MAX;
 use weir_wire::placement::OrderingKey;
 use weir_wire::plugin::ErrorPolicy;
@@ -169,7 +169,6 @@ async fn run_hooks(
     let header = &verified.header;
     let records = Bytes::from(verified.records.into_owned());
     let input = Input {
-        base_offset: Offset::ZERO,
         base_timestamp: header.base_timestamp,
         count: header.count,
         records: records.clone(),

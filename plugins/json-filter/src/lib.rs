@@ -3,8 +3,6 @@
 //! false. Null, a missing field and a value of another type never match, whatever the operator. A
 //! body that is not a JSON object is an error of its record.
 
-mod condition;
-
 use condition::Condition;
 use weir_plugin::{Columns, Config, Error, Filter, Record, json};
 

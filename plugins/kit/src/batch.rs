@@ -45,6 +45,18 @@ impl Columns {
     }
 
     #[inline]
+    fn key_column(&self) -> usize {
+        assert!(self.key, "ask for columns.key() in configure");
+        0
+    }
+
+    #[inline]
+    fn value_column(&self) -> usize {
+        assert!(self.value, "ask for columns.value() in configure");
+        usize::from(self.key)
+    }
+
+    #[inline]
     fn header_column(&self, name: &str) -> usize {
         let same = |header: &String| equal(header.as_bytes(), name.as_bytes());
         let Some(position) = self.headers.iter().position(same) else {
@@ -59,7 +71,6 @@ impl Columns {
 pub struct Batch<'a> {
     columns: &'a Columns,
     count: usize,
-    base_offset: u64,
     arena: &'a [u8],
     spans: &'a [u32],
     timestamps: &'a [i64],
@@ -72,7 +83,6 @@ impl<'a> Batch<'a> {
     pub fn new(
         columns: &'a Columns,
         count: u32,
-        base_offset: u64,
         arena: &'a [u8],
         spans: &'a [u32],
         timestamps: &'a [i64],
@@ -80,7 +90,6 @@ impl<'a> Batch<'a> {
         Self {
             columns,
             count: count as usize,
-            base_offset,
             arena,
             spans,
             timestamps,
@@ -115,7 +124,29 @@ impl<'a> Batch<'a> {
     /// If `configure` did not ask for the header.
     #[inline]
     pub fn header(&self, name: &str) -> impl ExactSizeIterator<Item = Option<&'a [u8]>> {
-        let column = self.columns.header_column(name);
+        self.column(self.columns.header_column(name))
+    }
+
+    /// The keys, one per record: [`Record::key`] of each.
+    ///
+    /// # Panics
+    /// If `configure` did not ask for keys.
+    #[inline]
+    pub fn keys(&self) -> impl ExactSizeIterator<Item = Option<&'a [u8]>> {
+        self.column(self.columns.key_column())
+    }
+
+    /// The values, one per record: [`Record::value`] of each.
+    ///
+    /// # Panics
+    /// If `configure` did not ask for values.
+    #[inline]
+    pub fn values(&self) -> impl ExactSizeIterator<Item = Option<&'a [u8]>> {
+        self.column(self.columns.value_column())
+    }
+
+    #[inline]
+    fn column(&self, column: usize) -> impl ExactSizeIterator<Item = Option<&'a [u8]>> + use<'a> {
         let arena = self.arena;
         let spans = &self.spans[2 * column * self.count..][..2 * self.count];
         spans
@@ -124,7 +155,6 @@ impl<'a> Batch<'a> {
     }
 
     /// The bytes that records are slices of.
-    #[cfg(target_family = "wasm")]
     pub(crate) fn arena(&self) -> &'a [u8] {
         self.arena
     }
@@ -173,11 +203,10 @@ pub struct Record<'a> {
 }
 
 impl<'a> Record<'a> {
-    /// The record's offset in its partition; on produce, where none is known yet, its position in
-    /// the request.
-    #[must_use]
-    pub fn offset(&self) -> u64 {
-        self.batch.base_offset + self.index as u64
+    /// Its position in the batch.
+    #[inline]
+    pub(crate) fn index(&self) -> usize {
+        self.index
     }
 
     /// The producer's timestamp, in milliseconds since the Unix epoch.
@@ -195,19 +224,14 @@ impl<'a> Record<'a> {
     #[inline]
     #[must_use]
     pub fn key(&self) -> Option<&'a [u8]> {
-        assert!(self.batch.columns.key, "ask for columns.key() in configure");
-        self.bytes(0)
+        self.bytes(self.batch.columns.key_column())
     }
 
     /// The value; `None` for a tombstone.
     #[inline]
     #[must_use]
     pub fn value(&self) -> Option<&'a [u8]> {
-        assert!(
-            self.batch.columns.value,
-            "ask for columns.value() in configure"
-        );
-        self.bytes(usize::from(self.batch.columns.key))
+        self.bytes(self.batch.columns.value_column())
     }
 
     /// The value of the last header of that name, if the record has one.

@@ -3,11 +3,16 @@
 
 mod bindings;
 mod run;
+mod slot;
 
-pub use bindings::{filter, key, lifecycle, route};
+pub use bindings::{filter, key, lifecycle, mapper, retry, route};
 pub use lifecycle::exports::weir::plugin::lifecycle::Projection;
 pub use lifecycle::weir::plugin::types::Hook;
+pub(crate) use run::write_log;
 pub use run::{
-    Configured, FilterHook, KeyHook, RouteHook, Slot, no_such_hook, report_panics, run_filter,
-    run_keys, run_route,
+    report_panics, run_filter, run_keys, run_project, run_retry_policy, run_route, run_transform,
+};
+pub use slot::{
+    Configure, Configured, FilterHook, KeyHook, NOT_CONFIGURED, ProjectHook, RetryPolicyHook,
+    RouteHook, Slot, TransformHook, no_such_hook,
 };

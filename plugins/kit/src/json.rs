@@ -1,9 +1,11 @@
-//! One top-level field of a JSON object, without building a tree.
+//! The top-level fields of a JSON object: reading and replacing them without building a tree.
 //!
-//! [`field`] walks the whole text once, so that a body that is not JSON is always an error,
-//! wherever the mistake is, and of a repeated name the last one counts (as in JavaScript and most
-//! libraries). Nesting is followed with a counter, not with recursion.
+//! Every function walks the whole text once, so that a body that is not JSON is always an error,
+//! wherever the mistake is. Of a repeated name the last one counts when it is read (as in
+//! JavaScript and most libraries), and all are changed when it is replaced. Nesting is followed
+//! with a counter, not with recursion.
 
+mod edit;
 mod scan;
 #[cfg(test)]
 mod tests;
@@ -12,7 +14,9 @@ mod text;
 use scan::Scanner;
 use std::borrow::Cow;
 use std::fmt;
+use std::ops::Range;
 
+pub use edit::{Edit, quoted, replace, rewrite};
 pub use text::Text;
 
 /// Objects and arrays may be nested this deep.
@@ -69,28 +73,108 @@ impl std::error::Error for Error {}
 
 /// The value of the field `name` of the object `body`, `None` if it has no such field.
 ///
+/// ```
+/// use weir_plugin::json::{self, Value};
+///
+/// let body = br#"{"carrier":"UA","dep_delay":17,"dest":{"name":"IAH"}}"#;
+/// assert_eq!(json::field(body, "dep_delay")?, Some(Value::Number("17")));
+/// assert_eq!(json::field(body, "name")?, None);
+/// assert_eq!(
+///     json::field(b"[1]", "name").unwrap_err().to_string(),
+///     "the body is not a JSON object: something else than an object at byte 0"
+/// );
+/// # Ok::<(), json::Error>(())
+/// ```
+///
 /// # Errors
 /// If `body` is not one JSON object.
 pub fn field<'a>(body: &'a [u8], name: &str) -> Result<Option<Value<'a>>, Error> {
+    let mut found = None;
+    walk(body, |field| {
+        if field.name.is(name) {
+            found = Some(field.value);
+        }
+    })?;
+    Ok(found)
+}
+
+/// The values of several fields, found in one pass.
+///
+/// ```
+/// use weir_plugin::json::{self, Value};
+///
+/// let body = br#"{"origin":"EWR","dep_delay":null}"#;
+/// let [delay, dest] = json::fields(body, ["dep_delay", "dest"])?;
+/// assert_eq!((delay, dest), (Some(Value::Null), None));
+/// # Ok::<(), json::Error>(())
+/// ```
+///
+/// # Errors
+/// If `body` is not one JSON object.
+pub fn fields<'a, const N: usize>(
+    body: &'a [u8],
+    names: [&str; N],
+) -> Result<[Option<Value<'a>>; N], Error> {
+    let mut found = [None; N];
+    walk(body, |field| {
+        for (name, found) in names.iter().zip(&mut found) {
+            if field.name.is(name) {
+                *found = Some(field.value);
+            }
+        }
+    })?;
+    Ok(found)
+}
+
+/// Calls `each` with the name and the value of every field, in their order.
+///
+/// # Errors
+/// If `body` is not one JSON object; `each` may then have seen some fields.
+pub fn each_field<'a>(
+    body: &'a [u8],
+    mut each: impl FnMut(Text<'a>, Value<'a>),
+) -> Result<(), Error> {
+    walk(body, |field| each(field.name, field.value))?;
+    Ok(())
+}
+
+/// A field and where it stands.
+struct Field<'a> {
+    name: Text<'a>,
+    /// Where the quote before the name stands.
+    start: usize,
+    value: Value<'a>,
+    /// Where the value stands.
+    place: Range<usize>,
+}
+
+/// Passes every field on; answers where the brace stands that ends the object.
+#[inline]
+fn walk<'a>(body: &'a [u8], mut each: impl FnMut(Field<'a>)) -> Result<usize, Error> {
     let body = std::str::from_utf8(body).map_err(|error| Error {
         what: "text that is not UTF-8",
         at: error.valid_up_to(),
     })?;
     let mut scanner = Scanner::new(body);
-    let mut found = None;
     scanner.expect(b'{', "something else than an object")?;
+    let mut end = scanner.position();
     if !scanner.accept(b'}') {
         loop {
-            let field = scanner.name()?;
-            let value = scanner.value()?;
-            if field.is(name) {
-                found = Some(value);
-            }
+            let start = scanner.position();
+            let name = scanner.name()?;
+            let (value, place) = scanner.value()?;
+            each(Field {
+                name,
+                start,
+                value,
+                place,
+            });
+            end = scanner.position();
             if !scanner.accept(b',') {
                 break scanner.expect(b'}', "neither a comma nor the end of the object")?;
             }
         }
     }
     scanner.end()?;
-    Ok(found)
+    Ok(end)
 }

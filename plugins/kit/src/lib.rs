@@ -2,6 +2,7 @@
 //! macro that turns them into a component.
 #![doc = ""]
 #![doc = include_str!("../README.md")]
+#![warn(missing_docs)]
 
 // The exported macros name this crate by its own name, here as well as in an author's crate.
 extern crate self as weir_plugin;
@@ -13,6 +14,8 @@ mod export;
 mod hooks;
 pub mod json;
 mod key_spans;
+pub mod log;
+mod outputs;
 pub mod testing;
 
 #[cfg(target_family = "wasm")]
@@ -22,7 +25,10 @@ pub mod guest;
 pub use batch::{Batch, Columns, Record, Records, equal};
 pub use config::Config;
 pub use error::Error;
-pub use hooks::{Filter, Key, Route, RouteSet, Routes};
+pub use hooks::{
+    Decision, Failure, Filter, Key, Project, RetryPolicy, Route, RouteSet, Routes, Transform,
+};
+pub use outputs::{Buffer, Output, Outputs, View};
 
 #[cfg(target_family = "wasm")]
 #[doc(hidden)]

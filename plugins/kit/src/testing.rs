@@ -1,58 +1,47 @@
 //! What native unit tests of plugins need: settings, records, and the hooks called as the host
-//! calls them.
+//! calls them. No WebAssembly, no broker: `cargo test` is enough.
+//!
+//! Configure a plugin with [`filter`], [`key`], [`route`], [`transform`], [`project`] or
+//! [`retry_policy`], then call the hook on [`Sample`]s:
+//!
+//! ```
+//! use weir_plugin::testing::{self, Sample};
+//! # use weir_plugin::{Columns, Config, Error, Filter, Record};
+//! # struct Tagged(String);
+//! # impl Filter for Tagged {
+//! #     fn configure(config: &Config, columns: &mut Columns) -> Result<Self, Error> {
+//! #         columns.header("tag");
+//! #         Ok(Self(config.require("tag")?.to_owned()))
+//! #     }
+//! #     fn keep(&self, record: Record<'_>) -> Result<bool, Error> {
+//! #         Ok(record.header("tag") == Some(self.0.as_bytes()))
+//! #     }
+//! # }
+//!
+//! # fn main() -> Result<(), Error> {
+//! let plugin = testing::filter::<Tagged>(&[("tag", "UA")])?;
+//! assert!(plugin.keep(Sample::new().header("tag", "UA"))?);
+//! assert!(!plugin.keep(Sample::new())?);
+//!
+//! let error = testing::filter::<Tagged>(&[]).map(drop).unwrap_err();
+//! assert_eq!(error.message(), "setting `tag` is missing: bind with --config tag=…");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A sample has only the columns that the plugin asked for in `configure`, as in the broker:
+//! reading another one panics with a sentence that says which. A whole batch at a time is what
+//! [`Bound::keep_all`] and [`Bound::transform_all`] run.
 
-use crate::{Batch, Columns, Config, Error, Filter, Key, Record, Route, Routes};
+mod sample;
 
-/// A record to test with.
-#[derive(Clone, Debug, Default)]
-pub struct Sample {
-    key: Option<Vec<u8>>,
-    value: Option<Vec<u8>>,
-    timestamp: i64,
-    headers: Vec<(String, Vec<u8>)>,
-}
+pub use sample::{Sample, value};
 
-impl Sample {
-    /// A record without key, value and headers.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// The record with that key.
-    #[must_use]
-    pub fn key(mut self, key: impl Into<Vec<u8>>) -> Self {
-        self.key = Some(key.into());
-        self
-    }
-
-    /// The record with that value.
-    #[must_use]
-    pub fn value(mut self, value: impl Into<Vec<u8>>) -> Self {
-        self.value = Some(value.into());
-        self
-    }
-
-    /// The record with that timestamp, in milliseconds since the Unix epoch.
-    #[must_use]
-    pub fn timestamp(mut self, timestamp: i64) -> Self {
-        self.timestamp = timestamp;
-        self
-    }
-
-    /// The record with one header more.
-    #[must_use]
-    pub fn header(mut self, name: &str, value: impl Into<Vec<u8>>) -> Self {
-        self.headers.push((name.to_owned(), value.into()));
-        self
-    }
-}
-
-/// Shorthand for a record with that value.
-#[must_use]
-pub fn value(value: impl Into<Vec<u8>>) -> Sample {
-    Sample::new().value(value)
-}
+use crate::outputs::{ABSENT, SPANS, UNCHANGED};
+use crate::{
+    Batch, Columns, Config, Decision, Error, Failure, Filter, Key, Outputs, Project, Record,
+    RetryPolicy, Route, Routes, Transform,
+};
 
 /// A plugin and the columns it asked for.
 #[derive(Debug)]
@@ -107,6 +96,14 @@ impl<P: Filter> Bound<P> {
     pub fn keep(&self, sample: Sample) -> Result<bool, Error> {
         self.with(sample, |record| self.plugin.keep(record))
     }
+
+    /// The verdicts on a batch, by the filter's own [`Filter::filter`].
+    ///
+    /// # Errors
+    /// The filter's.
+    pub fn keep_all(&self, samples: &[Sample]) -> Result<Vec<bool>, Error> {
+        self.with_batch(samples, |batch| self.plugin.filter(batch))
+    }
 }
 
 impl<P: Key> Bound<P> {
@@ -134,6 +131,92 @@ impl<P: Route> Bound<P> {
     }
 }
 
+/// Configures a transform.
+///
+/// # Errors
+/// What `configure` says, and settings that it does not know.
+pub fn transform<P: Transform>(settings: &[(&str, &str)]) -> Result<Bound<P>, Error> {
+    bound(settings, |config, columns| P::configure(config, columns))
+}
+
+/// Configures a projection.
+///
+/// # Errors
+/// What `configure` says, and settings that it does not know.
+pub fn project<P: Project>(settings: &[(&str, &str)]) -> Result<Bound<P>, Error> {
+    bound(settings, |config, columns| P::configure(config, columns))
+}
+
+/// Configures a retry policy.
+///
+/// # Errors
+/// What `configure` says, and settings that it does not know.
+pub fn retry_policy<P: RetryPolicy>(settings: &[(&str, &str)]) -> Result<Bound<P>, Error> {
+    bound(settings, |config, columns| P::configure(config, columns))
+}
+
+/// What a transform made of a record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Transformed {
+    /// These records; none if it dropped it.
+    Outputs(Vec<Sample>),
+    /// It refused it for that reason.
+    Rejected(String),
+}
+
+impl<P: Transform> Bound<P> {
+    /// What becomes of one record.
+    ///
+    /// # Errors
+    /// The transform's.
+    pub fn transform(&self, sample: Sample) -> Result<Transformed, Error> {
+        let mut all = self.changed(&[sample], |batch, out| {
+            batch
+                .iter()
+                .try_for_each(|record| self.plugin.transform(record, out))
+        })?;
+        Ok(all.remove(0))
+    }
+
+    /// What becomes of each record of a batch, by the transform's own
+    /// [`Transform::transform_batch`].
+    ///
+    /// # Errors
+    /// The transform's.
+    pub fn transform_all(&self, samples: &[Sample]) -> Result<Vec<Transformed>, Error> {
+        self.changed(samples, |batch, out| {
+            self.plugin.transform_batch(batch, out)
+        })
+    }
+}
+
+impl<P: Project> Bound<P> {
+    /// What a subscriber sees of one record.
+    ///
+    /// # Errors
+    /// The projection's.
+    pub fn project(&self, sample: Sample) -> Result<Sample, Error> {
+        let all = self.changed(&[sample], |batch, out| {
+            let project = |record| self.plugin.project(record, &mut out.push(record));
+            batch.iter().try_for_each(project)
+        })?;
+        match all.into_iter().next() {
+            Some(Transformed::Outputs(mut seen)) => Ok(seen.remove(0)),
+            _ => unreachable!("a projection makes one output of each record"),
+        }
+    }
+}
+
+impl<P: RetryPolicy> Bound<P> {
+    /// What happens to one record after that failure.
+    ///
+    /// # Errors
+    /// The policy's.
+    pub fn decide(&self, sample: Sample, failure: Failure<'_>) -> Result<Decision, Error> {
+        self.with(sample, |record| self.plugin.decide(record, &failure))
+    }
+}
+
 fn bound<P>(
     settings: &[(&str, &str)],
     configure: impl FnOnce(&Config, &mut Columns) -> Result<P, Error>,
@@ -146,36 +229,91 @@ fn bound<P>(
 }
 
 impl<P> Bound<P> {
-    /// Lays the sample out as the host does, so that a column nobody asked for is missing here too.
     fn with<T>(&self, sample: Sample, run: impl FnOnce(Record<'_>) -> T) -> T {
+        self.with_batch(&[sample], |batch| {
+            run(batch.iter().next().expect("the batch has one record"))
+        })
+    }
+
+    /// Lays the samples out as the host does, so that a column nobody asked for is missing here
+    /// too.
+    fn with_batch<T>(&self, samples: &[Sample], run: impl FnOnce(&Batch<'_>) -> T) -> T {
         let (mut arena, mut spans) = (Vec::new(), Vec::new());
-        let mut column = |bytes: Option<&[u8]>| match bytes {
+        let mut put = |bytes: Option<&[u8]>| match bytes {
             Some(bytes) => {
                 spans.extend([arena.len() as u32, bytes.len() as u32]);
                 arena.extend_from_slice(bytes);
             }
-            None => spans.extend([0, u32::MAX]),
+            None => spans.extend([0, ABSENT]),
         };
         if self.columns.key {
-            column(sample.key.as_deref());
+            samples.iter().for_each(|sample| put(sample.key.as_deref()));
         }
         if self.columns.value {
-            column(sample.value.as_deref());
+            samples
+                .iter()
+                .for_each(|sample| put(sample.value.as_deref()));
         }
         for wanted in &self.columns.headers {
-            let found = sample.headers.iter().rfind(|(name, _)| name == wanted);
-            column(found.map(|(_, value)| value.as_slice()));
+            for sample in samples {
+                let found = sample.headers.iter().rfind(|(name, _)| name == wanted);
+                put(found.map(|(_, value)| value.as_slice()));
+            }
         }
-        let timestamps = [sample.timestamp];
-        let batch = Batch::new(&self.columns, 1, 0, &arena, &spans, &timestamps);
-        run(batch.iter().next().expect("the batch has one record"))
+        let timestamps: Vec<i64> = samples.iter().map(|sample| sample.timestamp).collect();
+        let count = samples.len() as u32;
+        let batch = Batch::new(&self.columns, count, &arena, &spans, &timestamps);
+        run(&batch)
     }
+
+    fn changed(
+        &self,
+        samples: &[Sample],
+        run: impl FnOnce(&Batch<'_>, &mut Outputs) -> Result<(), Error>,
+    ) -> Result<Vec<Transformed>, Error> {
+        let outputs = self.with_batch(samples, |batch| {
+            let mut outputs = Outputs::new(batch.len(), batch.arena().len());
+            run(batch, &mut outputs).map(|()| outputs)
+        })?;
+        Ok(read(samples, outputs))
+    }
+}
+
+/// What the samples became, as the host would make it of the same answer.
+fn read(samples: &[Sample], outputs: Outputs) -> Vec<Transformed> {
+    let mut all = vec![Transformed::Outputs(Vec::new()); samples.len()];
+    let part = |span: &[u32], of_source: &Option<Vec<u8>>| match span[1] {
+        UNCHANGED => of_source.clone(),
+        ABSENT => None,
+        length => Some(outputs.data[span[0] as usize..][..length as usize].to_vec()),
+    };
+    let mut changes = outputs.headers.iter().peekable();
+    let spans = outputs.spans.chunks_exact(SPANS);
+    for (index, (source, span)) in outputs.source.iter().zip(spans).enumerate() {
+        let source = *source as usize;
+        let mut made = samples[source].clone();
+        made.key = part(&span[..2], &made.key);
+        made.value = part(&span[2..], &made.value);
+        while let Some(change) = changes.next_if(|change| change.output as usize == index) {
+            made.headers.retain(|(name, _)| *name != change.name);
+            let added = change.value.clone();
+            made.headers
+                .extend(added.map(|value| (change.name.clone(), value)));
+        }
+        if let Transformed::Outputs(outputs) = &mut all[source] {
+            outputs.push(made);
+        }
+    }
+    for (index, reason) in outputs.rejected {
+        all[index as usize] = Transformed::Rejected(reason);
+    }
+    all
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Sample, filter};
-    use crate::{Columns, Config, Error, Filter, Record};
+    use super::{Sample, Transformed, filter, transform};
+    use crate::{Columns, Config, Error, Filter, Outputs, Record, Transform};
 
     struct Everything;
 
@@ -189,9 +327,70 @@ mod tests {
             assert_eq!(record.key(), Some(&b"k"[..]));
             assert_eq!(record.value(), Some(&b"v"[..]));
             assert_eq!(record.timestamp(), 7);
-            assert_eq!(record.offset(), 0);
             assert_eq!(record.header("b"), Some(&b"2"[..]));
             Ok(record.header("a").is_some())
+        }
+    }
+
+    struct Halves;
+
+    impl Transform for Halves {
+        fn configure(_: &Config, columns: &mut Columns) -> Result<Self, Error> {
+            columns.value();
+            Ok(Self)
+        }
+
+        fn transform(&self, record: Record<'_>, out: &mut Outputs) -> Result<(), Error> {
+            match record.value() {
+                Some(b"") => {}
+                Some(b"keep") => out.keep(record),
+                Some(value) => {
+                    let (one, other) = value.split_at(value.len() / 2);
+                    out.push(record)
+                        .value(one)
+                        .header("half", "1")
+                        .remove_header("x");
+                    out.push(record).remove_key().value(other).header("x", "9");
+                }
+                None => out.reject(record, "nothing to halve"),
+            }
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_transform_is_read_as_the_host_reads_it() {
+        let plugin = transform::<Halves>(&[]).unwrap();
+        let whole = || {
+            Sample::new()
+                .key("k")
+                .timestamp(5)
+                .header("x", "1")
+                .header("x", "2")
+        };
+        let samples = [
+            whole().value("abcd"),
+            whole(),
+            whole().value("keep"),
+            whole().value(""),
+        ];
+        let halves = vec![
+            Sample::new()
+                .key("k")
+                .timestamp(5)
+                .value("ab")
+                .header("half", "1"),
+            Sample::new().timestamp(5).value("cd").header("x", "9"),
+        ];
+        let expected = [
+            Transformed::Outputs(halves),
+            Transformed::Rejected("nothing to halve".to_owned()),
+            Transformed::Outputs(vec![whole().value("keep")]),
+            Transformed::Outputs(vec![]),
+        ];
+        assert_eq!(plugin.transform_all(&samples).unwrap(), expected);
+        for (sample, expected) in samples.into_iter().zip(expected) {
+            assert_eq!(plugin.transform(sample).unwrap(), expected);
         }
     }
 

@@ -1,6 +1,6 @@
 //! Components that break the rules, for tests of the host and the broker. `hostile/*.wat` are
-//! pieces of core modules whose first line names a world of the contract; `hostile/*.wit` are
-//! worlds for which an empty module is made up.
+//! pieces of core modules whose first line names a world of the contract, and whose second may name
+//! another version of it; `hostile/*.wit` are worlds for which an empty module is made up.
 
 use crate::Result;
 use std::ffi::OsStr;
@@ -9,7 +9,9 @@ use std::path::Path;
 use wit_component::{StringEncoding, dummy_module, embed_component_metadata};
 use wit_parser::{ManglingAndAbi, PackageId, Resolve};
 
-const CONFIGURE: &str = "weir:plugin/lifecycle@0.1.0#configure";
+const CONFIGURE: &str = "weir:plugin/lifecycle@1.0.0#configure";
+/// The version that the contract and the pieces are written in.
+const VERSION: &str = "@1.0.0";
 
 /// Names and bytes of all of them, sorted.
 pub fn components(root: &Path) -> Result<Vec<(String, Vec<u8>)>> {
@@ -59,9 +61,15 @@ fn module(contract: &str, piece: &str, whole: &str) -> Result<Vec<u8>> {
         .next()
         .and_then(|line| line.strip_prefix(";; world: "));
     let world = world.ok_or("the first line names no world")?;
+    let version = piece
+        .lines()
+        .nth(1)
+        .and_then(|line| line.strip_prefix(";; version: "));
+    let version = version.map_or_else(|| VERSION.to_owned(), |other| format!("@{other}"));
     let mut resolve = Resolve::default();
-    let package = resolve.push_str("weir.wit", contract)?;
-    encode(&resolve, package, world, wat::parse_str(whole)?)
+    let package = resolve.push_str("weir.wit", &contract.replace(VERSION, &version))?;
+    let whole = wat::parse_str(whole.replace(VERSION, &version))?;
+    encode(&resolve, package, world, whole)
 }
 
 fn world(contract: &str, text: &str) -> Result<Vec<u8>> {
@@ -74,14 +82,14 @@ fn world(contract: &str, text: &str) -> Result<Vec<u8>> {
 /// Contracts that are nearly the right one.
 fn changed_contracts(contract: &str) -> Result<Vec<(String, Vec<u8>)>> {
     let changes = [
-        ("other-version", "@0.1.0", "@0.2.0"),
+        ("other-version", VERSION, "@2.0.0"),
         (
             "wrong-type",
             "-> result<list<u8>, error>",
             "-> result<list<bool>, error>",
         ),
         ("wrong-name", "filter: func", "filtre: func"),
-        ("wrong-batch", "base-offset: u64", "first-offset: u64"),
+        ("wrong-batch", "count: u32", "count: u64"),
     ];
     let mut made = Vec::new();
     for (name, from, to) in changes {

@@ -21,13 +21,21 @@ use toolchain::Toolchain;
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 /// The packages that are components. Each is a folder beside this one.
-const PLUGINS: [&str; 5] = [
+const PLUGINS: [&str; 11] = [
+    "backoff",
+    "fan-out-route",
     "hash-route",
     "json-filter",
     "json-key",
     "json-route",
+    "json-transform",
+    "mask-view",
+    "record-key",
     "tag-filter",
+    "upper-case",
 ];
+/// The packages that components are made from besides.
+const LIBRARIES: [&str; 2] = ["condition", "kit"];
 
 const USAGE: &str =
     "usage: cargo xtask plugins [--check | --out DIR], or cargo xtask component DIR";

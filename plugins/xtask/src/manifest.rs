@@ -1,6 +1,6 @@
 //! `manifest.toml` beside the components: which sources they were built from, and their hashes.
 
-use crate::{PLUGINS, Result};
+use crate::{LIBRARIES, PLUGINS, Result};
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -88,7 +88,7 @@ fn source_hash(root: &Path) -> Result<String> {
     collect(&root.join("../wit"), "wit", &mut files)?;
     collect(&root.join("hostile"), "wat", &mut files)?;
     collect(&root.join("hostile"), "wit", &mut files)?;
-    for folder in PLUGINS.iter().chain(&["kit"]) {
+    for folder in PLUGINS.iter().chain(&LIBRARIES) {
         files.push(root.join(folder).join("Cargo.toml"));
         collect(&root.join(folder).join("src"), "rs", &mut files)?;
     }

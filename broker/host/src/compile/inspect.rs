@@ -10,8 +10,9 @@ use wasmtime::component::Component;
 use wasmtime::component::types::{ComponentFunc, ComponentInstance, ComponentItem};
 use weir_wire::plugin::Hook;
 
-/// The version of the contract that this host keeps, as component names end.
-const VERSION: &str = "@0.1.";
+/// The major version of the contract that this host keeps, as component names end. Minor versions
+/// only add interfaces, so whatever a component uses of 1.x is here or is missing by name.
+const VERSION: &str = "@1.";
 
 /// The hooks that the component exports, or a sentence about what is missing or wrong.
 pub(super) fn inspect(engine: &Engine, component: &Component) -> Result<Vec<Hook>, String> {
@@ -70,7 +71,7 @@ fn check_versions(engine: &Engine, component: &Component) -> Result<(), String> 
     for (does, name) in imports.chain(exports) {
         if name.starts_with(PACKAGE) && !name.contains(VERSION) {
             return Err(format!(
-                "it {does} `{name}`, but this broker keeps version 0.1 of weir:plugin; build it \
+                "it {does} `{name}`, but this broker keeps version 1 of weir:plugin; build it \
                  with a kit of that version"
             ));
         }

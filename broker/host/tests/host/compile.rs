@@ -60,19 +60,19 @@ fn components_that_break_the_contract_are_told_what_is_wrong() {
     let hostile = |name: &str| invalid(prebuilt(&format!("hostile/{name}")));
     assert_eq!(
         hostile("no-lifecycle"),
-        "it does not export `weir:plugin/lifecycle@0.1.0`; build it with the weir-plugin kit"
+        "it does not export `weir:plugin/lifecycle@1.0.0`; build it with the weir-plugin kit"
     );
     assert_eq!(
         hostile("no-hook"),
-        "it exports no hook; one of weir:plugin/filter@0.1.0, weir:plugin/ordering-key@0.1.0, \
-         weir:plugin/router@0.1.0 is needed"
+        "it exports no hook; one of weir:plugin/filter@1.0.0, weir:plugin/ordering-key@1.0.0, \
+         weir:plugin/router@1.0.0 is needed"
     );
     assert_eq!(
         hostile("wrong-name"),
-        "its export `weir:plugin/filter@0.1.0` has no function `filter`"
+        "its export `weir:plugin/filter@1.0.0` has no function `filter`"
     );
     let message = hostile("wrong-type");
-    let start = "its function `filter` of `weir:plugin/filter@0.1.0` has the wrong type: ";
+    let start = "its function `filter` of `weir:plugin/filter@1.0.0` has the wrong type: ";
     assert!(
         message.starts_with(start) && message.contains("expected `u8`"),
         "{message}"
@@ -85,7 +85,7 @@ fn components_that_break_the_contract_are_told_what_is_wrong() {
     );
     let message = hostile("other-version");
     assert!(
-        message.contains("@0.2.0") && message.contains("version 0.1 of weir:plugin"),
+        message.contains("@2.0.0") && message.contains("version 1 of weir:plugin"),
         "{message}"
     );
 }

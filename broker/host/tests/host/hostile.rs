@@ -345,6 +345,17 @@ fn chatter_is_bounded_and_kept() {
 }
 
 #[test]
+fn a_later_minor_version_of_the_contract_fits() {
+    let bound = filter("later-version");
+    let verdicts = block(bound.filter(values(&["x", "y"]))).unwrap();
+    assert_eq!(
+        (verdicts.values, verdicts.failures),
+        (vec![true; 2], vec![])
+    );
+    assert_eq!(bound.log_lines()[0].message, "hello");
+}
+
+#[test]
 fn slow_plugins_do_not_stop_others() {
     let slow: Vec<Bound> = (0..3).map(|_| filter("slow")).collect();
     let quick = bind(&sample("tag-filter"), Hook::Filter, &[("tags", "UA")], &[]);

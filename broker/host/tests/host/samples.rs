@@ -150,6 +150,47 @@ fn json_route_chooses_by_name() {
 }
 
 #[test]
+fn fan_out_route_adds_routes_by_conditions() {
+    let config = [
+        ("field", "o"),
+        ("also", "late:d > 15"),
+        ("also", "far:m >= 1000"),
+    ];
+    let routes = ["JFK", "late", "far", "*"];
+    let bound = bind(&sample("fan-out-route"), Hook::Route, &config, &routes);
+    let bodies = [
+        r#"{"o":"JFK","d":16,"m":1000}"#,
+        r#"{"o":"JFK","d":null,"m":999}"#,
+        r#"{"o":"EWR","d":99}"#,
+        "no object",
+    ];
+    let verdicts = block(bound.route(values(&bodies))).unwrap();
+    assert_eq!(
+        verdicts.values[..3],
+        [0b111, 0b1, 0b1010].map(RouteSet::new)
+    );
+    let failed: Vec<u32> = verdicts.failures.iter().map(|f| f.index).collect();
+    assert_eq!(failed, [3]);
+}
+
+#[test]
+fn record_key_is_the_key() {
+    let bound = bind(&sample("record-key"), Hook::Key, &[], &[]);
+    let keys = [Some(&b"N14228"[..]), None, Some(b"")];
+    let records = input(keys.iter().map(|key| NewRecord {
+        key: *key,
+        ..NewRecord::default()
+    }));
+    let verdicts = block(bound.keys(records)).unwrap();
+    let expected = [
+        OrderingKey::hash(b"N14228"),
+        OrderingKey::NONE,
+        OrderingKey::hash(b""),
+    ];
+    assert_eq!(verdicts.values, expected);
+}
+
+#[test]
 fn hash_route_spreads_by_key_value_or_field() {
     let routes = ["0", "1", "2", "3"];
     let plugin = sample("hash-route");

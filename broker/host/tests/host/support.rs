@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, OnceLock};
 use weir_host::{BindError, Bound, CompilerCommand, Host, HostConfig, Input, Limits, Plugin};
 use weir_wire::batch::{BatchBuilder, Compression, HEADER_LEN, NewRecord};
-use weir_wire::id::{Offset, Timestamp};
+use weir_wire::id::Timestamp;
 use weir_wire::plugin::Hook;
 
 /// Runs a future of the host, which needs no runtime of its own.
@@ -129,7 +129,6 @@ pub fn input<'a>(records: impl Iterator<Item = NewRecord<'a>>) -> Input {
     }
     let batch = builder.finish(Compression::None).unwrap();
     Input {
-        base_offset: Offset::ZERO,
         base_timestamp: Timestamp::new(0),
         count,
         records: Bytes::from(batch).slice(HEADER_LEN..),

@@ -145,7 +145,6 @@ impl Open {
 
     fn input(&self) -> Input {
         Input {
-            base_offset: self.item.stored.base_offset,
             base_timestamp: self.item.header.base_timestamp,
             count: self.item.header.count,
             records: self.records.clone(),

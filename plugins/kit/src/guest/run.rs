@@ -1,89 +1,16 @@
-//! What happens when the host calls: find the configured plugin, view the columns as records, ask
-//! the author's code, write the verdicts down.
+//! What happens when the host calls: view the columns as records, ask the author's code, write the
+//! answers down.
 
-use super::{Hook, Projection, filter, key, lifecycle, route};
+use super::lifecycle::weir::plugin::host;
+use super::slot::{
+    FilterHook, KeyHook, ProjectHook, RetryPolicyHook, RouteHook, Slot, TransformHook,
+};
+use super::{filter, key, mapper, retry, route};
 use crate::key_spans::KeySpans;
-use crate::{Batch, Columns, Config, Error, Filter, Key, Route, Routes};
-use lifecycle::weir::plugin::host::{Level, log};
-use std::cell::OnceCell;
-
-/// A plugin after `configure`, with the columns it asked for.
-#[derive(Debug)]
-pub struct Configured<P> {
-    plugin: P,
-    columns: Columns,
-}
-
-/// The hook `filter`, as a type.
-#[derive(Debug)]
-pub struct FilterHook;
-/// The hook `key`, as a type.
-#[derive(Debug)]
-pub struct KeyHook;
-/// The hook `route`, as a type.
-#[derive(Debug)]
-pub struct RouteHook;
-
-/// Where a component keeps the plugin of one hook. `export!` implements it.
-pub trait Slot<Hook> {
-    /// The author's type.
-    type Plugin: Configure<Hook>;
-
-    /// Runs with the slot.
-    fn with<T>(run: impl FnOnce(&OnceCell<Configured<Self::Plugin>>) -> T) -> T;
-
-    /// Configures the plugin and answers with its columns.
-    fn configure(config: Vec<(String, String)>, routes: Vec<String>) -> Result<Projection, String> {
-        let mut columns = Columns::default();
-        let config = Config::new(config);
-        let plugin = Self::Plugin::configure(&config, Routes::new(routes), &mut columns)
-            .and_then(|plugin| config.finish().map(|()| plugin))
-            .map_err(|error| error.to_string())?;
-        let projection = Projection {
-            key: columns.key,
-            value: columns.value,
-            timestamp: columns.timestamp,
-            headers: columns.headers.clone(),
-        };
-        Self::with(|slot| slot.set(Configured { plugin, columns }))
-            .map_err(|_| "configure was called twice for one hook".to_owned())?;
-        Ok(projection)
-    }
-
-    /// Runs with the configured plugin.
-    fn with_configured<T>(
-        run: impl FnOnce(&Configured<Self::Plugin>) -> Result<T, Error>,
-    ) -> Result<T, String> {
-        Self::with(|slot| match slot.get() {
-            Some(configured) => run(configured).map_err(|error| error.to_string()),
-            None => Err("configure was not called for this hook".to_owned()),
-        })
-    }
-}
-
-/// `configure` of the three hook traits under one name.
-pub trait Configure<Hook>: Sized + 'static {
-    /// Calls the author's `configure`.
-    fn configure(config: &Config, routes: Routes, columns: &mut Columns) -> Result<Self, Error>;
-}
-
-impl<P: Filter> Configure<FilterHook> for P {
-    fn configure(config: &Config, _: Routes, columns: &mut Columns) -> Result<Self, Error> {
-        Filter::configure(config, columns)
-    }
-}
-
-impl<P: Key> Configure<KeyHook> for P {
-    fn configure(config: &Config, _: Routes, columns: &mut Columns) -> Result<Self, Error> {
-        Key::configure(config, columns)
-    }
-}
-
-impl<P: Route> Configure<RouteHook> for P {
-    fn configure(config: &Config, routes: Routes, columns: &mut Columns) -> Result<Self, Error> {
-        Route::configure(config, routes, columns)
-    }
-}
+use crate::log::Level;
+use crate::{
+    Batch, Decision, Failure, Filter, Key, Outputs, Project, RetryPolicy, Route, Transform,
+};
 
 /// A [`Batch`] over the parts of the generated type, which each hook has its own of.
 macro_rules! view {
@@ -91,7 +18,6 @@ macro_rules! view {
         Batch::new(
             $columns,
             $batch.count,
-            $batch.base_offset,
             &$batch.arena,
             &$batch.spans,
             $batch.timestamps.as_deref().unwrap_or_default(),
@@ -142,16 +68,96 @@ where
     })
 }
 
-/// Tells the host what a panic said: all it sees otherwise is an `unreachable` trap.
-pub fn report_panics() {
-    std::panic::set_hook(Box::new(|panic| log(Level::Error, &panic.to_string())));
+/// The export `apply` of an instance that transforms.
+pub fn run_transform<E>(batch: mapper::WireBatch) -> Result<mapper::Mapped, String>
+where
+    E: Slot<TransformHook, Plugin: Transform>,
+{
+    E::with_configured(|configured| {
+        let batch = view!(&configured.columns, batch);
+        let mut outputs = Outputs::new(batch.len(), batch.arena().len());
+        configured.plugin.transform_batch(&batch, &mut outputs)?;
+        Ok(mapped(outputs))
+    })
 }
 
-/// The answer to a hook that the component does not export.
-#[must_use]
-pub fn no_such_hook(hook: Hook, exported: &[&str]) -> String {
-    format!(
-        "this component has no hook {hook:?}; it exports {}",
-        exported.join(", ")
-    )
+/// The export `apply` of an instance that projects.
+pub fn run_project<E>(batch: mapper::WireBatch) -> Result<mapper::Mapped, String>
+where
+    E: Slot<ProjectHook, Plugin: Project>,
+{
+    E::with_configured(|configured| {
+        let batch = view!(&configured.columns, batch);
+        let mut outputs = Outputs::new(batch.len(), batch.arena().len());
+        for record in &batch {
+            configured
+                .plugin
+                .project(record, &mut outputs.push(record))?;
+        }
+        Ok(mapped(outputs))
+    })
+}
+
+fn mapped(outputs: Outputs) -> mapper::Mapped {
+    let headers = outputs
+        .headers
+        .into_iter()
+        .map(|change| mapper::HeaderChange {
+            output: change.output,
+            name: change.name,
+            value: change.value,
+        });
+    mapper::Mapped {
+        source: outputs.source,
+        data: outputs.data,
+        spans: outputs.spans,
+        headers: headers.collect(),
+        rejected: outputs.rejected,
+    }
+}
+
+/// The export `decide`.
+pub fn run_retry_policy<E>(
+    batch: retry::WireBatch,
+    failures: &[retry::Failure],
+) -> Result<Vec<retry::Decision>, String>
+where
+    E: Slot<RetryPolicyHook, Plugin: RetryPolicy>,
+{
+    E::with_configured(|configured| {
+        let batch = view!(&configured.columns, batch);
+        let mut decisions = Vec::with_capacity(batch.len());
+        for (record, failure) in batch.iter().zip(failures) {
+            let failure = Failure {
+                attempt: failure.attempt,
+                message: &failure.message,
+            };
+            decisions.push(match configured.plugin.decide(record, &failure)? {
+                Decision::Delay(delay) => {
+                    retry::Decision::Delay(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX))
+                }
+                Decision::DeadLetter => retry::Decision::DeadLetter,
+                Decision::ParkKey => retry::Decision::ParkKey,
+            });
+        }
+        Ok(decisions)
+    })
+}
+
+/// Tells the host what a panic said: all it sees otherwise is an `unreachable` trap.
+pub fn report_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        write_log(Level::Error, &panic.to_string());
+    }));
+}
+
+/// A line in the plugin's log.
+pub(crate) fn write_log(level: Level, message: &str) {
+    let level = match level {
+        Level::Debug => host::Level::Debug,
+        Level::Info => host::Level::Info,
+        Level::Warn => host::Level::Warn,
+        Level::Error => host::Level::Error,
+    };
+    host::log(level, message);
 }

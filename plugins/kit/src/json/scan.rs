@@ -1,6 +1,7 @@
 //! The scanner behind [`super::field`]: RFC 8259, one pass, no recursion, no panic.
 
 use super::{Error, NESTING_MAX, Text, Value};
+use std::ops::Range;
 
 pub(super) struct Scanner<'a> {
     text: &'a str,
@@ -40,15 +41,22 @@ impl<'a> Scanner<'a> {
         Ok(name)
     }
 
-    /// A value and the white space after it.
-    pub(super) fn value(&mut self) -> Result<Value<'a>, Error> {
+    /// A value and the white space after it; and where the value stands.
+    pub(super) fn value(&mut self) -> Result<(Value<'a>, Range<usize>), Error> {
+        let start = self.at;
         let value = match self.peek() {
             Some(b'"') => Value::String(self.string()?),
             Some(b'{' | b'[') => self.nested()?,
             _ => self.scalar()?,
         };
+        let place = start..self.at;
         self.skip_space();
-        Ok(value)
+        Ok((value, place))
+    }
+
+    /// How far it has come.
+    pub(super) fn position(&self) -> usize {
+        self.at
     }
 
     /// Nothing may follow.

@@ -1,6 +1,6 @@
 //! The field picker against examples, against every truncation of a text, and against noise.
 
-use super::{Value, field};
+use super::{Edit, Value, each_field, field, fields, quoted, rewrite};
 
 fn text(body: &str, name: &str) -> Option<String> {
     field(body.as_bytes(), name)
@@ -153,5 +153,112 @@ fn no_prefix_of_a_body_is_accepted_and_no_flipped_byte_panics() {
             changed[at] = byte;
             let _ = field(&changed, "a").map(|value| value.map(Value::scalar));
         }
+    }
+}
+
+fn rewritten(body: &str, edits: &[(&str, Edit<'static>)]) -> String {
+    let mut changed = Vec::new();
+    rewrite(body.as_bytes(), &mut changed, |name, _| {
+        let edit = edits.iter().find(|(edited, _)| name.is(edited));
+        edit.map_or(Edit::Keep, |(_, edit)| edit.clone())
+    })
+    .unwrap();
+    String::from_utf8(changed).unwrap()
+}
+
+#[test]
+fn several_fields_are_found_in_one_pass() {
+    let body = br#"{"a":1,"b":"x","a":2}"#;
+    let [b, a, none] = fields(body, ["b", "a", "c"]).unwrap();
+    assert!(matches!(b, Some(Value::String(text)) if text.is("x")));
+    assert_eq!((a, none), (Some(Value::Number("2")), None));
+    let mut names = Vec::new();
+    each_field(body, |name, _| names.push(name.unescaped().into_owned())).unwrap();
+    assert_eq!(names, ["a", "b", "a"]);
+    assert!(fields(b"{\"a\":1", ["a"]).is_err());
+}
+
+#[test]
+fn values_are_replaced_where_they_stand() {
+    let mask = || Edit::Replace("\"***\"".into());
+    let body = r#" { "a" : "x" , "b":[1, {"a":2}],"a":null } "#;
+    assert_eq!(
+        rewritten(body, &[("a", mask())]),
+        r#" { "a" : "***" , "b":[1, {"a":2}],"a":"***" } "#
+    );
+    assert_eq!(
+        rewritten(body, &[("b", mask())]),
+        r#" { "a" : "x" , "b":"***","a":null } "#
+    );
+    assert_eq!(rewritten(body, &[]), body);
+    assert_eq!(rewritten("{ }", &[("a", mask())]), "{ }");
+    assert_eq!(
+        rewritten(r#"{"\u0061":1}"#, &[("a", mask())]),
+        r#"{"\u0061":"***"}"#
+    );
+}
+
+#[test]
+fn a_field_that_goes_takes_its_comma_along() {
+    let body = r#"{ "a":1, "b":2 , "c":3 }"#;
+    let without = |names: &[&'static str]| {
+        let edits: Vec<_> = names.iter().map(|name| (*name, Edit::Remove)).collect();
+        let left = rewritten(body, &edits);
+        let gone = |name: &&str| field(left.as_bytes(), name).unwrap().is_none();
+        assert!(names.iter().all(gone), "{left}");
+        left
+    };
+    assert_eq!(without(&["a"]), r#"{ "b":2 , "c":3 }"#);
+    assert_eq!(without(&["b"]), r#"{ "a":1 , "c":3 }"#);
+    assert_eq!(without(&["c"]), r#"{ "a":1, "b":2 }"#);
+    assert_eq!(without(&["a", "b"]), r#"{ "c":3 }"#);
+    assert_eq!(without(&["a", "c"]), r#"{ "b":2 }"#);
+    assert_eq!(without(&["b", "c"]), r#"{ "a":1 }"#);
+    assert_eq!(without(&["a", "b", "c"]), "{ }");
+    assert_eq!(
+        rewritten(
+            body,
+            &[("a", Edit::Remove), ("b", Edit::Replace("0".into()))]
+        ),
+        r#"{ "b":0 , "c":3 }"#
+    );
+    assert_eq!(
+        rewritten(
+            body,
+            &[("a", Edit::Replace("0".into())), ("b", Edit::Remove)]
+        ),
+        r#"{ "a":0 , "c":3 }"#
+    );
+}
+
+#[test]
+fn what_is_rewritten_is_json_again_whatever_the_edits() {
+    let body = r#"{"a":"x","b":{"c":[1,2]},"d":null,"a":false}"#;
+    let names = ["a", "b", "d"];
+    let edits = [Edit::Keep, Edit::Replace("[]".into()), Edit::Remove];
+    for choice in 0..27 {
+        let chosen = [choice % 3, choice / 3 % 3, choice / 9];
+        let edits: Vec<_> = names
+            .iter()
+            .zip(chosen)
+            .map(|(name, edit)| (*name, edits[edit].clone()))
+            .collect();
+        let left = rewritten(body, &edits);
+        for (name, edit) in &edits {
+            let value = field(left.as_bytes(), name).unwrap();
+            match edit {
+                Edit::Keep => assert_eq!(value, field(body.as_bytes(), name).unwrap()),
+                Edit::Replace(_) => assert_eq!(value, Some(Value::Nested("[]"))),
+                Edit::Remove => assert_eq!(value, None, "{left}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn quoted_texts_are_read_back() {
+    for original in ["", "plain", "a\"b\\c\n\r\t\u{1}\u{1f}", "é😀"] {
+        let body = format!("{{\"a\":{}}}", quoted(original));
+        assert_eq!(text(&body, "a"), Some(format!("string {original}")));
     }
 }

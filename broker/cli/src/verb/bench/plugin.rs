@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use weir_host::{CompilerCommand, Host, HostConfig, Input, Limits, tag_matches};
 use weir_wire::batch::HEADER_LEN;
-use weir_wire::id::{Offset, Timestamp};
+use weir_wire::id::Timestamp;
 use weir_wire::plugin::Hook;
 
 use super::Load;
@@ -52,7 +52,6 @@ pub async fn measure(load: Load, report: &mut Report) -> Result<(), Failure> {
         .map_err(|error| failed(&error))?;
 
     let input = Input {
-        base_offset: Offset::ZERO,
         base_timestamp: Timestamp::new(0),
         count: load.batch,
         records: load::batch(load, &TAGS)?.slice(HEADER_LEN..),

@@ -1,4 +1,8 @@
-//! A condition like `dep_delay > 15`: parsing it, and comparing a JSON value with it.
+//! A condition like `dep_delay > 15`: parsing it, and comparing a JSON value with it. What
+//! `json-filter` and `fan-out-route` share; it is no plugin itself.
+//!
+//! A field, one of `< <= = != >= >`, and a number, 'text', "text", true or false. Null, a missing
+//! field and a value of another type never match, whatever the operator.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -39,12 +43,14 @@ enum Number {
 
 impl Condition {
     /// The field that is compared.
+    #[must_use]
     pub fn field(&self) -> &str {
         &self.field
     }
 
     /// Whether the field's value fulfils the condition.
     #[inline]
+    #[must_use]
     pub fn matches(&self, value: Value<'_>) -> bool {
         let ordering = match (&self.literal, value) {
             (Literal::Number(literal), Value::Number(text)) => {
