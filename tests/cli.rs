@@ -16,6 +16,9 @@ mod home;
 #[path = "cli/log.rs"]
 mod log;
 #[cfg(test)]
+#[path = "cli/plugins.rs"]
+mod plugins;
+#[cfg(test)]
 #[path = "cli/topics.rs"]
 mod topics;
 #[cfg(test)]

@@ -46,6 +46,9 @@ const FIRST: &[Kind] = &[
     Kind::RemovePlugin,
     Kind::Bind,
     Kind::Unbind,
+    Kind::Rollback,
+    Kind::DescribeHistory,
+    Kind::FetchPlugin,
     Kind::Status,
     Kind::OpenProducer,
     Kind::Subscribe,
@@ -262,7 +265,7 @@ async fn stream_of(
         _ => match requests::handle(&shared, frame).await {
             Ok(reply) => {
                 shared.metrics.request(kind, Ok(()));
-                let _ = send.write_all(&reply).await;
+                let _ = send.write_all(&reply.frame).await;
                 return finish(send).await;
             }
             Err(fault) => fault,

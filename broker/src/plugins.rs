@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -13,7 +14,7 @@ use weir_log::Vfs;
 use weir_wire::error::{ErrorCode, Fault};
 use weir_wire::id::PluginVersion;
 use weir_wire::plugin::Hook;
-use weir_wire::request::Setting;
+use weir_wire::request::{BindingLimits, Setting};
 
 use crate::data_dir::DataDir;
 
@@ -104,7 +105,22 @@ impl PluginStore {
         Err(Fault::new(ErrorCode::InvalidPlugin, text))
     }
 
-    /// Loads a plugin and binds it to a hook.
+    /// The component of that version, as it was pushed.
+    pub(crate) async fn component(&self, version: PluginVersion) -> Result<Bytes, Fault> {
+        let (vfs, path) = (self.vfs.clone(), self.path(version, "wasm"));
+        // Megabytes: not on the thread that serves everybody.
+        let read = tokio::task::spawn_blocking(move || vfs.read(&path)).await;
+        let read = read.map_err(io::Error::other).flatten();
+        read.map(Bytes::from).map_err(|error| {
+            let text = format!(
+                "the component of version {} cannot be read: {error}; push it again",
+                version.short()
+            );
+            Fault::new(ErrorCode::InvalidPlugin, text)
+        })
+    }
+
+    /// Loads a plugin and binds it to a hook, with limits of its own where it has some.
     pub(crate) async fn bind(
         &self,
         host: &Host,
@@ -112,15 +128,37 @@ impl PluginStore {
         hook: Hook,
         config: &[Setting],
         routes: &[String],
+        limits: Option<&BindingLimits>,
     ) -> Result<Bound, Fault> {
         let plugin = self.load(host, version).await?;
         let config: Vec<(String, String)> = config
             .iter()
             .map(|setting| (setting.name.clone(), setting.value.clone()))
             .collect();
-        host.bind(&plugin, hook, &config, routes, self.limits)
+        host.bind(&plugin, hook, &config, routes, self.limits(limits))
             .await
             .map_err(|error| Fault::new(ErrorCode::InvalidArgument, error.to_string()))
+    }
+
+    /// The broker's limits, but for those that the binding has itself.
+    fn limits(&self, own: Option<&BindingLimits>) -> Limits {
+        let defaults = self.limits;
+        let Some(own) = own else { return defaults };
+        // Limits of older entries too are within the bounds of the protocol, and so of memory.
+        let bytes = |bytes: Option<u64>| bytes.and_then(|bytes| usize::try_from(bytes).ok());
+        let lines = own.log_lines_per_second;
+        let output = bytes(own.output_bytes);
+        Limits {
+            cpu: own.cpu_ms.map_or(defaults.cpu, Duration::from_millis),
+            memory: bytes(own.memory_bytes).unwrap_or(defaults.memory),
+            // What is said in bytes counts, however small or large the input is.
+            output_factor: output.map_or(defaults.output_factor, |_| 0),
+            output_min: output.unwrap_or(defaults.output_min),
+            log_lines_per_second: lines.map_or(defaults.log_lines_per_second, |lines| {
+                u32::try_from(lines).unwrap_or(u32::MAX)
+            }),
+            ..defaults
+        }
     }
 
     /// No plugin has this version any more.

@@ -5,6 +5,7 @@
 //! Three tasks per stream: one reads frames within the byte budget, one runs the pipeline, one
 //! writes replies in the order of the requests.
 
+mod hooks;
 mod open;
 mod pipeline;
 mod prepare;

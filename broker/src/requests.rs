@@ -1,5 +1,6 @@
 //! Control requests: one frame in, one frame out.
 
+mod bindings;
 mod plugins;
 mod status;
 mod topics;
@@ -9,15 +10,24 @@ use std::sync::Arc;
 use weir_wire::error::{ErrorCode, Fault};
 use weir_wire::frame::{FrameMessage, Kind};
 
+use crate::budget::Held;
 use crate::fault::IntoFault;
 use crate::frames::{Payload, Received};
 use crate::state::Shared;
 
-pub(crate) use plugins::{binding_info, filter_fault};
+pub(crate) use bindings::binding_info;
+pub(crate) use plugins::filter_fault;
 pub(crate) use status::status;
 
+/// A request's answer.
+pub(crate) struct Reply {
+    pub(crate) frame: Vec<u8>,
+    /// The right to hold a large one until it is sent.
+    _room: Option<Held>,
+}
+
 /// Carries out a request; answers the reply's frame.
-pub(crate) async fn handle(shared: &Arc<Shared>, frame: Received) -> Result<Vec<u8>, Fault> {
+pub(crate) async fn handle(shared: &Arc<Shared>, frame: Received) -> Result<Reply, Fault> {
     match frame.kind {
         Kind::CreateTopic => reply(topics::create(shared, read(&frame)?).await),
         Kind::UpdateTopic => reply(topics::update(shared, read(&frame)?).await),
@@ -36,8 +46,19 @@ pub(crate) async fn handle(shared: &Arc<Shared>, frame: Received) -> Result<Vec<
         Kind::ListPlugins => reply(Ok(plugins::list(shared))),
         Kind::DescribePlugin => reply(plugins::describe(shared, &read(&frame)?)),
         Kind::RemovePlugin => reply(plugins::remove(shared, read(&frame)?).await),
-        Kind::Bind => reply(plugins::bind(shared, read(&frame)?).await),
-        Kind::Unbind => reply(plugins::unbind(shared, read(&frame)?).await),
+        Kind::FetchPlugin => {
+            let (fetched, component, room) = plugins::fetch(shared, &read(&frame)?).await?;
+            let mut frame = fetched.to_frame(component.len());
+            frame.extend_from_slice(&component);
+            Ok(Reply {
+                frame,
+                _room: Some(room),
+            })
+        }
+        Kind::Bind => reply(bindings::bind(shared, read(&frame)?).await),
+        Kind::Unbind => reply(bindings::unbind(shared, read(&frame)?).await),
+        Kind::Rollback => reply(bindings::rollback(shared, &read(&frame)?).await),
+        Kind::DescribeHistory => reply(bindings::history(shared, &read(&frame)?)),
         Kind::Status => reply(Ok(status(shared))),
         kind => {
             let text = format!("a stream cannot begin with a frame of kind {kind:?}");
@@ -50,6 +71,9 @@ fn read<M: FrameMessage>(frame: &Received) -> Result<M, Fault> {
     frame.message().map_err(IntoFault::into_fault)
 }
 
-fn reply<M: FrameMessage>(result: Result<M, Fault>) -> Result<Vec<u8>, Fault> {
-    result.map(|message| message.to_frame(0))
+fn reply<M: FrameMessage>(result: Result<M, Fault>) -> Result<Reply, Fault> {
+    result.map(|message| Reply {
+        frame: message.to_frame(0),
+        _room: None,
+    })
 }

@@ -8,25 +8,30 @@ use weir_core::catalog::{Catalog, Topic};
 use weir_core::change::Bound as BoundChange;
 use weir_core::place::Target;
 use weir_host::Bound;
-use weir_wire::id::{BindingEpoch, BindingId, TopicId};
+use weir_wire::id::{BindingEpoch, BindingId, PluginVersion, TopicId};
 use weir_wire::name::PluginName;
 use weir_wire::plugin::{ErrorPolicy, Hook};
 
-/// A topic as producers meet it.
+/// A topic as producers meet it: its chains of bindings, in the order in which they run.
 #[derive(Clone, Debug)]
 pub(crate) struct TopicView {
     pub(crate) target: Target,
     pub(crate) epoch: BindingEpoch,
-    pub(crate) route: Option<RouteBinding>,
-    pub(crate) key: Option<Binding>,
+    pub(crate) transforms: Vec<Binding>,
+    pub(crate) routes: Vec<RouteBinding>,
+    pub(crate) keys: Vec<Binding>,
 }
 
 /// A binding, ready to run.
 #[derive(Clone, Debug)]
 pub(crate) struct Binding {
     pub(crate) id: BindingId,
+    pub(crate) hook: Hook,
     pub(crate) plugin: PluginName,
+    pub(crate) version: PluginVersion,
     pub(crate) on_error: ErrorPolicy,
+    /// Where records go that its policy dead-letters.
+    pub(crate) dead_letters: Option<Target>,
     /// The plugin; or why it cannot run, since a binding stays while its component is mended.
     pub(crate) bound: Result<Bound, String>,
 }
@@ -39,8 +44,14 @@ pub(crate) struct RouteBinding {
 }
 
 impl TopicView {
+    /// Whether a plugin chooses the partition.
     pub(crate) const fn placement_by_plugin(&self) -> bool {
-        self.route.is_some() || self.key.is_some()
+        !self.routes.is_empty() || !self.keys.is_empty()
+    }
+
+    /// Whether records are unfolded for a plugin.
+    pub(crate) const fn has_hooks(&self) -> bool {
+        self.placement_by_plugin() || !self.transforms.is_empty()
     }
 }
 
@@ -85,27 +96,34 @@ impl Topics {
     }
 
     fn build(&self, catalog: &Catalog, topic: &Topic) -> TopicView {
-        let route = topic.bindings.get(&Hook::Route).map(|change| RouteBinding {
-            binding: self.binding(change),
+        let chain = |hook| {
+            let chain = topic.chain(hook).iter();
+            chain.map(|change| self.binding(catalog, change))
+        };
+        let routes = topic.chain(Hook::Route).iter().zip(chain(Hook::Route));
+        let routes = routes.map(|(change, binding)| RouteBinding {
+            binding,
             targets: targets(catalog, change),
         });
         TopicView {
             target: target(topic),
             epoch: topic.binding_epoch,
-            route,
-            key: topic
-                .bindings
-                .get(&Hook::Key)
-                .map(|change| self.binding(change)),
+            transforms: chain(Hook::Transform).collect(),
+            routes: routes.collect(),
+            keys: chain(Hook::Key).collect(),
         }
     }
 
-    fn binding(&self, change: &BoundChange) -> Binding {
+    fn binding(&self, catalog: &Catalog, change: &BoundChange) -> Binding {
         let missing = || Err("the plugin is not loaded".to_owned());
+        let dead_letters = change.dead_letters.and_then(|id| catalog.topic(id));
         Binding {
             id: change.id,
+            hook: change.hook,
             plugin: change.plugin.clone(),
+            version: change.version,
             on_error: change.on_error,
+            dead_letters: dead_letters.map(target),
             bound: self.bound(change.id).unwrap_or_else(missing),
         }
     }

@@ -2,21 +2,26 @@
 
 mod error;
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use tokio::time::timeout;
 use weir_wire::frame::FrameMessage;
 use weir_wire::id::BindingId;
+use weir_wire::limits::LOGS_WAIT_MAX;
 use weir_wire::name::{PluginName, TopicName};
+use weir_wire::plugin::Hook;
 use weir_wire::request::{
-    Bind, BindingInfo, Bound, BrokerStatus, CreateTopic, DeleteTopic, DescribePlugin,
-    DescribeTopic, Done, ListPlugins, ListTopics, PartitionTruncated, PluginDescription,
-    PluginInfo, PluginPushed, Plugins, PushPlugin, RemovePlugin, Status, TopicCreated,
-    TopicDescription, TopicInfo, TopicSettings, TopicTruncated, TopicUpdated, Topics,
-    TruncateTopic, Unbind, UpdateTopic,
+    Bind, BindingEvent, BindingInfo, Bound, BrokerStatus, CreateTopic, DeleteTopic,
+    DescribeHistory, DescribePlugin, DescribeTopic, Done, FetchPlugin, History, ListPlugins,
+    ListTopics, LogCursor, LogLine, PartitionTruncated, PluginDescription, PluginFetched,
+    PluginInfo, PluginLogLines, PluginLogs, PluginPushed, PluginVersionInfo, Plugins, PushPlugin,
+    RemovePlugin, Rollback, Status, TopicCreated, TopicDescription, TopicInfo, TopicSettings,
+    TopicTruncated, TopicUpdated, Topics, TruncateTopic, Unbind, Unquarantine, UpdateTopic,
 };
 
 use crate::client::Client;
-use crate::connection::StreamError;
+use crate::connection::{Link, StreamError};
 
 pub use error::AdminError;
 
@@ -174,6 +179,70 @@ impl Admin {
         Ok(())
     }
 
+    /// Binds again what the plugin's binding on that topic took the place of: version, settings,
+    /// routes, policy and limits. Twice is back again. Name the hook where the plugin is bound to
+    /// several.
+    pub async fn rollback(
+        &self,
+        plugin: &str,
+        topic: &str,
+        hook: Option<Hook>,
+    ) -> Result<(BindingInfo, Option<BindingId>), AdminError> {
+        let request = Rollback {
+            plugin: plugin.parse()?,
+            topic: topic.parse()?,
+            hook,
+        };
+        let bound: Bound = self.change(&request, Bytes::new()).await?;
+        Ok((bound.binding, bound.replaced))
+    }
+
+    /// How a topic's bindings changed, the oldest first, each with the first offsets behind it.
+    pub async fn history(&self, topic: &str) -> Result<Vec<BindingEvent>, AdminError> {
+        let topic = topic.parse()?;
+        let reply: History = self.ask(&DescribeHistory { topic }).await?;
+        Ok(reply.events)
+    }
+
+    /// Lets a binding work at once that rests after grave failures.
+    pub async fn unquarantine(&self, binding: BindingId) -> Result<(), AdminError> {
+        let Done {} = self.change(&Unquarantine { binding }, Bytes::new()).await?;
+        Ok(())
+    }
+
+    /// What the bindings of a plugin have logged, behind the lines that are known already. Waits
+    /// for a line if there is none, at most so long, and never longer than 10 s.
+    pub async fn plugin_logs(
+        &self,
+        plugin: &str,
+        after: &[LogCursor],
+        wait: Duration,
+    ) -> Result<Vec<LogLine>, AdminError> {
+        let request = PluginLogs {
+            plugin: plugin.parse()?,
+            after: after.to_vec(),
+            wait_ms: wait.min(LOGS_WAIT_MAX).as_millis() as u64,
+        };
+        let reply: PluginLogLines = self.ask(&request).await?;
+        Ok(reply.lines)
+    }
+
+    /// The component of a plugin's version, by the first digits of it; the latest without.
+    pub async fn fetch_plugin(
+        &self,
+        name: &str,
+        version: Option<&str>,
+    ) -> Result<(PluginVersionInfo, Bytes), AdminError> {
+        let request = FetchPlugin {
+            name: name.parse()?,
+            version: version.map(str::to_owned),
+        };
+        let link = self.client.control_link().await?;
+        let fetched = self.within(&link, link.fetch(&request)).await?;
+        let (PluginFetched { version }, component) = fetched;
+        Ok((version, Bytes::from(component)))
+    }
+
     /// How the broker is.
     pub async fn status(&self) -> Result<BrokerStatus, AdminError> {
         self.ask(&Status {}).await
@@ -192,8 +261,17 @@ impl Admin {
         payload: Bytes,
     ) -> Result<A, AdminError> {
         let link = self.client.control_link().await?;
+        self.within(&link, link.request(query, payload)).await
+    }
+
+    /// Waits for a reply as long as this client waits for anything.
+    async fn within<A>(
+        &self,
+        link: &Link,
+        reply: impl Future<Output = Result<A, StreamError>>,
+    ) -> Result<A, AdminError> {
         let limit = self.client.retry_timeout();
-        match timeout(limit, link.request(query, payload)).await {
+        match timeout(limit, reply).await {
             Err(_) => Err(AdminError::TimedOut {
                 seconds: limit.as_secs(),
             }),

@@ -3,7 +3,7 @@
 use crate::home::Home;
 
 /// Every verb that a person may type.
-const VERBS: [&[&str]; 36] = [
+const VERBS: [&[&str]; 39] = [
     &["serve"],
     &["demo"],
     &["topic", "create"],
@@ -20,6 +20,9 @@ const VERBS: [&[&str]; 36] = [
     &["plugin", "bind"],
     &["plugin", "unbind"],
     &["plugin", "remove"],
+    &["plugin", "history"],
+    &["plugin", "rollback"],
+    &["plugin", "unquarantine"],
     &["log", "inspect"],
     &["log", "verify"],
     &["log", "rescue"],

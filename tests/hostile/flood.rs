@@ -38,13 +38,8 @@ fn templates() -> Vec<Vec<u8>> {
     let topic = || "flooded".parse().unwrap();
     let plugin = || "flooded".parse().unwrap();
     let bind = Bind {
-        plugin: plugin(),
         version: Some("00".to_owned()),
-        topic: topic(),
-        hook: Hook::Key,
-        config: Vec::new(),
-        routes: Vec::new(),
-        on_error: None,
+        ..Bind::new(plugin(), topic(), Hook::Key)
     };
     let subscribe = Subscribe {
         topics: vec![topic()],

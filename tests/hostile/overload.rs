@@ -35,15 +35,7 @@ async fn bind_slow(stage: &Stage, topic: &str) {
         .push_plugin("slow", prebuilt("hostile/keys-slow"))
         .await
         .unwrap();
-    let bind = Bind {
-        plugin: "slow".parse().unwrap(),
-        version: None,
-        topic: topic.parse().unwrap(),
-        hook: Hook::Key,
-        config: Vec::new(),
-        routes: Vec::new(),
-        on_error: None,
-    };
+    let bind = Bind::new("slow".parse().unwrap(), topic.parse().unwrap(), Hook::Key);
     admin.bind(&bind).await.unwrap();
 }
 

@@ -49,13 +49,9 @@ async fn bind(
         partition: None,
     };
     let bind = Bind {
-        plugin: plugin.parse().unwrap(),
-        version: None,
-        topic: topic.parse().unwrap(),
-        hook,
-        config: Vec::new(),
         routes: (0..routes).map(route).collect(),
         on_error: Some(on_error),
+        ..Bind::new(plugin.parse().unwrap(), topic.parse().unwrap(), hook)
     };
     let admin = stage.client.admin();
     soon("a bind", admin.bind(&bind)).await.unwrap().0

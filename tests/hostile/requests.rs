@@ -182,13 +182,8 @@ async fn names_and_arguments_that_are_wrong_get_their_codes() {
     }
     let name = |name: &str| name.parse().unwrap();
     let bind = |plugin: &str, topic: &str, hook, on_error| Bind {
-        plugin: plugin.parse().unwrap(),
-        version: None,
-        topic: name(topic),
-        hook,
-        config: Vec::new(),
-        routes: Vec::new(),
         on_error,
+        ..Bind::new(plugin.parse().unwrap(), name(topic), hook)
     };
     let gone = RemovePlugin {
         name: "gone".parse().unwrap(),

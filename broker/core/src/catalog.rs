@@ -2,16 +2,18 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
+use std::sync::Arc;
 
 use weir_wire::id::{BindingEpoch, BindingId, PluginVersion, Timestamp, TopicId};
 use weir_wire::name::{PluginName, TopicName};
-use weir_wire::plugin::Hook;
+use weir_wire::plugin::{BindingAction, Hook};
 use weir_wire::request::{Fence, TopicSettings};
 
 use crate::change::{
-    Bound as BoundPlugin, Change, PartitionsAdded, PluginPushed, PluginRemoved, TopicCreated,
-    Unbound,
+    BindingEvent, Bound as BoundPlugin, Change, PartitionsAdded, PluginPushed, PluginRemoved,
+    TopicCreated, Unbound,
 };
+use crate::history::History;
 
 /// Topics, plugins and bindings.
 #[derive(Clone, Debug, Default)]
@@ -36,8 +38,10 @@ pub struct Topic {
     pub created: Timestamp,
     /// Counts the changes of its bindings, and of how many partitions its records may go to.
     pub binding_epoch: BindingEpoch,
-    /// Its bindings, at most one per hook.
-    pub bindings: BTreeMap<Hook, BoundPlugin>,
+    /// Its bindings: a chain per hook, in the order in which they run. No chain is empty.
+    pub bindings: BTreeMap<Hook, Vec<BoundPlugin>>,
+    /// How they changed; shared, so that a copy of the topic costs little.
+    pub history: Arc<History>,
     /// What it keeps, and for how long.
     pub settings: TopicSettings,
     /// When partitions were added, the oldest first.
@@ -73,9 +77,14 @@ impl Topic {
                 ..Change::NONE
             }
         });
-        let bound = self.bindings.values().map(|bound| Change {
-            bound: Some(bound.clone()),
-            ..Change::NONE
+        let bound = self.bindings.values().flat_map(|chain| {
+            (0..).zip(chain).map(|(position, bound)| Change {
+                bound: Some(BoundPlugin {
+                    position: Some(position),
+                    ..bound.clone()
+                }),
+                ..Change::NONE
+            })
         });
         let created = std::iter::once(created);
         created.chain(added).chain(bound).collect()
@@ -85,6 +94,99 @@ impl Topic {
     #[must_use]
     pub fn placement_by_plugin(&self) -> bool {
         self.bindings.contains_key(&Hook::Route) || self.bindings.contains_key(&Hook::Key)
+    }
+
+    /// The bindings of a hook, in the order in which they run.
+    #[must_use]
+    pub fn chain(&self, hook: Hook) -> &[BoundPlugin] {
+        self.bindings.get(&hook).map_or(&[], Vec::as_slice)
+    }
+
+    /// All bindings with their places in their chains, in the order of hooks.
+    pub fn bound(&self) -> impl Iterator<Item = (u32, &BoundPlugin)> {
+        self.bindings.values().flat_map(|chain| (0..).zip(chain))
+    }
+
+    /// The topics, other than this one, that its records may go to.
+    pub(crate) fn leads_to(&self) -> impl Iterator<Item = TopicId> {
+        let bindings = self.bindings.values().flatten();
+        let all = bindings.flat_map(|bound| {
+            let routes = bound.routes.iter().map(|route| route.topic);
+            routes.chain(bound.dead_letters)
+        });
+        all.filter(|topic| *topic != self.id)
+    }
+
+    fn bind(&mut self, bound: &BoundPlugin) {
+        self.binding_epoch = bound.epoch;
+        let chain = self.bindings.entry(bound.hook).or_default();
+        let held = BoundPlugin {
+            position: None,
+            replaces: None,
+            ends: Vec::new(),
+            ..bound.clone()
+        };
+        let at = |id| chain.iter().position(|bound| Some(bound.id) == id);
+        let (position, replaced) = match (bound.position, at(bound.replaces)) {
+            // From before there were chains: a hook had one binding.
+            (None, _) => {
+                let replaced = chain.pop();
+                *chain = vec![held.clone()];
+                (0, replaced)
+            }
+            (Some(_), Some(place)) => {
+                let replaced = std::mem::replace(&mut chain[place], held.clone());
+                (place, Some(replaced))
+            }
+            (Some(position), None) => {
+                let place = (position as usize).min(chain.len());
+                chain.insert(place, held.clone());
+                (place, None)
+            }
+        };
+        let action = match (bound.rolled_back, &replaced) {
+            (true, _) => BindingAction::RolledBack,
+            (false, Some(_)) => BindingAction::Replaced,
+            (false, None) => BindingAction::Bound,
+        };
+        Arc::make_mut(&mut self.history).push(BindingEvent {
+            time: bound.time,
+            epoch: bound.epoch,
+            action,
+            bound: BoundPlugin {
+                position: Some(position as u32),
+                ..held
+            },
+            replaced,
+            ends: bound.ends.clone(),
+        });
+    }
+
+    fn unbind(&mut self, unbound: &Unbound) {
+        let place = self
+            .bound()
+            .find(|(_, bound)| bound.id == unbound.id)
+            .map(|(position, bound)| (position, bound.hook));
+        let Some((position, hook)) = place else {
+            return;
+        };
+        self.binding_epoch = unbound.epoch;
+        let chain = self.bindings.entry(hook).or_default();
+        let ended = chain.remove(position as usize);
+        if chain.is_empty() {
+            self.bindings.remove(&hook);
+        }
+        Arc::make_mut(&mut self.history).push(BindingEvent {
+            time: unbound.time,
+            epoch: unbound.epoch,
+            action: BindingAction::Unbound,
+            bound: BoundPlugin {
+                position: Some(position),
+                ..ended
+            },
+            replaced: None,
+            ends: unbound.ends.clone(),
+        });
     }
 }
 
@@ -135,15 +237,14 @@ impl Catalog {
     /// All bindings, in order of their topics' names.
     pub fn bindings(&self) -> impl Iterator<Item = (&Topic, &BoundPlugin)> {
         self.topics()
-            .flat_map(|topic| topic.bindings.values().map(move |bound| (topic, bound)))
+            .flat_map(|topic| topic.bound().map(move |(_, bound)| (topic, bound)))
     }
 
-    /// The topics whose records may go to that one: itself, and those with a route there.
+    /// The topics whose records may go to that one: itself, and those with a route there or whose
+    /// dead letters it takes.
     pub fn leading_to(&self, target: TopicId) -> impl Iterator<Item = &Topic> {
-        self.topics().filter(move |topic| {
-            let mut routes = topic.bindings.values().flat_map(|bound| &bound.routes);
-            topic.id == target || routes.any(|route| route.topic == target)
-        })
+        self.topics()
+            .filter(move |topic| topic.id == target || topic.leads_to().any(|to| to == target))
     }
 
     /// The binding of that id.
@@ -184,10 +285,17 @@ impl Catalog {
         (self.last_topic, self.last_binding)
     }
 
-    /// Recovery: a topic's binding epoch, which may be beyond that of its bindings.
-    pub(crate) fn resume_epoch(&mut self, topic: TopicId, epoch: BindingEpoch) {
+    /// Recovery: a topic's binding epoch, which may be beyond that of its bindings, and how they
+    /// came to be what they are.
+    pub(crate) fn resume_bindings(
+        &mut self,
+        topic: TopicId,
+        epoch: BindingEpoch,
+        history: Vec<BindingEvent>,
+    ) {
         if let Some(topic) = self.topics.get_mut(&topic) {
             topic.binding_epoch = epoch;
+            topic.history = Arc::new(History::from(history));
         }
     }
 
@@ -234,6 +342,7 @@ impl Catalog {
             created: created.time,
             binding_epoch: BindingEpoch::default(),
             bindings: BTreeMap::new(),
+            history: Arc::default(),
             settings: created.settings.clone().unwrap_or_default(),
             fences: Vec::new(),
         };
@@ -275,18 +384,12 @@ impl Catalog {
     fn bind(&mut self, bound: &BoundPlugin) {
         self.last_binding = self.last_binding.max(bound.id);
         if let Some(topic) = self.topics.get_mut(&bound.topic) {
-            topic.binding_epoch = bound.epoch;
-            topic.bindings.insert(bound.hook, bound.clone());
+            topic.bind(bound);
         }
     }
 
     fn unbind(&mut self, unbound: &Unbound) {
-        for topic in self.topics.values_mut() {
-            let before = topic.bindings.len();
-            topic.bindings.retain(|_, bound| bound.id != unbound.id);
-            if topic.bindings.len() != before {
-                topic.binding_epoch = unbound.epoch;
-            }
-        }
+        let topics = self.topics.values_mut();
+        topics.for_each(|topic| topic.unbind(unbound));
     }
 }

@@ -6,8 +6,8 @@ use weir_wire::id::{
 };
 use weir_wire::message;
 use weir_wire::name::{GroupName, PluginName, TopicName};
-use weir_wire::plugin::{ErrorPolicy, Hook};
-use weir_wire::request::{Setting, TopicSettings};
+use weir_wire::plugin::{BindingAction, ErrorPolicy, Hook};
+use weir_wire::request::{BindingLimits, Setting, TopicSettings};
 
 message! {
     /// A change of the catalog; one field is set, or both that one request may change.
@@ -20,7 +20,7 @@ message! {
         3 => plugin_pushed: Option<PluginPushed>,
         /// A version of a plugin was removed.
         4 => plugin_removed: Option<PluginRemoved>,
-        /// A plugin was bound to a hook; the topic's binding there before is replaced.
+        /// A plugin was bound to a hook.
         5 => bound: Option<Bound>,
         /// A binding was ended.
         6 => unbound: Option<Unbound>,
@@ -98,6 +98,45 @@ message! {
         8 => routes: Vec<RouteTarget>,
         /// What happens to a record whose hook failed.
         9 => on_error: ErrorPolicy,
+        /// Its place in the hook's chain, from 0. Without one it is from before there were
+        /// chains, and is the only one.
+        10 => position: Option<u32>,
+        /// The binding that it takes the place of.
+        11 => replaces: Option<BindingId>,
+        /// What its calls may cost, where that was said.
+        12 => limits: Option<BindingLimits>,
+        /// When it was made.
+        13 => time: Timestamp,
+        /// What its topic's records go by from where on.
+        14 => ends: Vec<TopicEnds>,
+        /// Where records go that its policy dead-letters.
+        15 => dead_letters: Option<TopicId>,
+        /// Whether it brings back what it was before.
+        16 => rolled_back: bool,
+    }
+
+    /// Where the partitions of a topic ended.
+    pub struct TopicEnds {
+        /// The topic.
+        1 => topic: TopicId,
+        /// The offset of each partition's next record, in order.
+        2 => ends: Vec<Offset>,
+    }
+
+    /// A change of a topic's bindings, for its history.
+    pub struct BindingEvent {
+        /// When.
+        1 => time: Timestamp,
+        /// The topic's binding epoch from there on.
+        2 => epoch: BindingEpoch,
+        /// What happened.
+        3 => action: BindingAction,
+        /// The binding that was made or ended, at its place in the chain.
+        4 => bound: Bound,
+        /// What it took the place of.
+        5 => replaced: Option<Bound>,
+        /// Where partitions ended.
+        6 => ends: Vec<TopicEnds>,
     }
 
     /// Where a declared value leads.
@@ -116,6 +155,10 @@ message! {
         1 => id: BindingId,
         /// The topic's binding epoch from here on.
         2 => epoch: BindingEpoch,
+        /// When.
+        3 => time: Timestamp,
+        /// Where partitions ended.
+        4 => ends: Vec<TopicEnds>,
     }
 
     /// A producer session was opened.

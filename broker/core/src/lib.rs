@@ -6,6 +6,7 @@ pub mod catalog;
 pub mod change;
 pub mod cursors;
 pub mod dedup;
+pub mod history;
 pub mod machine;
 pub mod place;
 pub mod shard;

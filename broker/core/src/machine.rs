@@ -149,6 +149,7 @@ impl Machine {
                 id: topic.id,
                 epoch: topic.binding_epoch,
                 changes: topic.changes(),
+                history: topic.history.events().cloned().collect(),
             };
             section::put(&mut out, &CatalogItem::topic(state));
         }
@@ -171,7 +172,7 @@ impl Machine {
                     .changes
                     .iter()
                     .for_each(|change| catalog.apply(change));
-                catalog.resume_epoch(topic.id, topic.epoch);
+                catalog.resume_bindings(topic.id, topic.epoch, topic.history);
             }
             if let Some(pushed) = item.plugin {
                 self.shard.catalog_mut().apply(&Change {

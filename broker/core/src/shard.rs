@@ -3,6 +3,7 @@
 //! Each step is planned first (nothing changes, it may be refused) and committed once the log
 //! took the entry, so that a refused entry leaves no trace.
 
+mod bindings;
 mod changes;
 mod producers;
 mod topics;
@@ -19,7 +20,8 @@ use crate::change::Change;
 use crate::cursors::Cursors;
 use crate::place::Part;
 
-pub use changes::{BindRequest, ChangeError, ChangeRequest, RouteRequest};
+pub use bindings::{BindRequest, RouteRequest};
+pub use changes::{ChangeError, ChangeRequest};
 use producers::Producers;
 pub use producers::Session;
 pub use topics::{Trim, TrimError};

@@ -130,7 +130,14 @@ pub(super) async fn bind_all(
             .map(|route| route.value.clone())
             .collect();
         let ready = plugins
-            .bind(host, bound.version, hook, &bound.config, &routes)
+            .bind(
+                host,
+                bound.version,
+                hook,
+                &bound.config,
+                &routes,
+                bound.limits.as_ref(),
+            )
             .await;
         if let Err(fault) = &ready {
             tracing::error!(binding = %bound.id, topic = %topic.name, %fault, "binding cannot run");

@@ -167,6 +167,10 @@ fn binding() -> BindingInfo {
             cpu_ns: 1_500_000_000,
             ..BindingCounters::decode(&[]).unwrap()
         },
+        position: 0,
+        limits: None,
+        time: weir_wire::id::Timestamp::new(0),
+        dead_letters: None,
     }
 }
 

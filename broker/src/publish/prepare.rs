@@ -1,22 +1,19 @@
 //! What happens to a request before it is sequenced: the batch is checked, the hooks of the
-//! addressed topic run, the records get their places.
+//! addressed topic run (`hooks.rs`), the records get their places.
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-use weir_core::place::{Decisions, PlaceError, Placed, Refused, Routing, Target, place};
-use weir_host::{CallError, Input, RecordFailure, Verdicts};
+use weir_core::place::{Batch, Decisions, PlaceError, Placed, Target, place};
 use weir_wire::batch::{BatchHeader, Compression, CompressionError, Verified, verify};
 use weir_wire::error::{ErrorCode, Fault};
 use weir_wire::id::PartitionId;
 use weir_wire::limits::BATCH_INFLATED_MAX;
-use weir_wire::placement::OrderingKey;
-use weir_wire::plugin::ErrorPolicy;
 
+use super::hooks::{self, Stop};
 use super::{Flight, Prepared};
 use crate::fault::IntoFault;
 use crate::state::Shared;
-use crate::topics::{Binding, TopicView};
+use crate::topics::TopicView;
 
 /// Runs everything that comes before the sequencer.
 pub(super) async fn prepare(shared: Arc<Shared>, mut flight: Flight) -> Flight {
@@ -39,8 +36,8 @@ pub(crate) fn count_lost(shared: &Shared, batch: &[u8]) {
 async fn run(shared: &Shared, view: &TopicView, flight: &Flight) -> Prepared {
     // Held while hooks run: a batch of a few kilobytes may unfold to a thousand times as much.
     let mut held = None;
-    if view.placement_by_plugin() {
-        let bytes = unfolded_max(flight.batch.as_slice());
+    if view.has_hooks() {
+        let bytes = unfolded_max(flight.batch.as_slice()) * hooks::copies(view);
         let deadline = shared.config.limits.request_deadline;
         held = shared.unfolded.hold_within(bytes, deadline).await;
         if held.is_none() {
@@ -58,13 +55,15 @@ async fn run(shared: &Shared, view: &TopicView, flight: &Flight) -> Prepared {
         }
     };
     if let Some(held) = &mut held {
-        held.shrink_to(verified.records.len());
+        held.shrink_to(verified.records.len() * hooks::copies(view));
     }
     let count = verified.header.count;
     let result = match check_partition(view, flight.partition) {
         Err(fault) => Err(Stop::Refuse(fault)),
-        Ok(()) if view.placement_by_plugin() => run_hooks(view, flight, verified).await,
-        Ok(()) => place_by_key(view, flight, &verified),
+        Ok(()) => match held {
+            Some(held) => hooks::run(view, flight, verified, held).await,
+            None => place_by_key(view, flight, &verified),
+        },
     };
     let epoch = view.epoch;
     match result {
@@ -98,19 +97,14 @@ fn unfolded_max(batch: &[u8]) -> usize {
     }
 }
 
-/// Why a request goes no further.
-enum Stop {
-    Refuse(Fault),
-    Retry(Fault),
-}
-
 impl From<PlaceError> for Stop {
     fn from(error: PlaceError) -> Self {
         let code = match &error {
-            PlaceError::Answers { .. } => ErrorCode::PluginFailed,
-            PlaceError::TooLarge | PlaceError::Compression(CompressionError::TooLarge(_)) => {
-                ErrorCode::BatchTooLarge
-            }
+            PlaceError::Answers { .. } | PlaceError::Lost { .. } => ErrorCode::PluginFailed,
+            PlaceError::TooLarge
+            | PlaceError::PartTooLarge
+            | PlaceError::TooManyPlaces { .. }
+            | PlaceError::Compression(CompressionError::TooLarge(_)) => ErrorCode::BatchTooLarge,
             _ => ErrorCode::CorruptBatch,
         };
         Self::Refuse(Fault::new(code, error.to_string()))
@@ -151,110 +145,6 @@ fn place_by_key(
     if let Some(partition) = flight.partition.or(only) {
         return Ok(Placed::whole(target, partition, verified.header.count));
     }
-    let decisions = Decisions {
-        addressed: target,
-        routing: None,
-        keys: None,
-        refused: &[],
-        sticky: flight.sticky,
-    };
-    Ok(place(&verified.header, &verified.records, &decisions)?)
-}
-
-async fn run_hooks(
-    view: &TopicView,
-    flight: &Flight,
-    verified: Verified<'_>,
-) -> Result<Placed, Stop> {
-    let header = &verified.header;
-    let records = Bytes::from(verified.records.into_owned());
-    let input = Input {
-        base_timestamp: header.base_timestamp,
-        count: header.count,
-        records: records.clone(),
-    };
-    let mut refused = Vec::new();
-    let sets = match &view.route {
-        None => None,
-        Some(route) => {
-            let bound = ready(&route.binding)?;
-            let verdicts = bound.route(input.clone()).await;
-            let verdicts = settle(&route.binding, verdicts, &mut refused)?;
-            Some(verdicts.iter().map(|set| set.bits()).collect::<Vec<u64>>())
-        }
-    };
-    let keys: Option<Vec<OrderingKey>> = match &view.key {
-        None => None,
-        Some(key) => Some(settle(key, ready(key)?.keys(input).await, &mut refused)?),
-    };
-    refused.sort_by_key(|refused: &Refused| refused.index);
-    refused.dedup_by_key(|refused| refused.index);
-    let routing = view
-        .route
-        .as_ref()
-        .zip(sets.as_ref())
-        .map(|(route, sets)| Routing {
-            binding: route.binding.id,
-            targets: &route.targets,
-            sets,
-        });
-    let decisions = Decisions {
-        addressed: &view.target,
-        routing,
-        keys: keys.as_deref(),
-        refused: &refused,
-        sticky: flight.sticky,
-    };
-    Ok(place(header, &records, &decisions)?)
-}
-
-fn ready(binding: &Binding) -> Result<&weir_host::Bound, Stop> {
-    binding.bound.as_ref().map_err(|reason| {
-        let text = format!(
-            "binding {} (plugin \"{}\") cannot run: {reason}; bind it anew or unbind it",
-            binding.id, binding.plugin
-        );
-        Stop::Refuse(Fault::new(ErrorCode::PluginFailed, text))
-    })
-}
-
-/// Applies the binding's error policy to the records on which its hook failed.
-fn settle<T>(
-    binding: &Binding,
-    verdicts: Result<Verdicts<T>, CallError>,
-    refused: &mut Vec<Refused>,
-) -> Result<Vec<T>, Stop> {
-    let named = |text: String| {
-        format!(
-            "plugin \"{}\" (binding {}): {text}",
-            binding.plugin, binding.id
-        )
-    };
-    let verdicts = verdicts.map_err(|error| {
-        let fault = |code| Fault::new(code, named(error.to_string()));
-        if error.is_retryable() {
-            Stop::Retry(fault(ErrorCode::Overloaded))
-        } else {
-            Stop::Refuse(fault(ErrorCode::PluginFailed))
-        }
-    })?;
-    if let Some(failure) = verdicts.failures.first()
-        && binding.on_error != ErrorPolicy::Drop
-    {
-        let text = named(format!(
-            "record {} of the batch: {}",
-            failure.index, failure.message
-        ));
-        return Err(Stop::Refuse(Fault::new(ErrorCode::PluginFailed, text)));
-    }
-    let dropped = verdicts
-        .failures
-        .into_iter()
-        .map(|RecordFailure { index, message }| Refused {
-            index,
-            binding: binding.id,
-            reason: message,
-        });
-    refused.extend(dropped);
-    Ok(verdicts.values)
+    let batch = Batch::of(&verified.header, &verified.records);
+    Ok(place(&batch, &Decisions::by_key(target, flight.sticky))?)
 }

@@ -1,17 +1,18 @@
-//! Requests about plugins and their bindings.
+//! Requests about plugins and their versions.
 
 use bytes::Bytes;
-use weir_core::catalog::Topic;
 use weir_core::change;
-use weir_core::shard::{BindRequest, ChangeRequest, RouteRequest, Shard};
+use weir_core::shard::{ChangeRequest, Shard};
 use weir_wire::error::{ErrorCode, Fault};
 use weir_wire::id::PluginVersion;
 use weir_wire::name::PluginName;
 use weir_wire::request::{
-    Bind, BindingCounters, BindingInfo, Bound, DescribePlugin, Done, PluginDescription, PluginInfo,
-    PluginPushed, PluginVersionInfo, Plugins, PushPlugin, RemovePlugin, Route, Unbind,
+    DescribePlugin, Done, FetchPlugin, PluginDescription, PluginFetched, PluginInfo, PluginPushed,
+    PluginVersionInfo, Plugins, PushPlugin, RemovePlugin,
 };
 
+use super::binding_info;
+use crate::budget::Held;
 use crate::fault::IntoFault;
 use crate::sequence;
 use crate::state::Shared;
@@ -75,11 +76,10 @@ pub(super) fn describe(
         .resolve_version(name, None)
         .map_err(IntoFault::into_fault)?;
     let versions = shard.catalog().plugin(name).unwrap_or_default();
-    let users = shard
-        .catalog()
-        .bindings()
-        .filter(|(_, bound)| bound.plugin == *name);
-    let bindings = users.map(|(topic, bound)| binding_info(shared, &shard, topic, bound));
+    let bindings = shard.catalog().topics().flat_map(|topic| {
+        let users = topic.bound().filter(|(_, bound)| bound.plugin == *name);
+        users.map(|(position, bound)| binding_info(shared, &shard, topic, position, bound))
+    });
     Ok(PluginDescription {
         plugin: info(&shard, name, versions),
         bindings: bindings.collect(),
@@ -124,69 +124,26 @@ pub(super) async fn remove(shared: &Shared, request: RemovePlugin) -> Result<Don
     Ok(Done {})
 }
 
-pub(super) async fn bind(shared: &Shared, request: Bind) -> Result<Bound, Fault> {
-    let topic = request.topic.clone();
-    let (request, replaced) = resolve(shared, request)?;
-    let routes: Vec<String> = request
-        .routes
-        .iter()
-        .map(|route| route.value.clone())
-        .collect();
-    let bound = shared
-        .plugins
-        .bind(
-            &shared.host,
-            request.version,
-            request.hook,
-            &request.config,
-            &routes,
-        )
-        .await?;
-    let change = sequence::change(shared, ChangeRequest::Bind(request), Some(bound)).await?;
-    let made = change.bound.expect("that is the change that was asked for");
-    let shard = shared.shard.read();
-    let topic = shard
-        .existing_topic(&topic)
-        .map_err(IntoFault::into_fault)?;
-    Ok(Bound {
-        binding: binding_info(shared, &shard, topic, &made),
-        replaced,
-    })
-}
-
-pub(super) async fn unbind(shared: &Shared, request: Unbind) -> Result<Done, Fault> {
-    sequence::change(shared, ChangeRequest::Unbind(request.binding), None).await?;
-    Ok(Done {})
-}
-
-/// Everything that can be checked before the plugin is asked.
-fn resolve(
+/// The component of a version, and what is known of it, with the room that it takes.
+pub(super) async fn fetch(
     shared: &Shared,
-    request: Bind,
-) -> Result<(BindRequest, Option<weir_wire::id::BindingId>), Fault> {
-    let shard = shared.shard.read();
-    let fault = IntoFault::into_fault;
-    let topic = shard.existing_topic(&request.topic).map_err(fault)?;
-    let pushed = shard
-        .resolve_version(&request.plugin, request.version.as_deref())
-        .map_err(fault)?;
-    let replaced = topic.bindings.get(&request.hook).map(|bound| bound.id);
-    let routes = request.routes.into_iter().map(|route| RouteRequest {
-        value: route.value,
-        topic: route.topic,
-        partition: route.partition,
-    });
-    let bind = BindRequest {
-        topic: request.topic,
-        hook: request.hook,
-        plugin: request.plugin,
-        version: pushed.version,
-        config: request.config,
-        routes: routes.collect(),
-        on_error: request.on_error.unwrap_or(request.hook.policies()[0]),
+    request: &FetchPlugin,
+) -> Result<(PluginFetched, Bytes, Held), Fault> {
+    let version = {
+        let shard = shared.shard.read();
+        let pushed = shard.resolve_version(&request.name, request.version.as_deref());
+        version_info(pushed.map_err(IntoFault::into_fault)?)
     };
-    shard.plan_bind(&bind).map_err(fault)?;
-    Ok((bind, replaced))
+    // Twice: as it is read, and in its frame.
+    let bytes = usize::try_from(2 * version.bytes).unwrap_or(usize::MAX);
+    let deadline = shared.config.limits.request_deadline;
+    let room = shared.unfolded.hold_within(bytes, deadline).await;
+    let room = room.ok_or_else(|| {
+        let text = "the broker holds as many bytes as it may; fetch the plugin again later";
+        Fault::new(ErrorCode::Overloaded, text)
+    })?;
+    let component = shared.plugins.component(version.version).await?;
+    Ok((PluginFetched { version }, component, room))
 }
 
 fn info(shard: &Shard, name: &PluginName, versions: &[change::PluginPushed]) -> PluginInfo {
@@ -208,55 +165,6 @@ fn version_info(pushed: &change::PluginPushed) -> PluginVersionInfo {
         bytes: pushed.bytes,
         hooks: pushed.hooks.clone(),
         pushed: pushed.time,
-    }
-}
-
-/// A binding, with what it has done.
-pub(crate) fn binding_info(
-    shared: &Shared,
-    shard: &Shard,
-    topic: &Topic,
-    bound: &change::Bound,
-) -> BindingInfo {
-    let routes = bound.routes.iter().filter_map(|route| {
-        let topic = shard.catalog().topic(route.topic)?;
-        let (value, topic) = (route.value.clone(), topic.name.clone());
-        Some(Route {
-            value,
-            topic,
-            partition: route.partition,
-        })
-    });
-    BindingInfo {
-        id: bound.id,
-        epoch: bound.epoch,
-        topic: topic.name.clone(),
-        hook: bound.hook,
-        plugin: bound.plugin.clone(),
-        version: bound.version,
-        config: bound.config.clone(),
-        routes: routes.collect(),
-        on_error: bound.on_error,
-        counters: counters(shared, bound),
-    }
-}
-
-fn counters(shared: &Shared, bound: &change::Bound) -> BindingCounters {
-    let (stats, broken) = match shared.topics.bound(bound.id) {
-        Some(Ok(ready)) => (ready.stats(), None),
-        Some(Err(reason)) => (weir_host::BindingStats::default(), Some(reason)),
-        None => (
-            weir_host::BindingStats::default(),
-            Some("the plugin is not loaded".to_owned()),
-        ),
-    };
-    BindingCounters {
-        records: stats.records_in,
-        failed: stats.records_failed,
-        calls: stats.plugin_calls,
-        cpu_ns: stats.cpu.as_nanos() as u64,
-        last_error: broken.or(stats.quarantined).or(stats.last_error),
-        memory_bytes: stats.memory_max,
     }
 }
 

@@ -16,10 +16,11 @@ pub(crate) fn status(shared: &Shared) -> BrokerStatus {
     let shard = shared.shard.read();
     let catalog = shard.catalog();
     let metrics = &shared.metrics;
-    let bindings: Vec<_> = catalog
-        .bindings()
-        .map(|(topic, bound)| binding_info(shared, &shard, topic, bound))
-        .collect();
+    let bindings = catalog.topics().flat_map(|topic| {
+        let bound = topic.bound();
+        bound.map(|(position, bound)| binding_info(shared, &shard, topic, position, bound))
+    });
+    let bindings: Vec<_> = bindings.collect();
     let free = shared
         .vfs
         .free_space(&shared.data_dir)

@@ -172,8 +172,9 @@ pub(super) fn describe(
         let topic = shard
             .existing_topic(&request.name)
             .map_err(IntoFault::into_fault)?;
-        let bindings = topic.bindings.values();
-        let bindings = bindings.map(|bound| binding_info(shared, &shard, topic, bound));
+        let bindings = topic.bound();
+        let bindings =
+            bindings.map(|(position, bound)| binding_info(shared, &shard, topic, position, bound));
         let cursors = shard.cursors().groups(topic.id);
         let cursors: Vec<_> = cursors
             .map(|(name, group)| (name.clone(), group.clone()))

@@ -108,7 +108,7 @@ impl Filters {
             let config = canonical(&spec.config);
             let bound = shared
                 .plugins
-                .bind(&shared.host, version, Hook::Filter, &config, &[])
+                .bind(&shared.host, version, Hook::Filter, &config, &[], None)
                 .await
                 .map_err(|fault| filter_fault(&spec.plugin, &fault))?;
             filters.push(Filter {

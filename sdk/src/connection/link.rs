@@ -87,6 +87,18 @@ impl Link {
         request(&self.inner.connection, query, payload).await
     }
 
+    /// One request on a stream of its own, whose reply has a payload.
+    pub(crate) async fn fetch<Q, A>(&self, query: &Q) -> Result<(A, Vec<u8>), StreamError>
+    where
+        Q: FrameMessage,
+        A: FrameMessage,
+    {
+        let (mut send, mut receive) = open(&self.inner.connection, query, Bytes::new()).await?;
+        // Finishing fails only on a stream that is over.
+        let _ = send.finish();
+        receive.expect_with_payload().await
+    }
+
     /// Announces that a subscription is about to be made, so that its lanes are kept for it.
     pub(crate) fn open_lanes(&self) -> Opening {
         self.inner.acceptor.get_or_init(|| {

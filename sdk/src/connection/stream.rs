@@ -52,10 +52,18 @@ impl FrameReader {
 
     /// The message that must come next; the broker may send an error instead.
     pub(crate) async fn expect<M: FrameMessage>(&mut self) -> Result<M, StreamError> {
+        let (message, _) = self.expect_with_payload().await?;
+        Ok(message)
+    }
+
+    /// The same with the payload of its frame.
+    pub(crate) async fn expect_with_payload<M: FrameMessage>(
+        &mut self,
+    ) -> Result<(M, Vec<u8>), StreamError> {
         let frame = self.next().await?;
         let frame = frame.ok_or_else(|| StreamError::Lost("there was no reply".to_owned()))?;
         match frame.kind {
-            kind if kind == M::KIND => Ok(frame.message()?),
+            kind if kind == M::KIND => Ok((frame.message()?, frame.payload)),
             Kind::Error => Err(StreamError::Fault(fault(&frame)?)),
             kind => Err(StreamError::unexpected(kind)),
         }

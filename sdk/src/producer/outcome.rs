@@ -1,19 +1,17 @@
 //! What became of a request, looked up record by record without an allocation for each.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
 use weir_wire::id::{BindingId, Offset, PartitionId, TopicId};
+use weir_wire::limits::{OUTCOME_PLACES_MAX, SET_PLACES_MAX};
 use weir_wire::name::TopicName;
 use weir_wire::produce::{
     Destination, Fate, InvalidOutcome, Outcome, REFUSAL_DEAD_LETTERED, REFUSAL_DROPPED,
     REFUSAL_REJECTED,
 };
 use weir_wire::varint::Reader;
-
-/// Places that the records of one request may have in all, counted per run: what a broker could
-/// make us hold by an outcome that unfolds.
-const PLACES_MAX: usize = 4 << 20;
 
 /// The outcomes of the records of one request, in their order. Clones share them.
 #[derive(Clone, PartialEq, Eq)]
@@ -52,6 +50,8 @@ enum RunFate {
 struct RunPlace {
     destination: usize,
     base: Offset,
+    /// How far behind the next record's is: a record that became several takes several offsets.
+    step: u32,
 }
 
 /// What became of one record.
@@ -77,7 +77,7 @@ pub struct Refused {
     pub reason: Arc<str>,
 }
 
-/// Where a record is stored: at one place or, if a route plugin says so, at several.
+/// Where a record is stored: at one place or, if plugins say so, at several.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Stored {
     shared: Arc<Shared>,
@@ -112,7 +112,8 @@ impl RecordOutcome {
 }
 
 impl Stored {
-    /// All places, at least one.
+    /// All places, at least one. A place comes several times if a plugin made several records of
+    /// this one that are stored there.
     pub fn places(&self) -> impl Iterator<Item = Place<'_>> {
         let places = self.shared.places.get(self.from..self.to).unwrap_or(&[]);
         places.iter().map(|place| {
@@ -121,7 +122,7 @@ impl Stored {
                 topic_id: destination.topic,
                 topic: &destination.name,
                 partition: destination.partition,
-                offset: place.base.advance(self.delta),
+                offset: place.base.advance(self.delta.saturating_mul(place.step)),
             }
         })
     }
@@ -182,16 +183,21 @@ impl Outcomes {
                 Fate::Set(index) => {
                     let set = sets.get(index).ok_or(InvalidOutcome)?;
                     let from = places.len();
-                    if from + set.len() > PLACES_MAX {
+                    if from + set.len() > OUTCOME_PLACES_MAX {
                         return Err(InvalidOutcome);
                     }
-                    for &destination in set {
-                        let base = next.get_mut(destination).ok_or(InvalidOutcome)?;
+                    for place in set {
+                        let base = *next.get(place.destination).ok_or(InvalidOutcome)?;
                         places.push(RunPlace {
-                            destination,
-                            base: Offset::new(*base),
+                            destination: place.destination,
+                            base: Offset::new(base).advance(place.before),
+                            step: place.step,
                         });
-                        *base = base.checked_add(records.into()).ok_or(InvalidOutcome)?;
+                    }
+                    for place in set.iter().filter(|place| place.before == 0) {
+                        let taken = u64::from(place.step) * u64::from(records);
+                        let base = next.get_mut(place.destination).ok_or(InvalidOutcome)?;
+                        *base = base.checked_add(taken).ok_or(InvalidOutcome)?;
                     }
                     match places.len() {
                         to if to > from => RunFate::Stored { from, to },
@@ -310,16 +316,35 @@ fn nowhere(refusals: &mut Vec<(u32, Refused)>) -> usize {
     })
 }
 
-fn read_set(bytes: &[u8], destinations: usize) -> Result<Vec<usize>, InvalidOutcome> {
+/// A place of a set.
+struct SetPlace {
+    destination: usize,
+    /// How often the set has the destination before this place.
+    before: u32,
+    /// How often it has it in all.
+    step: u32,
+}
+
+fn read_set(bytes: &[u8], destinations: usize) -> Result<Vec<SetPlace>, InvalidOutcome> {
     let mut reader = Reader::new(bytes);
     let mut set = Vec::new();
+    let mut occurrences: HashMap<usize, u32> = HashMap::new();
     while !reader.is_empty() {
         let index = reader.unsigned().map_err(|_| InvalidOutcome)?;
-        let index = usize::try_from(index).map_err(|_| InvalidOutcome)?;
-        if index >= destinations {
+        let destination = usize::try_from(index).map_err(|_| InvalidOutcome)?;
+        if destination >= destinations || set.len() == SET_PLACES_MAX {
             return Err(InvalidOutcome);
         }
-        set.push(index);
+        let times = occurrences.entry(destination).or_default();
+        set.push(SetPlace {
+            destination,
+            before: *times,
+            step: 0,
+        });
+        *times += 1;
+    }
+    for place in &mut set {
+        place.step = occurrences.get(&place.destination).copied().unwrap_or(1);
     }
     Ok(set)
 }

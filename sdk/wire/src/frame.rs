@@ -124,6 +124,14 @@ kinds! {
     TruncateTopic = 34;
     /// Broker: the records are gone.
     TopicTruncated = 35;
+    /// Client: bind again what a binding took the place of.
+    Rollback = 36;
+    /// Client: how a topic's bindings changed.
+    DescribeHistory = 37;
+    /// Broker: the changes.
+    History = 38;
+    /// Client: try a binding again that rests after grave failures.
+    Unquarantine = 39;
     /// Client: this stream produces to one topic from now on.
     OpenProducer = 40;
     /// Broker: the session.
@@ -144,12 +152,20 @@ kinds! {
     Records = 54;
     /// Broker: how far it has looked, where nothing was to be sent.
     Progress = 55;
+    /// Client: what a plugin has logged.
+    PluginLogs = 60;
+    /// Broker: the lines.
+    PluginLogLines = 61;
+    /// Client: the component of a plugin's version.
+    FetchPlugin = 62;
+    /// Broker: the component (payload).
+    PluginFetched = 63;
 }
 
 impl Kind {
     const fn payload_max(self) -> usize {
         match self {
-            Self::PushPlugin => COMPONENT_BYTES_MAX,
+            Self::PushPlugin | Self::PluginFetched => COMPONENT_BYTES_MAX,
             Self::Produce => FRAME_PAYLOAD_MAX,
             Self::Records => RECORDS_PAYLOAD_MAX,
             _ => 0,
@@ -159,9 +175,11 @@ impl Kind {
     const fn header_max(self) -> usize {
         match self {
             Self::Hello => HELLO_FRAME_MAX,
-            Self::Produced | Self::Records | Self::TopicDescription | Self::TopicTruncated => {
-                RECORDS_HEADER_MAX
-            }
+            Self::Produced
+            | Self::Records
+            | Self::TopicDescription
+            | Self::TopicTruncated
+            | Self::History => RECORDS_HEADER_MAX,
             _ => FRAME_HEADER_MAX,
         }
     }

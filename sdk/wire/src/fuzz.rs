@@ -121,6 +121,8 @@ decode_as! {
     request::PushPlugin, request::PluginPushed, request::ListPlugins, request::Plugins,
     request::DescribePlugin, request::PluginDescription, request::RemovePlugin,
     request::Bind, request::Bound, request::Unbind, request::Status, request::BrokerStatus,
+    request::Rollback, request::DescribeHistory, request::History, request::Unquarantine,
+    request::PluginLogs, request::PluginLogLines, request::FetchPlugin, request::PluginFetched,
     OpenProducer, ProducerOpened, Produce, Produced,
     Subscribe, Subscribed, Credit, LaneOpened, subscribe::Records, Progress,
 }
@@ -227,7 +229,7 @@ pub fn outcome(data: &[u8]) {
         assert_eq!(records.len(), usize::from(count));
         for record in records {
             if let RecordOutcome::Stored(places) = record {
-                assert!(places.len() <= crate::limits::ROUTES_MAX);
+                assert!(places.len() <= crate::limits::SET_PLACES_MAX);
             }
         }
     }

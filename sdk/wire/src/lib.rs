@@ -3,6 +3,7 @@
 //! No async, no I/O, no clock. `PROTOCOL.md` beside this crate describes every byte.
 
 pub mod batch;
+pub mod dead_letter;
 pub mod error;
 pub mod frame;
 #[doc(hidden)]

@@ -46,6 +46,32 @@ pub const NAME_BYTES_MAX: usize = 249;
 pub const ROUTES_MAX: usize = 64;
 /// Settings of a binding or filter.
 pub const CONFIG_ENTRIES_MAX: usize = 256;
+/// Bindings of one hook of a topic: each is a call per batch.
+pub const BINDINGS_MAX: usize = 16;
+/// Places that one record may be stored at: what it is turned into, times where that is routed.
+pub const SET_PLACES_MAX: usize = 1024;
+/// Places that an outcome lists, those of records that share their fate once: bounds what a
+/// client keeps for each request.
+pub const OUTCOME_PLACES_MAX: usize = 4 << 20;
+/// Events that a topic's history of bindings goes back.
+pub const HISTORY_EVENTS_MAX: usize = 1000;
+/// Partitions whose ends one event of a history lists.
+pub const HISTORY_ENDS_MAX: usize = REPEATED_MAX;
+/// Memory that a topic's history takes: that of so many ends, 8 bytes each. The oldest events go
+/// first.
+pub const HISTORY_BYTES_MAX: usize = 8 * HISTORY_ENDS_MAX;
+/// CPU time that a binding may be allowed per call: as long as a request may wait.
+pub const BINDING_CPU_MAX: Duration = Duration::from_secs(10);
+/// Memory that a binding may be allowed per instance, and what it needs at least: a page.
+pub const BINDING_MEMORY_MAX: u64 = 256 << 20;
+/// See [`BINDING_MEMORY_MAX`].
+pub const BINDING_MEMORY_MIN: u64 = 64 << 10;
+/// Bytes that a call of a binding may be allowed to return.
+pub const BINDING_OUTPUT_MAX: u64 = BATCH_INFLATED_MAX as u64;
+/// Lines that a binding may be allowed to log in a second.
+pub const BINDING_LOG_RATE_MAX: u64 = 10_000;
+/// How long a request for log lines may wait for the next one.
+pub const LOGS_WAIT_MAX: Duration = Duration::from_secs(10);
 /// Filters of one subscription.
 pub const FILTERS_MAX: usize = 16;
 /// Streams of one subscription; with more partitions than that, several share a stream.

@@ -70,6 +70,19 @@ impl TopicName {
     pub fn topic(&self) -> &str {
         &self.topic
     }
+
+    /// The topic that takes what nobody could deal with: `TOPIC.dlq`.
+    ///
+    /// # Errors
+    /// If that name is too long.
+    pub fn dead_letters(&self) -> Result<Self, NameError> {
+        let topic = format!("{}.dlq", self.topic);
+        check(&topic)?;
+        Ok(Self {
+            namespace: self.namespace.clone(),
+            topic,
+        })
+    }
 }
 
 impl FromStr for TopicName {

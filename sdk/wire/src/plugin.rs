@@ -37,6 +37,21 @@ pub enum ErrorPolicy {
     DeadLetter = 4,
 }
 
+/// What happened to a topic's bindings. The numbers are on the wire and on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+#[non_exhaustive]
+pub enum BindingAction {
+    /// A binding was added.
+    Bound = 1,
+    /// A binding took the place of another.
+    Replaced = 2,
+    /// A binding was ended.
+    Unbound = 3,
+    /// A binding was put back to what it had taken the place of.
+    RolledBack = 4,
+}
+
 /// A word that names none of what is expected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{word:?} is not one of {expected}")]
@@ -119,7 +134,36 @@ impl ErrorPolicy {
     }
 }
 
+impl BindingAction {
+    const ALL: [Self; 4] = [Self::Bound, Self::Replaced, Self::Unbound, Self::RolledBack];
+
+    /// The action of that number.
+    #[must_use]
+    pub fn from_number(number: u64) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|action| *action as u64 == number)
+    }
+
+    /// The words for it.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Bound => "bound",
+            Self::Replaced => "replaced",
+            Self::Unbound => "unbound",
+            Self::RolledBack => "rolled-back",
+        }
+    }
+}
+
 impl fmt::Display for Hook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+impl fmt::Display for BindingAction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.word())
     }

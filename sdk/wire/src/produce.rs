@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use crate::frame::{FrameMessage, Kind};
 use crate::id::{BindingId, Offset, PartitionId, ProducerEpoch, ProducerId, Sequence, TopicId};
-use crate::limits::{BATCH_RECORDS_MAX, ROUTES_MAX};
+use crate::limits::{BATCH_RECORDS_MAX, ROUTES_MAX, SET_PLACES_MAX};
 use crate::message;
 use crate::name::TopicName;
 use crate::request::{Error, frames};
@@ -101,7 +101,8 @@ message! {
         /// The places that records went to.
         1 => destinations: Vec<Destination>,
         /// Sets of destinations, each as varint indices into `destinations`; a record that went
-        /// to several places has a set of several.
+        /// to several places has a set of several. One that a plugin made several of has a place
+        /// as often as it is stored there.
         2 => sets: Vec<Bytes>,
         /// Why records were not stored.
         3 => refusals: Vec<Refusal>,
@@ -144,6 +145,9 @@ pub const REFUSAL_DROPPED: u32 = 1;
 pub const REFUSAL_REJECTED: u32 = 2;
 /// `Refusal.kind`: the record is in the dead-letter topic.
 pub const REFUSAL_DEAD_LETTERED: u32 = 3;
+
+/// Places of all records together that [`Outcome::records`] unfolds.
+const UNFOLDED_PLACES_MAX: u64 = BATCH_RECORDS_MAX as u64 * ROUTES_MAX as u64;
 
 /// What became of one record.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -222,7 +226,14 @@ impl Outcome {
             .collect::<Result<Vec<_>, _>>()?;
         let mut next: Vec<Offset> = self.destinations.iter().map(|d| d.base_offset).collect();
         let mut records = Vec::new();
+        let mut places = 0;
         for (run, fate) in self.runs()? {
+            if let Fate::Set(index) = fate {
+                places += u64::from(run) * sets[index].len() as u64;
+            }
+            if places > UNFOLDED_PLACES_MAX {
+                return Err(InvalidOutcome);
+            }
             if records.len() as u64 + u64::from(run) > u64::from(count) {
                 return Err(InvalidOutcome);
             }
@@ -253,7 +264,7 @@ impl Outcome {
         while !reader.is_empty() {
             let index = reader.unsigned().map_err(|_| InvalidOutcome)?;
             let index = usize::try_from(index).map_err(|_| InvalidOutcome)?;
-            if index >= self.destinations.len() || set.len() == ROUTES_MAX {
+            if index >= self.destinations.len() || set.len() == SET_PLACES_MAX {
                 return Err(InvalidOutcome);
             }
             set.push(index);

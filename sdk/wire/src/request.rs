@@ -10,6 +10,14 @@ use crate::name::{GroupName, PluginName, TopicName};
 use crate::plugin::{ErrorPolicy, Hook};
 use crate::topic::WhenUnread;
 
+mod bindings;
+
+pub use bindings::{
+    BindingEvent, BindingLimits, DescribeHistory, FetchPlugin, History, LimitOutOfRange, LogCursor,
+    LogLine, PluginFetched, PluginLogLines, PluginLogs, Quarantine, Rollback, TopicEnds,
+    Unquarantine,
+};
+
 macro_rules! frames {
     ($($message:ident;)*) => {$(
         impl FrameMessage for $message {
@@ -299,7 +307,10 @@ message! {
         2 => version: Option<String>,
     }
 
-    /// Bind a plugin to a hook of a topic; the topic's binding at that hook is replaced.
+    /// Bind a plugin to a hook of a topic. The bindings of a hook are a chain: this one is inserted
+    /// at `position`, or takes the place of `replace`. Without either it takes the place of the
+    /// plugin's one binding there, is appended if the plugin has none, and is refused if it has
+    /// several.
     pub struct Bind {
         /// The plugin.
         1 => plugin: PluginName,
@@ -315,6 +326,12 @@ message! {
         6 => routes: Vec<Route>,
         /// What happens to a record whose hook failed; the hook's default without.
         7 => on_error: Option<ErrorPolicy>,
+        /// The place in the chain, from 0, that it is inserted at.
+        8 => position: Option<u32>,
+        /// The binding of this hook that it takes the place of.
+        9 => replace: Option<BindingId>,
+        /// What its calls may cost; the broker's defaults without.
+        10 => limits: Option<BindingLimits>,
     }
 
     /// A setting of a plugin.
@@ -365,6 +382,14 @@ message! {
         9 => on_error: ErrorPolicy,
         /// What it has done since the broker started.
         10 => counters: BindingCounters,
+        /// Its place in the chain of its hook, from 0.
+        11 => position: u32,
+        /// What its calls may cost, where that was said.
+        12 => limits: Option<BindingLimits>,
+        /// When it was made; 0 if that was before brokers wrote it down.
+        13 => time: Timestamp,
+        /// Where records go that its policy dead-letters.
+        14 => dead_letters: Option<TopicName>,
     }
 
     /// What a binding has done since the broker started.
@@ -381,6 +406,16 @@ message! {
         5 => last_error: Option<String>,
         /// The most memory one of its instances had, in bytes.
         6 => memory_bytes: u64,
+        /// Records that it kept, placed, gave a key, or made.
+        7 => records_out: u64,
+        /// Traps.
+        8 => traps: u64,
+        /// Calls that were stopped at a limit.
+        9 => limits: u64,
+        /// Whether it gave two answers to one question: what it says is not remembered then.
+        10 => impure: bool,
+        /// Why it rests, while it does.
+        11 => quarantine: Option<Quarantine>,
     }
 
     /// End a binding.
@@ -437,6 +472,8 @@ frames! {
     UpdateTopic; TopicUpdated; TruncateTopic; TopicTruncated;
     PushPlugin; PluginPushed; ListPlugins; Plugins; DescribePlugin; PluginDescription;
     RemovePlugin; Bind; Bound; Unbind; Status; BrokerStatus;
+    Rollback; DescribeHistory; History; Unquarantine; PluginLogs; PluginLogLines; FetchPlugin;
+    PluginFetched;
 }
 
 impl From<&Fault> for Error {

@@ -9,7 +9,7 @@ use crate::message::{
     MessageError, Raw, Scalar, delimited, put_delimited, put_varint, text, varint,
 };
 use crate::name::{GroupName, PluginName, TopicName};
-use crate::plugin::{ErrorPolicy, Hook};
+use crate::plugin::{BindingAction, ErrorPolicy, Hook};
 use crate::topic::WhenUnread;
 
 macro_rules! numbers {
@@ -92,6 +92,7 @@ macro_rules! enums {
 enums! {
     Hook, Hook::from_number;
     ErrorPolicy, ErrorPolicy::from_number;
+    BindingAction, BindingAction::from_number;
     ErrorCode, |number| Some(ErrorCode::from_number(number));
 }
 

@@ -69,14 +69,12 @@ fn bind(
         topic: topic.parse().expect("tests name topics well"),
         partition: None,
     });
+    let plugin = plugin.parse().expect("tests name plugins well");
+    let topic = topic.parse().expect("tests name topics well");
     Bind {
-        plugin: plugin.parse().expect("tests name plugins well"),
-        version: None,
-        topic: topic.parse().expect("tests name topics well"),
-        hook,
         config: vec![settings(setting)],
         routes: routes.collect(),
-        on_error: None,
+        ..Bind::new(plugin, topic, hook)
     }
 }
 

@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use bytes::Bytes;
-use weir_sdk::Client;
+use weir_sdk::{AdminError, Client};
 use weir_wire::error::ErrorCode;
-use weir_wire::id::{BindingId, PartitionId};
+use weir_wire::id::BindingId;
 use weir_wire::name::{PluginName, TopicName};
-use weir_wire::plugin::{ErrorPolicy, Hook};
-use weir_wire::request::{Bind, Route, Setting};
+use weir_wire::plugin::Hook;
+use weir_wire::request::Setting;
 
 use crate::ask::{Unasked, YesArgs};
 use crate::connect::{ConnectArgs, connect};
@@ -18,9 +18,13 @@ use crate::exit::Failure;
 use crate::failure::{is_unknown_topic, unknown_topic};
 use crate::output::{self, OutputArgs};
 
+mod bind;
+mod history;
 mod show;
 
-pub use show::{binding_json, binding_listing};
+pub use show::{binding_json, binding_listing, troubles};
+
+use bind::BindArgs;
 
 /// What can be done with plugins.
 #[derive(Debug, clap::Subcommand)]
@@ -40,17 +44,50 @@ pub enum PluginVerb {
   weir plugin show json-key
   weir plugin show json-key --output json")]
     Show(ShowArgs),
-    /// Bind a plugin to a hook of a topic, in place of what is bound there
-    #[command(after_help = "Examples:
+    /// Bind a plugin to a hook of a topic, or another version of it in its place
+    #[command(
+        after_help = "The bindings of a hook are a chain and run in order: a new one goes to its \
+end, or where --position says. A plugin that is bound there already is replaced in its place: so a \
+new version is switched to, without a record dropped or processed twice.
+
+Examples:
   weir plugin bind json-key --topic flights --hook key --config field=tailnum
   weir plugin bind json-route --topic flights --hook route --config field=origin \\
-      --to JFK=flights-jfk --to '*=flights-other'")]
+      --to JFK=flights-jfk --to '*=flights-other'
+  weir plugin bind json-transform --topic flights --hook transform --position 0 \\
+      --config mask=tailnum --on-error dead-letter --cpu-time 50ms --memory 32MiB"
+    )]
     Bind(BindArgs),
     /// End a binding
     #[command(after_help = "Examples:
   weir plugin unbind 3
   weir plugin unbind 3 --yes")]
     Unbind(UnbindArgs),
+    /// Show how the bindings of a topic changed, and from which offsets on
+    #[command(
+        after_help = "An event names the first offset of each partition behind it: records from \
+there on went by the bindings after it, records before by those before it.
+
+Examples:
+  weir plugin history --topic flights
+  weir plugin history --topic flights --output json"
+    )]
+    History(HistoryArgs),
+    /// Bind again what a plugin's binding took the place of: version, settings, routes, limits
+    #[command(
+        after_help = "Rolling back is a change like any other: doing it twice brings back what \
+was there before.
+
+Examples:
+  weir plugin rollback json-route --topic flights
+  weir plugin rollback json-tools --topic flights --hook key"
+    )]
+    Rollback(RollbackArgs),
+    /// Let a binding work again that rests after grave failures, and forget these
+    #[command(after_help = "Examples:
+  weir plugin unquarantine 3
+  weir plugin unquarantine 3 --broker weir://127.0.0.1:7650")]
+    Unquarantine(UnquarantineArgs),
     /// Remove a plugin or one version of it; refused while something uses it
     #[command(after_help = "Examples:
   weir plugin remove json-key
@@ -93,33 +130,6 @@ pub struct ShowArgs {
     connect: ConnectArgs,
 }
 
-/// Arguments of `plugin bind`.
-#[derive(Debug, clap::Args)]
-pub struct BindArgs {
-    /// The plugin; its latest version, or one by the first digits of its hash
-    #[arg(value_name = "NAME[@VERSION]")]
-    plugin: PluginRef,
-    /// The topic
-    #[arg(long)]
-    topic: TopicName,
-    /// Where it runs
-    #[arg(long, value_parser = produce_hook)]
-    hook: Hook,
-    /// A setting of the plugin
-    #[arg(long = "config", value_name = "K=V", value_parser = setting)]
-    config: Vec<Setting>,
-    /// For the hook `route`: where a value leads; `*` stands for every other value
-    #[arg(long = "to", value_name = "VALUE=TOPIC[:PARTITION]", value_parser = route)]
-    routes: Vec<Route>,
-    /// What happens to a record on which it fails: fail (the default) or drop
-    #[arg(long, value_name = "POLICY")]
-    on_error: Option<ErrorPolicy>,
-    #[command(flatten)]
-    output: OutputArgs,
-    #[command(flatten)]
-    connect: ConnectArgs,
-}
-
 /// Arguments of `plugin unbind`.
 #[derive(Debug, clap::Args)]
 pub struct UnbindArgs {
@@ -128,6 +138,45 @@ pub struct UnbindArgs {
     binding: BindingId,
     #[command(flatten)]
     yes: YesArgs,
+    #[command(flatten)]
+    connect: ConnectArgs,
+}
+
+/// Arguments of `plugin history`.
+#[derive(Debug, clap::Args)]
+pub struct HistoryArgs {
+    /// The topic
+    #[arg(long)]
+    topic: TopicName,
+    #[command(flatten)]
+    output: OutputArgs,
+    #[command(flatten)]
+    connect: ConnectArgs,
+}
+
+/// Arguments of `plugin rollback`.
+#[derive(Debug, clap::Args)]
+pub struct RollbackArgs {
+    /// The plugin
+    name: PluginName,
+    /// The topic that it is bound to
+    #[arg(long)]
+    topic: TopicName,
+    /// The hook, where it is bound to several
+    #[arg(long, value_parser = bind::produce_hook)]
+    hook: Option<Hook>,
+    #[command(flatten)]
+    output: OutputArgs,
+    #[command(flatten)]
+    connect: ConnectArgs,
+}
+
+/// Arguments of `plugin unquarantine`.
+#[derive(Debug, clap::Args)]
+pub struct UnquarantineArgs {
+    /// The binding's number, as `weir status` and `weir plugin show` print it
+    #[arg(value_parser = binding_id)]
+    binding: BindingId,
     #[command(flatten)]
     connect: ConnectArgs,
 }
@@ -197,34 +246,6 @@ pub fn setting(text: &str) -> Result<Setting, String> {
     }
 }
 
-/// Reads `VALUE=TOPIC[:PARTITION]`; the value may hold a `=`, the topic may not.
-fn route(text: &str) -> Result<Route, String> {
-    let (value, place) = text.rsplit_once('=').ok_or("write VALUE=TOPIC")?;
-    let (topic, partition) = match place.split_once(':') {
-        None => (place, None),
-        Some((topic, partition)) => {
-            let number = partition.parse();
-            let number = number.map_err(|_| format!("{partition:?} is no partition"))?;
-            (topic, Some(PartitionId::new(number)))
-        }
-    };
-    Ok(Route {
-        value: value.to_owned(),
-        topic: topic.parse().map_err(|error| format!("{error}"))?,
-        partition,
-    })
-}
-
-fn produce_hook(text: &str) -> Result<Hook, String> {
-    match text.parse() {
-        Ok(hook @ (Hook::Key | Hook::Route)) => Ok(hook),
-        Ok(Hook::Filter) => {
-            Err("a filter belongs to a subscription: weir consume TOPIC --filter NAME".to_owned())
-        }
-        _ => Err("a topic has the hooks key and route".to_owned()),
-    }
-}
-
 fn binding_id(text: &str) -> Result<BindingId, String> {
     let number = text.parse().map_err(|_| "it is a number".to_owned());
     number.map(BindingId::new)
@@ -246,8 +267,11 @@ pub async fn run(verb: PluginVerb) -> Result<(), Failure> {
             client.close().await;
             show::print_plugin(args.output.output, &plugin)
         }
-        PluginVerb::Bind(args) => bind(args).await,
+        PluginVerb::Bind(args) => bind::run(args).await,
         PluginVerb::Unbind(args) => unbind(args).await,
+        PluginVerb::History(args) => history(args).await,
+        PluginVerb::Rollback(args) => rollback(args).await,
+        PluginVerb::Unquarantine(args) => unquarantine(args).await,
         PluginVerb::Remove(args) => remove(args).await,
     }
 }
@@ -266,54 +290,51 @@ async fn push(args: PushArgs) -> Result<(), Failure> {
     show::print_pushed(args.output.output, &args.name, &pushed)
 }
 
-async fn bind(args: BindArgs) -> Result<(), Failure> {
-    let wrong = match (args.hook, args.routes.is_empty(), args.on_error) {
-        (Hook::Route, true, _) => Some("a route leads somewhere; add --to VALUE=TOPIC".to_owned()),
-        (Hook::Key, false, _) => Some("--to belongs to the hook route".to_owned()),
-        (hook, _, Some(policy)) if !hook.policies().contains(&policy) => Some(format!(
-            "the hook {hook} does not know the policy {policy}; use fail or drop"
-        )),
-        _ => None,
-    };
-    if let Some(wrong) = wrong {
-        return Err(Failure::usage(wrong));
-    }
-    let client = connect(&args.connect).await?;
-    let request = Bind {
-        plugin: args.plugin.name,
-        version: args.plugin.version,
-        topic: args.topic,
-        hook: args.hook,
-        config: args.config,
-        routes: args.routes,
-        on_error: args.on_error,
-    };
-    let (binding, replaced) = match client.admin().bind(&request).await {
-        Ok(bound) => bound,
-        Err(error) if is_unknown_topic(error.fault()) => {
-            return Err(missing_topic_of(&client, &request).await);
-        }
-        Err(error) => return Err(error.into()),
-    };
-    client.close().await;
-    show::print_bound(args.output.output, &binding, replaced)
-}
-
-/// The topic itself, or one that a route leads to.
-async fn missing_topic_of(client: &Client, request: &Bind) -> Failure {
-    let routes = request.routes.iter().map(|route| route.topic.to_string());
-    let names: Vec<_> = std::iter::once(request.topic.to_string())
-        .chain(routes)
-        .collect();
-    unknown_topic(client, &names).await
-}
-
 async fn unbind(args: UnbindArgs) -> Result<(), Failure> {
     let question = format!("end binding {}? records go on without it", args.binding);
     args.yes.confirm(&question, Unasked::Allow)?;
     let client = connect(&args.connect).await?;
     client.admin().unbind(args.binding).await?;
     output::note(&format!("binding {} has ended", args.binding));
+    client.close().await;
+    Ok(())
+}
+
+async fn history(args: HistoryArgs) -> Result<(), Failure> {
+    let client = connect(&args.connect).await?;
+    let name = args.topic.to_string();
+    let events = match client.admin().history(&name).await {
+        Ok(events) => events,
+        Err(error) => return Err(of_topic(&client, &name, error).await),
+    };
+    client.close().await;
+    history::print(args.output.output, &args.topic, &events)
+}
+
+async fn rollback(args: RollbackArgs) -> Result<(), Failure> {
+    let client = connect(&args.connect).await?;
+    let name = args.topic.to_string();
+    let admin = client.admin();
+    let (binding, replaced) = match admin.rollback(args.name.as_str(), &name, args.hook).await {
+        Ok(bound) => bound,
+        Err(error) => return Err(of_topic(&client, &name, error).await),
+    };
+    client.close().await;
+    show::print_bound(args.output.output, &binding, replaced)
+}
+
+/// An error that a wrong name of a topic may be behind.
+async fn of_topic(client: &Client, name: &str, error: AdminError) -> Failure {
+    if is_unknown_topic(error.fault()) {
+        return unknown_topic(client, &[name.to_owned()]).await;
+    }
+    error.into()
+}
+
+async fn unquarantine(args: UnquarantineArgs) -> Result<(), Failure> {
+    let client = connect(&args.connect).await?;
+    client.admin().unquarantine(args.binding).await?;
+    output::note(&format!("binding {} is tried again", args.binding));
     client.close().await;
     Ok(())
 }

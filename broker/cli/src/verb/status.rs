@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use weir_wire::request::BrokerStatus;
 
-use super::plugin::{binding_json, binding_listing};
+use super::plugin::{binding_json, binding_listing, troubles};
 use crate::connect::{ConnectArgs, connect};
 use crate::exit::Failure;
 use crate::output::{self, OutputArgs};
@@ -71,14 +71,7 @@ fn text(status: &BrokerStatus, uptime: Duration) -> String {
         text.push_str(&binding_listing(&status.bindings).render(None));
         text.push('\n');
     }
-    for binding in &status.bindings {
-        if let Some(error) = &binding.counters.last_error {
-            text.push_str(&format!(
-                "binding {} failed last with: {error}\n",
-                binding.id
-            ));
-        }
-    }
+    text.push_str(&troubles(&status.bindings));
     for warning in &status.warnings {
         text.push_str(&format!("warning: {warning}\n"));
     }

@@ -11,7 +11,7 @@ use weir_wire::message::{Message, MessageError};
 use weir_wire::name::GroupName;
 use weir_wire::varint::{Reader, put_unsigned};
 
-use crate::change::{Change, PluginPushed};
+use crate::change::{BindingEvent, Change, PluginPushed};
 use crate::cursors::GroupCursors;
 
 message! {
@@ -41,6 +41,8 @@ message! {
         2 => epoch: BindingEpoch,
         /// The changes that make it.
         3 => changes: Vec<Change>,
+        /// How its bindings changed, the oldest first.
+        4 => history: Vec<BindingEvent>,
     }
 
     /// A part of the section `producers`; exactly one field is set.

@@ -1,20 +1,13 @@
 //! Changes of the catalog: checked against what exists, then made into a log entry.
 
-use std::collections::HashSet;
-
-use weir_wire::id::{
-    BindingId, Offset, PartitionId, PluginVersion, ProducerEpoch, Timestamp, TopicId,
-};
-use weir_wire::limits::{CONFIG_ENTRIES_MAX, ROUTES_MAX};
+use weir_wire::id::{BindingId, Offset, PartitionId, PluginVersion, ProducerEpoch, Timestamp};
 use weir_wire::name::{GroupName, PluginName, TopicName};
-use weir_wire::plugin::{ErrorPolicy, Hook};
-use weir_wire::request::{Setting, TopicSettings, UpdateTopic};
+use weir_wire::plugin::Hook;
+use weir_wire::request::{TopicSettings, UpdateTopic};
 
-use super::Shard;
+use super::{BindRequest, Shard};
 use crate::catalog::Topic;
-use crate::change::{
-    Bound, Change, PluginPushed, PluginRemoved, ProducerOpened, RouteTarget, Unbound,
-};
+use crate::change::{Change, PluginPushed, PluginRemoved, ProducerOpened};
 
 /// What somebody wants changed.
 #[derive(Clone, Debug)]
@@ -69,36 +62,6 @@ pub enum ChangeRequest {
     OpenProducer(TopicName),
 }
 
-/// A binding to be made.
-#[derive(Clone, Debug)]
-pub struct BindRequest {
-    /// The topic.
-    pub topic: TopicName,
-    /// The hook.
-    pub hook: Hook,
-    /// The plugin.
-    pub plugin: PluginName,
-    /// Its version.
-    pub version: PluginVersion,
-    /// Its settings.
-    pub config: Vec<Setting>,
-    /// Declared routes.
-    pub routes: Vec<RouteRequest>,
-    /// What happens to a record whose hook failed.
-    pub on_error: ErrorPolicy,
-}
-
-/// A declared route.
-#[derive(Clone, Debug)]
-pub struct RouteRequest {
-    /// The value.
-    pub value: String,
-    /// The topic it leads to.
-    pub topic: TopicName,
-    /// The partition, if it is fixed.
-    pub partition: Option<PartitionId>,
-}
-
 /// Why a change is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -136,7 +99,7 @@ pub enum ChangeError {
         /// The bindings, as a list.
         bindings: String,
     },
-    /// A binding's route leads to the topic.
+    /// A binding's route leads to the topic, or its dead letters go there.
     #[error(
         "topic \"{topic}\" is where binding {binding} of topic \"{from}\" leads; \
              unbind that first (weir plugin unbind {binding})"
@@ -198,21 +161,8 @@ impl Shard {
                 })
             }
             ChangeRequest::RemovePlugin { name, version } => self.plan_removal(name, *version),
-            ChangeRequest::Bind(request) => self.plan_bind(request),
-            ChangeRequest::Unbind(id) => {
-                let (topic, bound) = self
-                    .catalog
-                    .binding(*id)
-                    .ok_or(ChangeError::UnknownBinding(*id))?;
-                let unbound = Unbound {
-                    id: bound.id,
-                    epoch: topic.binding_epoch.next(),
-                };
-                Ok(Change {
-                    unbound: Some(unbound),
-                    ..Change::NONE
-                })
-            }
+            ChangeRequest::Bind(request) => self.plan_bind(now, request),
+            ChangeRequest::Unbind(id) => self.plan_unbind(now, *id),
             ChangeRequest::OpenProducer(name) => {
                 let topic = self.existing_topic(name)?.id;
                 let id = self.producers.next_id();
@@ -299,133 +249,5 @@ impl Shard {
             plugin_removed: Some(removed),
             ..Change::NONE
         })
-    }
-
-    /// Checks everything about a binding that needs no plugin to run.
-    pub fn plan_bind(&self, request: &BindRequest) -> Result<Change, ChangeError> {
-        let topic = self.existing_topic(&request.topic)?;
-        let pushed = self.resolve_version(&request.plugin, Some(&request.version.to_string()))?;
-        check_bind(request, &pushed.hooks)?;
-        let routes = request
-            .routes
-            .iter()
-            .map(|route| self.resolve_route(topic.id, route));
-        let routes = routes.collect::<Result<Vec<_>, _>>()?;
-        let bound = Bound {
-            id: self.catalog.next_binding_id(),
-            epoch: topic.binding_epoch.next(),
-            topic: topic.id,
-            hook: request.hook,
-            plugin: request.plugin.clone(),
-            version: request.version,
-            config: request.config.clone(),
-            routes,
-            on_error: request.on_error,
-        };
-        Ok(Change {
-            bound: Some(bound),
-            ..Change::NONE
-        })
-    }
-
-    fn resolve_route(
-        &self,
-        addressed: TopicId,
-        route: &RouteRequest,
-    ) -> Result<RouteTarget, ChangeError> {
-        let target = self.existing_topic(&route.topic)?;
-        let from = self
-            .catalog
-            .topic(addressed)
-            .expect("the caller found it just now");
-        if target.name.namespace() != from.name.namespace() {
-            return Err(ChangeError::Invalid(format!(
-                "route \"{}\" leads to namespace \"{}\"; routes stay inside namespace \"{}\"",
-                route.value,
-                target.name.namespace(),
-                from.name.namespace(),
-            )));
-        }
-        if let Some(partition) = route.partition
-            && partition.value() >= target.partitions
-        {
-            return Err(ChangeError::Invalid(format!(
-                "route \"{}\" leads to partition {partition} of topic \"{}\", which has {}",
-                route.value, target.name, target.partitions
-            )));
-        }
-        let (value, partition) = (route.value.clone(), route.partition);
-        Ok(RouteTarget {
-            value,
-            topic: target.id,
-            partition,
-        })
-    }
-}
-
-fn check_bind(request: &BindRequest, exported: &[Hook]) -> Result<(), ChangeError> {
-    let invalid = |text: String| Err(ChangeError::Invalid(text));
-    let hook = request.hook;
-    if !matches!(hook, Hook::Key | Hook::Route) {
-        return invalid(format!(
-            "hook {hook} cannot be bound to a topic in this version; key and route can, \
-             and filters belong to subscriptions (weir consume --filter)"
-        ));
-    }
-    if !exported.contains(&hook) {
-        let names: Vec<&str> = exported.iter().map(|hook| hook.word()).collect();
-        return invalid(format!(
-            "plugin \"{}\" has no hook {hook}; it exports {}",
-            request.plugin,
-            names.join(", ")
-        ));
-    }
-    if !hook.policies().contains(&request.on_error) || request.on_error == ErrorPolicy::DeadLetter {
-        let allowed: Vec<&str> = hook
-            .policies()
-            .iter()
-            .filter(|policy| **policy != ErrorPolicy::DeadLetter)
-            .map(|policy| policy.word())
-            .collect();
-        return invalid(format!(
-            "hook {hook} cannot have the error policy {}; it may be {}",
-            request.on_error,
-            allowed.join(" or ")
-        ));
-    }
-    if request.config.len() > CONFIG_ENTRIES_MAX {
-        return invalid(format!(
-            "a binding has at most {CONFIG_ENTRIES_MAX} settings"
-        ));
-    }
-    check_routes(request)
-}
-
-fn check_routes(request: &BindRequest) -> Result<(), ChangeError> {
-    let invalid = |text: String| Err(ChangeError::Invalid(text));
-    if request.hook != Hook::Route {
-        return if request.routes.is_empty() {
-            Ok(())
-        } else {
-            invalid(format!(
-                "hook {} takes no routes; leave --to out",
-                request.hook
-            ))
-        };
-    }
-    if request.routes.is_empty() || request.routes.len() > ROUTES_MAX {
-        return invalid(format!(
-            "hook route needs 1 to {ROUTES_MAX} routes, not {} (--to VALUE=TOPIC)",
-            request.routes.len()
-        ));
-    }
-    let mut seen = HashSet::new();
-    match request
-        .routes
-        .iter()
-        .find(|route| !seen.insert(route.value.as_str()))
-    {
-        Some(twice) => invalid(format!("route \"{}\" is declared twice", twice.value)),
-        None => Ok(()),
     }
 }

@@ -89,7 +89,10 @@ impl Shard {
 
     pub(super) fn plan_deletion(&self, name: &TopicName) -> Result<Change, ChangeError> {
         let id = self.existing_topic(name)?.id;
-        let leads_here = |bound: &Bound| bound.routes.iter().any(|route| route.topic == id);
+        let leads_here = |bound: &Bound| {
+            let mut routes = bound.routes.iter();
+            bound.dead_letters == Some(id) || routes.any(|route| route.topic == id)
+        };
         let user = self
             .catalog
             .bindings()
@@ -158,12 +161,6 @@ impl Shard {
                 topic.name
             )));
         }
-        let ends = (0..topic.partitions).map(|partition| {
-            self.end(TopicPartition {
-                topic: topic.id,
-                partition: PartitionId::new(partition),
-            })
-        });
         let epochs = self.catalog.leading_to(topic.id).map(|from| TopicEpoch {
             topic: from.id,
             epoch: from.binding_epoch.next(),
@@ -171,7 +168,7 @@ impl Shard {
         Ok(PartitionsAdded {
             id: topic.id,
             partitions,
-            ends: ends.collect(),
+            ends: self.ends(topic).collect(),
             epochs: epochs.collect(),
             time: now,
         })
@@ -260,6 +257,17 @@ impl Shard {
             expired: Some(expired),
             ..Change::NONE
         }))
+    }
+
+    /// The offsets that the next records of a topic's partitions will have, in order.
+    pub(super) fn ends(&self, topic: &Topic) -> impl Iterator<Item = Offset> {
+        let id = topic.id;
+        (0..topic.partitions).map(move |partition| {
+            self.end(TopicPartition {
+                topic: id,
+                partition: PartitionId::new(partition),
+            })
+        })
     }
 
     /// The offset that the partition's next record will have.

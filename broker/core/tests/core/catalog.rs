@@ -43,8 +43,9 @@ fn show(catalog: &Catalog) -> String {
             "topic {name} id {id}, {partitions} partitions, epoch {epoch}"
         )
         .unwrap();
-        for (hook, bound) in &topic.bindings {
-            assert_eq!(*hook, bound.hook);
+        for (_, bound) in topic.bound() {
+            let hook = bound.hook;
+            assert!(topic.chain(hook).contains(bound));
             let (id, plugin, version) = (bound.id, &bound.plugin, bound.version.short());
             writeln!(out, "  {hook}: binding {id}, plugin {plugin} {version}").unwrap();
         }

@@ -13,7 +13,7 @@ use crate::support::{change, plugin, request, topic, version};
 
 /// Runs changes line by line and says what became of each. Lines that begin with a dot run too,
 /// but are not told.
-fn check(script: &str, expected: &Expect) {
+pub(crate) fn check(script: &str, expected: &Expect) {
     let mut shard = Shard::default();
     let mut told = String::new();
     for line in script
@@ -37,7 +37,9 @@ fn check(script: &str, expected: &Expect) {
 }
 
 fn describe(change: &Change) -> String {
-    if let Some(created) = &change.topic_created {
+    if let Some(created) = &change.topic_created
+        && change.bound.is_none()
+    {
         return format!("topic {} at {}", created.id, created.time);
     }
     if let Some(deleted) = &change.topic_deleted {
@@ -55,7 +57,16 @@ fn describe(change: &Change) -> String {
             format!(" {}=topic {}{partition}", route.value, route.topic)
         });
         let (id, epoch) = (bound.id, bound.epoch);
-        return format!("binding {id}, epoch {epoch}{}", routes.collect::<String>());
+        let place = bound.position.filter(|position| *position > 0);
+        let place = place.map(|position| format!(", at {position}"));
+        let instead = bound.replaces.map(|id| format!(", instead of {id}"));
+        let (place, instead) = (place.unwrap_or_default(), instead.unwrap_or_default());
+        let dead = bound
+            .dead_letters
+            .map(|to| format!(", dead letters to topic {to}"));
+        let dead = dead.unwrap_or_default();
+        let routes: String = routes.collect();
+        return format!("binding {id}, epoch {epoch}{place}{instead}{dead}{routes}");
     }
     if let Some(added) = &change.partitions_added {
         let epochs = added.epochs.iter().map(|bump| {
@@ -152,7 +163,7 @@ fn a_topic_that_routes_lead_to_stays() {
         &expect![[r#"
             bind flights route router aa fail JFK=jfk *=flights: binding 1, epoch 1 JFK=topic 2 *=topic 1
             delete jfk: topic "jfk" is where binding 1 of topic "flights" leads; unbind that first (weir plugin unbind 1)
-            bind flights route router aa fail JFK=again *=flights: binding 2, epoch 2 JFK=topic 3 *=topic 1
+            bind flights route router aa fail JFK=again *=flights: binding 2, epoch 2, instead of 1 JFK=topic 3 *=topic 1
             delete jfk: topic 2 gone
             delete again: topic "again" is where binding 2 of topic "flights" leads; unbind that first (weir plugin unbind 2)
             delete flights: topic 1 gone
@@ -204,13 +215,13 @@ fn a_binding_needs_a_topic_a_plugin_a_hook_and_a_policy() {
             bind nowhere key tools aa fail: topic "nowhere" does not exist (create it: weir topic create nowhere)
             bind flights key nobody aa fail: plugin "nobody" does not exist (upload it: weir plugin push FILE.wasm --name nobody)
             bind flights key tools bb fail: plugin "tools" has 0 versions that begin with "bb00000000000000000000000000000000000000000000000000000000000000" (see them: weir plugin show tools)
-            bind flights filter tools aa fail: hook filter cannot be bound to a topic in this version; key and route can, and filters belong to subscriptions (weir consume --filter)
-            bind flights transform tools aa fail: hook transform cannot be bound to a topic in this version; key and route can, and filters belong to subscriptions (weir consume --filter)
+            bind flights filter tools aa fail: hook filter cannot be bound to a topic; transform, route and key can, and filters belong to subscriptions (weir consume --filter)
+            bind flights transform tools aa fail: plugin "tools" has no hook transform; it exports key, filter
             bind flights route tools aa fail *=flights: plugin "tools" has no hook route; it exports key, filter
-            bind flights key tools aa skip: hook key cannot have the error policy skip; it may be fail or drop
-            bind flights key tools aa dead-letter: hook key cannot have the error policy dead-letter; it may be fail or drop
+            bind flights key tools aa skip: hook key cannot have the error policy skip; it may be fail, drop, dead-letter
+            bind flights key tools aa dead-letter: binding 1, epoch 1, dead letters to topic 2
             bind flights key tools aa fail *=flights: hook key takes no routes; leave --to out
-            bind flights key tools aa drop: binding 1, epoch 1
+            bind flights key tools aa drop: binding 2, epoch 2, instead of 1
         "#]],
     );
 }
@@ -235,7 +246,7 @@ fn every_change_of_a_topics_bindings_counts_an_epoch() {
             bind flights key tools aa fail: binding 1, epoch 1
             bind flights route tools aa fail *=trains: binding 2, epoch 2 *=topic 2
             bind trains key tools aa fail: binding 3, epoch 1
-            bind flights key tools bb fail: binding 4, epoch 3
+            bind flights key tools bb fail: binding 4, epoch 3, instead of 1
             unbind 1: binding 1 does not exist (see them: weir plugin show NAME, or weir status)
             unbind 4: binding 4 gone, epoch 4
             unbind 4: binding 4 does not exist (see them: weir plugin show NAME, or weir status)
@@ -439,7 +450,7 @@ fn added_partitions_count_an_epoch_wherever_records_come_from() {
             update jfk partitions=0: a topic has 1 to 100000 partitions, not 0
             update jfk partitions=100001: a topic has 1 to 100000 partitions, not 100001
             update flights partitions=100000: topic 1 with 100000 partitions, topic 1 epoch 3
-            bind trains key router aa fail: binding 3, epoch 2
+            bind trains key router aa fail: binding 3, epoch 2, instead of 2
         "#]],
     );
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt::Write;
 
 use bytes::Bytes;
-use proptest::prelude::{Strategy, proptest};
+use proptest::prelude::{Just, Strategy, proptest};
 use proptest::{collection, option, prop_oneof};
 use weir_core::change::Change;
 use weir_core::machine::Machine;
@@ -24,6 +24,8 @@ const TOPICS: u64 = 4;
 enum Step {
     /// Words of a change, which may be refused.
     Change(String),
+    /// Binds again what was bound before.
+    Rollback { plugin: String, topic: String },
     Trim {
         topic: u64,
         partition: u32,
@@ -47,12 +49,13 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (topic(), 1_u32..4).prop_map(|(t, n)| Step::Change(format!("create {t} {n}"))),
         1 => topic().prop_map(|t| Step::Change(format!("delete {t}"))),
         3 => topic().prop_map(|t| Step::Change(format!("open {t}"))),
-        1 => "[cd]".prop_map(|d| Step::Change(format!("push tools {d}{d} key route"))),
+        2 => ("(tools|more)", "[cd]")
+            .prop_map(|(p, d)| Step::Change(format!("push {p} {d}{d} key route transform"))),
         1 => "[cd]".prop_map(|d| Step::Change(format!("remove tools {d}{d}"))),
-        1 => (topic(), "[cd]")
-            .prop_map(|(t, d)| Step::Change(format!("bind {t} key tools {d}{d} fail"))),
+        4 => bind(),
         1 => (topic(), topic())
             .prop_map(|(t, to)| Step::Change(format!("bind {t} route tools cc fail *={to}"))),
+        2 => ("(tools|more)", topic()).prop_map(|(plugin, topic)| Step::Rollback { plugin, topic }),
         1 => (1_u64..8).prop_map(|id| Step::Change(format!("unbind {id}"))),
         1 => (topic(), 1_u32..6, 0_u64..3)
             .prop_map(|(t, n, age)| Step::Change(format!("update {t} partitions={n} age={age}"))),
@@ -63,6 +66,23 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(topic, partition, start)| Step::Trim { topic, partition, start }),
         12 => produce(),
     ]
+}
+
+fn bind() -> impl Strategy<Value = Step> {
+    let policy = "(fail|dead-letter)";
+    let place = prop_oneof![
+        4 => Just(String::new()),
+        2 => (0_u64..4).prop_map(|place| format!("at={place}")),
+        2 => (1_u64..12).prop_map(|id| format!("instead={id}")),
+    ];
+    let hook = "(key|transform)";
+    ("[ab]", hook, "(tools|more)", "[cd]", policy, place).prop_map(
+        |(topic, hook, plugin, d, policy, place)| {
+            Step::Change(format!(
+                "bind {topic} {hook} {plugin} {d}{d} {policy} {place}"
+            ))
+        },
+    )
 }
 
 fn produce() -> impl Strategy<Value = Step> {
@@ -115,6 +135,7 @@ impl Harness {
     fn run(&mut self, step: &Step) {
         match step {
             Step::Change(line) => self.change(&request(line)),
+            Step::Rollback { plugin, topic } => self.roll_back(plugin, topic),
             Step::Trim {
                 topic,
                 partition,
@@ -146,8 +167,31 @@ impl Harness {
                 "ids are not reused"
             );
         }
+        self.check_ends(&change);
         self.shard.commit_change(&change);
         self.log.push(Entry::Change(Box::new(change)));
+    }
+
+    /// A change of bindings says where partitions end: exactly behind what they have taken.
+    fn check_ends(&self, change: &Change) {
+        let bound = change.bound.iter().flat_map(|bound| &bound.ends);
+        let unbound = change.unbound.iter().flat_map(|unbound| &unbound.ends);
+        let mut topics = bound.chain(unbound).peekable();
+        let binds = change.bound.is_some() || change.unbound.is_some();
+        assert_eq!(binds, topics.peek().is_some());
+        for listed in topics {
+            for (partition, end) in (0..).zip(&listed.ends) {
+                let taken = self.taken.get(&at(listed.topic.value(), partition));
+                assert_eq!(end.value(), taken.map_or(0, |taken| taken.0));
+            }
+        }
+    }
+
+    fn roll_back(&mut self, plugin: &str, topic: &str) {
+        let (plugin, topic) = (plugin.parse().unwrap(), topic.parse().unwrap());
+        if let Ok(bind) = self.shard.rollback(&plugin, &topic, None) {
+            self.change(&ChangeRequest::Bind(bind));
+        }
     }
 
     fn trim(&mut self, partition: TopicPartition, start: Offset) {

@@ -41,7 +41,8 @@ pub(crate) fn change(
 /// - `update TOPIC [age=MS] [bytes=N] [unread=keep|delete] [compact=true|false] [partitions=N]`
 /// - `cursor GROUP TOPIC PARTITION OFFSET`
 /// - `push PLUGIN DIGITS HOOK...`, `remove PLUGIN DIGITS`
-/// - `bind TOPIC HOOK PLUGIN DIGITS POLICY [VALUE=TOPIC[:PARTITION]]...`, `unbind ID`
+/// - `bind TOPIC HOOK PLUGIN DIGITS POLICY [at=P] [instead=ID] [VALUE=TOPIC[:PARTITION]]...`,
+///   `unbind ID`
 pub(crate) fn request(line: &str) -> ChangeRequest {
     let words: Vec<&str> = line.split_whitespace().collect();
     match words.as_slice() {
@@ -69,15 +70,28 @@ pub(crate) fn request(line: &str) -> ChangeRequest {
             name: plugin(name),
             version: version(digits),
         },
-        ["bind", name, hook, plugin_name, digits, policy, routes @ ..] => {
+        ["bind", name, hook, plugin_name, digits, policy, rest @ ..] => {
+            let number = |word| {
+                let mut found = rest
+                    .iter()
+                    .filter_map(|text: &&str| text.strip_prefix(word));
+                found.next().map(|number| number.parse::<u64>().unwrap())
+            };
+            let placed = ["at=", "instead="];
+            let routes = rest.iter();
+            let routes = routes.filter(|word| !placed.iter().any(|p| word.starts_with(p)));
             ChangeRequest::Bind(BindRequest {
                 topic: topic(name),
                 hook: hook.parse::<Hook>().unwrap(),
                 plugin: plugin(plugin_name),
                 version: version(digits),
                 config: Vec::<Setting>::new(),
-                routes: routes.iter().map(|word| route(word)).collect(),
+                routes: routes.map(|word| route(word)).collect(),
                 on_error: policy.parse::<ErrorPolicy>().unwrap(),
+                position: number("at=").map(|position| position as u32),
+                replace: number("instead=").map(BindingId::new),
+                limits: None,
+                rolled_back: false,
             })
         }
         ["unbind", id] => ChangeRequest::Unbind(BindingId::new(id.parse().unwrap())),

@@ -27,6 +27,7 @@ fn outcome(runs: &[(u32, Fate)]) -> Outcome {
             Bytes::from_static(&[1]),
             Bytes::from_static(&[1, 0]),
             Bytes::new(),
+            Bytes::from_static(&[0, 1, 0, 0]),
         ],
         refusals: vec![refusal(1), refusal(2), refusal(3)],
         runs: encode_runs(runs.iter().copied()),
@@ -56,6 +57,20 @@ fn both(outcome: &Outcome, count: u32) -> (Vec<Places>, Vec<Places>) {
         WireOutcome::Refused(_) => Vec::new(),
     });
     (ours.collect(), theirs.collect())
+}
+
+#[test]
+fn a_record_that_became_several_has_a_place_for_each() {
+    let runs = [
+        (1, Fate::Set(0)),
+        (2, Fate::Set(4)),
+        (2, Fate::Set(0)),
+        (1, Fate::Set(4)),
+    ];
+    let (ours, theirs) = both(&outcome(&runs), 6);
+    assert_eq!(ours, theirs);
+    assert_eq!(ours[2], [(0, 14), (1, 501), (0, 15), (0, 16)]);
+    assert_eq!(ours[3], [(0, 17)]);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The records section of a batch, read record by record as borrowed slices.
 
 use crate::id::Timestamp;
-use crate::varint::{ReadError, Reader};
+use crate::varint::{ReadError, Reader, put_signed};
 
 /// One record, borrowed from its batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +54,26 @@ impl<'a> RecordView<'a> {
     #[must_use]
     pub const fn body(&self) -> &'a [u8] {
         self.body
+    }
+
+    /// The same with headers behind those that the record has.
+    #[must_use]
+    pub fn body_with_headers(&self, more: &[(&str, &[u8])]) -> Vec<u8> {
+        let mut reader = Reader::new(self.headers);
+        let count = reader.signed32().unwrap_or(0).max(0);
+        let before = self.body.len() - self.headers.len();
+        let added: usize = more.iter().map(|(n, v)| n.len() + v.len() + 10).sum();
+        let mut out = Vec::with_capacity(self.body.len() + added);
+        out.extend_from_slice(self.body.get(..before).unwrap_or_default());
+        put_signed(&mut out, i64::from(count) + more.len() as i64);
+        out.extend_from_slice(reader.rest());
+        for (name, value) in more {
+            for bytes in [name.as_bytes(), value] {
+                put_signed(&mut out, bytes.len() as i64);
+                out.extend_from_slice(bytes);
+            }
+        }
+        out
     }
 
     #[inline]

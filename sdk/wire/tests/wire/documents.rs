@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use weir_wire::error::ErrorCode;
 use weir_wire::frame::Kind;
 use weir_wire::message::{FieldSpec, Message};
-use weir_wire::plugin::{ErrorPolicy, Hook};
+use weir_wire::plugin::{BindingAction, ErrorPolicy, Hook};
 use weir_wire::topic::WhenUnread;
 use weir_wire::{limits, produce, request, subscribe};
 
@@ -32,7 +32,9 @@ messages! {
         PushPlugin PluginPushed
         PluginVersionInfo ListPlugins Plugins PluginInfo DescribePlugin PluginDescription
         RemovePlugin Bind Setting Route Bound BindingInfo BindingCounters Unbind Status
-        BrokerStatus;
+        BrokerStatus BindingLimits Rollback DescribeHistory History BindingEvent TopicEnds
+        Unquarantine Quarantine PluginLogs LogCursor PluginLogLines LogLine FetchPlugin
+        PluginFetched;
     produce: OpenProducer ProducerSession ProducerOpened Produce Produced Outcome Destination
         Refusal;
     subscribe: Subscribe Cursor FilterSpec Subscribed SubscribedPartition Credit LaneOpened
@@ -155,14 +157,24 @@ fn the_proto_file_declares_the_enums_of_the_code() {
     for rule in (1..=16).filter_map(WhenUnread::from_number) {
         expected.insert(line("WHEN_UNREAD", format!("{rule:?}"), rule as u64));
     }
-    for enumeration in ["ERROR_CODE", "HOOK", "ERROR_POLICY", "WHEN_UNREAD"] {
+    for action in (1..=16).filter_map(BindingAction::from_number) {
+        expected.insert(line("BINDING_ACTION", format!("{action:?}"), action as u64));
+    }
+    let enumerations = [
+        "ERROR_CODE",
+        "HOOK",
+        "ERROR_POLICY",
+        "WHEN_UNREAD",
+        "BINDING_ACTION",
+    ];
+    for enumeration in enumerations {
         expected.insert(format!("  {enumeration}_UNSPECIFIED = 0;"));
     }
     let value = |line: &&str| {
         let line = line.trim_start();
-        ["ERROR_CODE_", "HOOK_", "ERROR_POLICY_", "WHEN_UNREAD_"]
+        enumerations
             .iter()
-            .any(|start| line.starts_with(start))
+            .any(|start| line.starts_with(&format!("{start}_")))
     };
     let stated: BTreeSet<String> = PROTO.lines().filter(value).map(str::to_owned).collect();
     assert_eq!(stated, expected);
@@ -241,12 +253,16 @@ fn the_document_states_the_limits_of_the_code() {
         ("frame header", limits::FRAME_HEADER_MAX),
         ("frame header of `Hello`", limits::HELLO_FRAME_MAX),
         (
-            "frame header of `Produced`, `Records`, `TopicDescription` and `TopicTruncated`",
+            "frame header of `Produced`, `Records`, `TopicDescription`, `TopicTruncated` and \
+             `History`",
             limits::RECORDS_HEADER_MAX,
         ),
         ("payload of `Produce`", limits::FRAME_PAYLOAD_MAX),
         ("payload of `Records`", limits::RECORDS_PAYLOAD_MAX),
-        ("payload of `PushPlugin`", limits::COMPONENT_BYTES_MAX),
+        (
+            "payload of `PushPlugin` and `PluginFetched`",
+            limits::COMPONENT_BYTES_MAX,
+        ),
         (
             "seconds until the hello",
             limits::HELLO_TIMEOUT.as_secs() as usize,
@@ -269,6 +285,32 @@ fn the_document_states_the_limits_of_the_code() {
         (
             "settings of a binding or filter",
             limits::CONFIG_ENTRIES_MAX,
+        ),
+        ("bindings of one hook of a topic", limits::BINDINGS_MAX),
+        ("places in a set of an outcome", limits::SET_PLACES_MAX),
+        ("places in an outcome", limits::OUTCOME_PLACES_MAX),
+        ("events of a topic's history", limits::HISTORY_EVENTS_MAX),
+        ("ends of an event of a history", limits::HISTORY_ENDS_MAX),
+        ("bytes of a topic's history", limits::HISTORY_BYTES_MAX),
+        (
+            "milliseconds of CPU time of a binding's call",
+            limits::BINDING_CPU_MAX.as_millis() as usize,
+        ),
+        (
+            "bytes of memory of a binding's instance",
+            limits::BINDING_MEMORY_MAX as usize,
+        ),
+        (
+            "bytes of output of a binding's call",
+            limits::BINDING_OUTPUT_MAX as usize,
+        ),
+        (
+            "lines that a binding logs in a second",
+            limits::BINDING_LOG_RATE_MAX as usize,
+        ),
+        (
+            "seconds that a request for log lines waits",
+            limits::LOGS_WAIT_MAX.as_secs() as usize,
         ),
         ("filters of a subscription", limits::FILTERS_MAX),
         ("lanes of a subscription", limits::SUBSCRIPTION_STREAMS_MAX),

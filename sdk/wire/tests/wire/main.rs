@@ -7,6 +7,7 @@
 )]
 
 mod batches;
+mod bindings;
 mod documents;
 mod frames;
 mod fuzzing;

@@ -5,6 +5,7 @@ use proptest::collection::vec;
 use proptest::prelude::any;
 use proptest::{prop_assert, prop_assert_eq, proptest};
 use weir_wire::id::{BindingId, Offset, PartitionId, TopicId};
+use weir_wire::limits::SET_PLACES_MAX;
 use weir_wire::produce::{
     Destination, Fate, InvalidOutcome, Outcome, REFUSAL_DROPPED, RecordOutcome, Refusal,
     encode_runs,
@@ -88,7 +89,7 @@ fn contradictions_are_refused() {
         ("no such set", &[&[0]], &[2, 2], 2),
         ("no such refusal", &[&[0]], &[2, 3], 2),
         ("no such destination", &[&[2]], &[2, 0], 2),
-        ("a set of too many", &[&[0; 65]], &[2, 0], 2),
+        ("a set of too many", &[&[0; SET_PLACES_MAX + 1]], &[2, 0], 2),
         (
             "more records than a batch may hold",
             &[&[0]],

@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use weir_core::dedup::FlightId;
-use weir_core::place::{Decisions, Placed, Target, place};
+use weir_core::place::{Batch, Decisions, Placed, Target, place};
 use weir_core::shard::{LEADER_EPOCH, Plan, Shard, Turn};
 use weir_log::{Append, Columns, EXTENT_BYTES_MIN, Entry, Op, PAGE_BYTES, PageBuf};
 use weir_wire::batch::{Records, Verified, stamp, verify};
@@ -62,13 +62,11 @@ pub(super) fn prepare(shard: &Shard, topic: TopicId, batch: &[u8], sticky: u32) 
         Ok(Placed::whole(&target, PartitionId::new(0), count))
     } else {
         let decisions = Decisions {
-            addressed: &target,
-            routing: None,
             keys: keys.as_deref(),
-            refused: &[],
-            sticky,
+            ..Decisions::by_key(&target, sticky)
         };
-        place(&verified.header, &verified.records, &decisions)
+        let batch = Batch::of(&verified.header, &verified.records);
+        place(&batch, &decisions)
     };
     match placed {
         Ok(placed) => Prepared::Placed(topic.binding_epoch, placed),

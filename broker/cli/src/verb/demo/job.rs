@@ -291,13 +291,9 @@ impl<'a> Job<'a> {
 
 fn bind(plugin: &str, hook: Hook, setting: &str, routes: Vec<Route>) -> Result<Bind, Failure> {
     Ok(Bind {
-        plugin: plugin_name(plugin)?,
-        version: None,
-        topic: name(ADDRESSED)?,
-        hook,
         config: vec![split(setting)?],
         routes,
-        on_error: None,
+        ..Bind::new(plugin_name(plugin)?, name(ADDRESSED)?, hook)
     })
 }
 

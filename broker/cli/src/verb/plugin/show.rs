@@ -5,7 +5,8 @@ use weir_wire::id::BindingId;
 use weir_wire::name::PluginName;
 use weir_wire::plugin::Hook;
 use weir_wire::request::{
-    BindingInfo, PluginDescription, PluginInfo, PluginPushed, PluginVersionInfo,
+    BindingCounters, BindingInfo, BindingLimits, PluginDescription, PluginInfo, PluginPushed,
+    PluginVersionInfo, Quarantine, Route, Setting,
 };
 
 use crate::exit::Failure;
@@ -14,33 +15,68 @@ use crate::{size, time};
 
 /// A binding as an object.
 pub fn binding_json(binding: &BindingInfo) -> Value {
-    let settings = binding.config.iter();
-    let config: Map<String, Value> = settings
+    let counters = &binding.counters;
+    let dead_letters = binding.dead_letters.as_ref();
+    json!({
+        "binding": binding.id.value(),
+        "topic": binding.topic.to_string(),
+        "hook": binding.hook.word(),
+        "position": binding.position,
+        "plugin": binding.plugin.to_string(),
+        "version": binding.version.to_string(),
+        "config": config_json(&binding.config),
+        "routes": routes_json(&binding.routes),
+        "on_error": binding.on_error.word(),
+        "dead_letters": dead_letters.map(ToString::to_string),
+        "limits": binding.limits.as_ref().map(limits_json),
+        "bound": time::format(binding.time),
+        "records": counters.records,
+        "records_out": counters.records_out,
+        "failed": counters.failed,
+        "calls": counters.calls,
+        "traps": counters.traps,
+        "limits_reached": counters.limits,
+        "cpu_ns": counters.cpu_ns,
+        "memory_bytes": counters.memory_bytes,
+        "impure": counters.impure,
+        "quarantine": counters.quarantine.as_ref().map(quarantine_json),
+        "last_error": counters.last_error,
+    })
+}
+
+pub(super) fn config_json(config: &[Setting]) -> Map<String, Value> {
+    let settings = config.iter();
+    settings
         .map(|setting| (setting.name.clone(), json!(setting.value)))
-        .collect();
-    let routes = binding.routes.iter().map(|route| {
+        .collect()
+}
+
+pub(super) fn routes_json(routes: &[Route]) -> Vec<Value> {
+    let routes = routes.iter().map(|route| {
         json!({
             "value": route.value,
             "topic": route.topic.to_string(),
             "partition": route.partition.map(|partition| partition.value()),
         })
     });
-    let counters = &binding.counters;
+    routes.collect()
+}
+
+pub(super) fn limits_json(limits: &BindingLimits) -> Value {
     json!({
-        "binding": binding.id.value(),
-        "topic": binding.topic.to_string(),
-        "hook": binding.hook.word(),
-        "plugin": binding.plugin.to_string(),
-        "version": binding.version.to_string(),
-        "config": config,
-        "routes": routes.collect::<Vec<_>>(),
-        "on_error": binding.on_error.word(),
-        "records": counters.records,
-        "failed": counters.failed,
-        "calls": counters.calls,
-        "cpu_ns": counters.cpu_ns,
-        "memory_bytes": counters.memory_bytes,
-        "last_error": counters.last_error,
+        "cpu_ms": limits.cpu_ms,
+        "memory_bytes": limits.memory_bytes,
+        "output_bytes": limits.output_bytes,
+        "log_lines_per_second": limits.log_lines_per_second,
+    })
+}
+
+fn quarantine_json(quarantine: &Quarantine) -> Value {
+    json!({
+        "reason": quarantine.reason,
+        "since": time::format(quarantine.since),
+        "until": time::format(quarantine.until),
+        "times": quarantine.times,
     })
 }
 
@@ -50,12 +86,14 @@ pub fn binding_listing(bindings: &[BindingInfo]) -> Listing {
         "binding#",
         "topic",
         "hook",
+        "place#",
         "plugin",
         "settings",
         "on error",
         "records#",
         "failed#",
         "ns/record#",
+        "state",
     ]);
     for binding in bindings {
         let counters = &binding.counters;
@@ -64,21 +102,54 @@ pub fn binding_listing(bindings: &[BindingInfo]) -> Listing {
             binding.id.to_string(),
             binding.topic.to_string(),
             binding.hook.to_string(),
+            binding.position.to_string(),
             format!("{}@{}", binding.plugin, binding.version.short()),
-            settings_text(binding),
+            settings_text(&binding.config, &binding.routes),
             binding.on_error.to_string(),
             size::count(counters.records),
             size::count(counters.failed),
             per_record.map_or_else(|| "-".to_owned(), size::count),
+            state(counters).to_owned(),
         ]);
     }
     table
 }
 
-fn settings_text(binding: &BindingInfo) -> String {
-    let settings = binding.config.iter();
+const fn state(counters: &BindingCounters) -> &'static str {
+    match (&counters.quarantine, counters.impure) {
+        (Some(_), _) => "quarantined",
+        (None, true) => "impure",
+        (None, false) => "ok",
+    }
+}
+
+/// What rests and why, and what failed last, a line for each.
+pub fn troubles(bindings: &[BindingInfo]) -> String {
+    let mut text = String::new();
+    for binding in bindings {
+        let counters = &binding.counters;
+        if let Some(quarantine) = &counters.quarantine {
+            text.push_str(&format!(
+                "binding {} is quarantined until {} (weir plugin unquarantine {}): {}\n",
+                binding.id,
+                time::format(quarantine.until),
+                binding.id,
+                quarantine.reason
+            ));
+        } else if let Some(error) = &counters.last_error {
+            text.push_str(&format!(
+                "binding {} failed last with: {error}\n",
+                binding.id
+            ));
+        }
+    }
+    text
+}
+
+pub(super) fn settings_text(config: &[Setting], routes: &[Route]) -> String {
+    let settings = config.iter();
     let settings = settings.map(|setting| format!("{}={}", setting.name, setting.value));
-    let routes = binding.routes.iter().map(|route| {
+    let routes = routes.iter().map(|route| {
         let partition = route.partition.map(|partition| format!(":{partition}"));
         format!(
             "{}→{}{}",
@@ -124,6 +195,7 @@ pub fn print_plugin(format: Format, description: &PluginDescription) -> Result<(
         text.push('\n');
         text.push_str(&binding_listing(&description.bindings).render(None));
         text.push('\n');
+        text.push_str(&troubles(&description.bindings));
     }
     let mut object = plugin_json(plugin);
     object["bindings"] = description.bindings.iter().map(binding_json).collect();

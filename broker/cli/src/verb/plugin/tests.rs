@@ -1,5 +1,9 @@
 //! What people type after `weir plugin`.
 
+use weir_wire::id::PartitionId;
+use weir_wire::request::Route;
+
+use super::bind::{produce_hook, route};
 use super::*;
 
 #[test]
@@ -46,5 +50,6 @@ fn hooks_of_a_topic() {
     assert_eq!(produce_hook("key"), Ok(Hook::Key));
     assert_eq!(produce_hook("route"), Ok(Hook::Route));
     assert!(produce_hook("filter").unwrap_err().contains("weir consume"));
-    assert!(produce_hook("transform").is_err());
+    assert_eq!(produce_hook("transform"), Ok(Hook::Transform));
+    assert!(produce_hook("retry-policy").is_err());
 }

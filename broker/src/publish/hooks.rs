@@ -1,0 +1,302 @@
+//! The hooks of the addressed topic run over one request: transforms one after the other, each on
+//! what the one before made of the records, then routes and keys on what is left.
+//!
+//! A record on which a hook fails follows the binding's error policy; the others go on. What the
+//! producer hears is about the records that it sent, so every index is followed back to those.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use futures_util::future::{join, join_all};
+use weir_core::place::{
+    Batch, Decisions, Letter, Placed, Refused, Routing, Sources, Target, place,
+};
+use weir_host::{CallError, Input, RecordFailure, Verdicts};
+use weir_wire::batch::{BatchHeader, RecordView, Records, Verified};
+use weir_wire::dead_letter::DeadLetter;
+use weir_wire::error::{ErrorCode, Fault};
+use weir_wire::id::Timestamp;
+use weir_wire::placement::OrderingKey;
+use weir_wire::plugin::ErrorPolicy;
+use weir_wire::produce::{REFUSAL_DEAD_LETTERED, REFUSAL_DROPPED};
+
+use super::Flight;
+use crate::budget::Held;
+use crate::topics::{Binding, RouteBinding, TopicView};
+
+/// Why a request goes no further.
+pub(super) enum Stop {
+    /// The refusal is its outcome.
+    Refuse(Fault),
+    /// It may be sent again.
+    Retry(Fault),
+}
+
+/// How many times a request's records are in memory while the hooks of a topic run, as long as
+/// they do not grow.
+pub(super) fn copies(view: &TopicView) -> usize {
+    if view.transforms.is_empty() { 1 } else { 2 }
+}
+
+/// Runs the hooks, and places what they leave.
+pub(super) async fn run(
+    view: &TopicView,
+    flight: &Flight,
+    verified: Verified<'_>,
+    _room: Held,
+) -> Result<Placed, Stop> {
+    let header = verified.header;
+    let addressed = Target {
+        partition: flight.partition,
+        ..view.target.clone()
+    };
+    let mut records = Flow::new(view, &header, Bytes::from(verified.records.into_owned()));
+    let (sets, keys) = records.judge(&view.routes, &view.keys).await?;
+    records.settled();
+    let routes: Vec<Routing<'_>> = view
+        .routes
+        .iter()
+        .zip(&sets)
+        .map(|(route, sets)| Routing {
+            binding: route.binding.id,
+            targets: &route.targets,
+            sets,
+        })
+        .collect();
+    let sources = records.sources.as_deref().map(|of| Sources {
+        of,
+        count: header.count,
+    });
+    let decisions = Decisions {
+        addressed: &addressed,
+        sources,
+        routes: &routes,
+        keys: keys.as_deref(),
+        refused: &records.refused,
+        left_out: &records.left_out,
+        letters: &records.letters,
+        sticky: flight.sticky,
+    };
+    let batch = Batch {
+        compression: header.compression,
+        base_timestamp: records.base_timestamp,
+        count: records.count,
+        records: &records.section,
+    };
+    Ok(place(&batch, &decisions)?)
+}
+
+/// The records of a request on their way through the hooks.
+struct Flow<'a> {
+    view: &'a TopicView,
+    base_timestamp: Timestamp,
+    count: u32,
+    section: Bytes,
+    /// For each the producer's record that it comes from; `None` while they are the producer's
+    /// own.
+    sources: Option<Vec<u32>>,
+    refused: Vec<Refused>,
+    /// Those that routes and keys failed on, by their index.
+    left_out: Vec<u32>,
+    letters: Vec<Letter<'a>>,
+}
+
+impl<'a> Flow<'a> {
+    const fn new(view: &'a TopicView, header: &BatchHeader, section: Bytes) -> Self {
+        Self {
+            view,
+            base_timestamp: header.base_timestamp,
+            count: header.count,
+            section,
+            sources: None,
+            refused: Vec::new(),
+            left_out: Vec::new(),
+            letters: Vec::new(),
+        }
+    }
+
+    fn input(&self) -> Input {
+        Input {
+            base_timestamp: self.base_timestamp,
+            count: self.count,
+            records: self.section.clone(),
+        }
+    }
+
+    /// The producer's record that a record comes from.
+    fn source(&self, index: u32) -> u32 {
+        let sources = self.sources.as_ref();
+        sources.map_or(index, |of| of.get(index as usize).copied().unwrap_or(index))
+    }
+
+    fn record(&self, index: u32) -> Option<RecordView<'_>> {
+        let mut records = Records::new(&self.section, self.count);
+        records.nth(index as usize)?.ok()
+    }
+
+    fn refuse(&mut self, index: u32, kind: u32, binding: &Binding, reason: Cow<'static, str>) {
+        let source = self.source(index);
+        self.refused.push(Refused {
+            source,
+            kind,
+            binding: binding.id,
+            reason,
+        });
+    }
+
+    /// A record goes to the dead-letter topic instead.
+    fn bury(&mut self, binding: &'a Binding, target: &'a Target, failure: &RecordFailure) {
+        let Some(record) = self.record(failure.index) else {
+            return;
+        };
+        let why = DeadLetter {
+            topic: &self.view.target.name,
+            plugin: &binding.plugin,
+            version: binding.version,
+            hook: binding.hook,
+            binding: Some(binding.id),
+            message: &failure.message,
+            backtrace: None,
+            read_from: None,
+        };
+        let letter = Letter {
+            target,
+            timestamp: record.timestamp(self.base_timestamp),
+            body: why.body(&record),
+        };
+        self.letters.push(letter);
+    }
+
+    /// Applies the binding's error policy to a record that it failed on: whether the record is
+    /// taken out, or goes on as it was.
+    fn fail(&mut self, binding: &'a Binding, failure: RecordFailure) -> Result<Failed, Stop> {
+        match (binding.on_error, &binding.dead_letters) {
+            (ErrorPolicy::Skip, _) => return Ok(Failed::GoesOn),
+            (ErrorPolicy::Drop, _) => {
+                self.refuse(
+                    failure.index,
+                    REFUSAL_DROPPED,
+                    binding,
+                    failure.message.into(),
+                );
+            }
+            (ErrorPolicy::DeadLetter, Some(target)) => {
+                // Two bindings may fail on one record; it is dead once.
+                if !self.left_out.contains(&failure.index) {
+                    self.bury(binding, target, &failure);
+                }
+                let message = failure.message.into();
+                self.refuse(failure.index, REFUSAL_DEAD_LETTERED, binding, message);
+            }
+            _ => {
+                let text = format!(
+                    "record {} of the batch: {}",
+                    self.source(failure.index),
+                    failure.message
+                );
+                return Err(Stop::Refuse(refusal(binding, &text)));
+            }
+        }
+        Ok(Failed::TakenOut)
+    }
+
+    /// What the route bindings and the key bindings say, all at once: a set for each record of
+    /// each route binding, and the keys.
+    async fn judge(
+        &mut self,
+        routes: &'a [RouteBinding],
+        keys: &'a [Binding],
+    ) -> Result<(Vec<Vec<u64>>, Option<Vec<OrderingKey>>), Stop> {
+        let input = &self.input();
+        let none_left = input.count == 0;
+        let routed = routes.iter().map(|route| async move {
+            let bound = ready(&route.binding)?;
+            if none_left {
+                return Ok(Verdicts::default());
+            }
+            let said = bound.route(input.clone()).await;
+            said.map_err(|error| stop(&route.binding, &error))
+        });
+        let named = keys.iter().map(|key| async move {
+            let bound = ready(key)?;
+            if none_left {
+                return Ok(Verdicts::default());
+            }
+            let said = bound.keys(input.clone()).await;
+            said.map_err(|error| stop(key, &error))
+        });
+        let (routed, named) = join(join_all(routed), join_all(named)).await;
+        let mut sets = Vec::with_capacity(routes.len());
+        for (route, verdicts) in routes.iter().zip(routed) {
+            let said = self.settle(&route.binding, verdicts?)?;
+            sets.push(said.into_iter().map(|set| set.bits()).collect());
+        }
+        let mut all: Option<Vec<OrderingKey>> = None;
+        for (key, verdicts) in keys.iter().zip(named) {
+            let said = self.settle(key, verdicts?)?;
+            // The first in the chain that names a key decides.
+            match &mut all {
+                None => all = Some(said),
+                Some(all) => {
+                    let open = all.iter_mut().zip(said);
+                    let open = open.filter(|(known, _)| **known == OrderingKey::NONE);
+                    open.for_each(|(known, said)| *known = said);
+                }
+            }
+        }
+        Ok((sets, all))
+    }
+
+    fn settle<T>(&mut self, binding: &'a Binding, verdicts: Verdicts<T>) -> Result<Vec<T>, Stop> {
+        for failure in verdicts.failures {
+            let index = failure.index;
+            if matches!(self.fail(binding, failure)?, Failed::TakenOut) {
+                self.left_out.push(index);
+            }
+        }
+        Ok(verdicts.values)
+    }
+
+    /// Brings what was refused into the order of the records.
+    fn settled(&mut self) {
+        self.refused.sort_by_key(|refused| refused.source);
+        self.left_out.sort_unstable();
+        self.left_out.dedup();
+    }
+}
+
+/// What becomes of a record that a hook failed on.
+enum Failed {
+    /// It goes on as if the hook were not bound.
+    GoesOn,
+    /// It goes no further.
+    TakenOut,
+}
+
+fn ready(binding: &Binding) -> Result<&weir_host::Bound, Stop> {
+    binding.bound.as_ref().map_err(|reason| {
+        let text = format!(
+            "binding {} (plugin \"{}\") cannot run: {reason}; bind it anew or unbind it",
+            binding.id, binding.plugin
+        );
+        Stop::Refuse(Fault::new(ErrorCode::PluginFailed, text))
+    })
+}
+
+/// A call gave no answer at all.
+fn stop(binding: &Binding, error: &CallError) -> Stop {
+    let mut fault = refusal(binding, &error.to_string());
+    if error.is_retryable() {
+        fault.code = ErrorCode::Overloaded;
+        return Stop::Retry(fault);
+    }
+    Stop::Refuse(fault)
+}
+
+fn refusal(binding: &Binding, text: &str) -> Fault {
+    let text = format!(
+        "plugin \"{}\" (binding {}): {text}",
+        binding.plugin, binding.id
+    );
+    Fault::new(ErrorCode::PluginFailed, text)
+}

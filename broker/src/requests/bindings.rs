@@ -1,0 +1,211 @@
+//! Requests about bindings: making and ending them, going back, how they changed and how they are.
+
+use weir_core::catalog::Topic;
+use weir_core::change;
+use weir_core::shard::{BindRequest, ChangeRequest, RouteRequest, Shard};
+use weir_wire::error::{ErrorCode, Fault};
+use weir_wire::plugin::Hook;
+use weir_wire::request::{
+    Bind, BindingCounters, BindingEvent, BindingInfo, Bound, DescribeHistory, Done, History,
+    Rollback, Route, TopicEnds, Unbind,
+};
+
+use crate::fault::IntoFault;
+use crate::sequence;
+use crate::state::Shared;
+
+pub(super) async fn bind(shared: &Shared, request: Bind) -> Result<Bound, Fault> {
+    let request = resolve(shared, request)?;
+    make(shared, request).await
+}
+
+pub(super) async fn rollback(shared: &Shared, request: &Rollback) -> Result<Bound, Fault> {
+    let request = {
+        let shard = shared.shard.read();
+        let before = shard.rollback(&request.plugin, &request.topic, request.hook);
+        let before = before.map_err(IntoFault::into_fault)?;
+        // What can be refused is refused before the plugin is asked.
+        let planned = shard.plan_bind(crate::clock::now(), &before);
+        planned.map_err(IntoFault::into_fault)?;
+        before
+    };
+    make(shared, request).await
+}
+
+pub(super) async fn unbind(shared: &Shared, request: Unbind) -> Result<Done, Fault> {
+    sequence::change(shared, ChangeRequest::Unbind(request.binding), None).await?;
+    Ok(Done {})
+}
+
+pub(super) fn history(shared: &Shared, request: &DescribeHistory) -> Result<History, Fault> {
+    let shard = shared.shard.read();
+    let topic = shard
+        .existing_topic(&request.topic)
+        .map_err(IntoFault::into_fault)?;
+    let events = topic
+        .history
+        .events()
+        .map(|event| event_info(&shard, event));
+    Ok(History {
+        events: events.collect(),
+    })
+}
+
+/// The plugin says yes to its configuration, then the change gets its place in the log.
+async fn make(shared: &Shared, request: BindRequest) -> Result<Bound, Fault> {
+    let routes: Vec<String> = request
+        .routes
+        .iter()
+        .map(|route| route.value.clone())
+        .collect();
+    let bound = shared
+        .plugins
+        .bind(
+            &shared.host,
+            request.version,
+            request.hook,
+            &request.config,
+            &routes,
+            request.limits.as_ref(),
+        )
+        .await?;
+    let name = request.topic.clone();
+    let change = sequence::change(shared, ChangeRequest::Bind(request), Some(bound)).await?;
+    let made = change.bound.expect("that is the change that was asked for");
+    let shard = shared.shard.read();
+    let topic = shard.existing_topic(&name).map_err(IntoFault::into_fault)?;
+    Ok(Bound {
+        binding: binding_info(
+            shared,
+            &shard,
+            topic,
+            made.position.unwrap_or_default(),
+            &made,
+        ),
+        replaced: made.replaces,
+    })
+}
+
+/// Everything that can be checked before the plugin is asked.
+fn resolve(shared: &Shared, request: Bind) -> Result<BindRequest, Fault> {
+    if request.hook == Hook::Transform {
+        let text = "hook transform cannot be bound to a topic in this version";
+        return Err(Fault::new(ErrorCode::InvalidArgument, text));
+    }
+    let shard = shared.shard.read();
+    let fault = IntoFault::into_fault;
+    shard.existing_topic(&request.topic).map_err(fault)?;
+    let pushed = shard
+        .resolve_version(&request.plugin, request.version.as_deref())
+        .map_err(fault)?;
+    let routes = request.routes.into_iter().map(|route| RouteRequest {
+        value: route.value,
+        topic: route.topic,
+        partition: route.partition,
+    });
+    let bind = BindRequest {
+        topic: request.topic,
+        hook: request.hook,
+        plugin: request.plugin,
+        version: pushed.version,
+        config: request.config,
+        routes: routes.collect(),
+        on_error: request.on_error.unwrap_or(request.hook.policies()[0]),
+        position: request.position,
+        replace: request.replace,
+        limits: request.limits,
+        rolled_back: false,
+    };
+    shard.plan_bind(crate::clock::now(), &bind).map_err(fault)?;
+    Ok(bind)
+}
+
+/// A binding, with what it has done.
+pub(crate) fn binding_info(
+    shared: &Shared,
+    shard: &Shard,
+    topic: &Topic,
+    position: u32,
+    bound: &change::Bound,
+) -> BindingInfo {
+    let dead_letters = bound.dead_letters.and_then(|id| shard.catalog().topic(id));
+    BindingInfo {
+        id: bound.id,
+        epoch: bound.epoch,
+        topic: topic.name.clone(),
+        hook: bound.hook,
+        plugin: bound.plugin.clone(),
+        version: bound.version,
+        config: bound.config.clone(),
+        routes: routes(shard, bound),
+        on_error: bound.on_error,
+        counters: counters(shared, bound),
+        position,
+        limits: bound.limits.clone(),
+        time: bound.time,
+        dead_letters: dead_letters.map(|topic| topic.name.clone()),
+    }
+}
+
+/// The declared routes; a topic that is gone has no name any more.
+fn routes(shard: &Shard, bound: &change::Bound) -> Vec<Route> {
+    let routes = bound.routes.iter().filter_map(|route| {
+        let topic = shard.catalog().topic(route.topic)?;
+        let (value, topic) = (route.value.clone(), topic.name.clone());
+        Some(Route {
+            value,
+            topic,
+            partition: route.partition,
+        })
+    });
+    routes.collect()
+}
+
+fn event_info(shard: &Shard, event: &change::BindingEvent) -> BindingEvent {
+    let bound = &event.bound;
+    let ends = event.ends.iter().map(|at| TopicEnds {
+        topic: at.topic,
+        name: shard.catalog().topic(at.topic).map(|t| t.name.clone()),
+        ends: at.ends.clone(),
+    });
+    BindingEvent {
+        time: event.time,
+        epoch: event.epoch,
+        action: event.action,
+        binding: bound.id,
+        hook: bound.hook,
+        plugin: bound.plugin.clone(),
+        version: bound.version,
+        config: bound.config.clone(),
+        routes: routes(shard, bound),
+        on_error: bound.on_error,
+        position: bound.position.unwrap_or_default(),
+        limits: bound.limits.clone(),
+        replaced: event.replaced.as_ref().map(|replaced| replaced.id),
+        ends: ends.collect(),
+    }
+}
+
+fn counters(shared: &Shared, bound: &change::Bound) -> BindingCounters {
+    let (stats, broken) = match shared.topics.bound(bound.id) {
+        Some(Ok(ready)) => (ready.stats(), None),
+        Some(Err(reason)) => (weir_host::BindingStats::default(), Some(reason)),
+        None => (
+            weir_host::BindingStats::default(),
+            Some("the plugin is not loaded".to_owned()),
+        ),
+    };
+    BindingCounters {
+        records: stats.records_in,
+        failed: stats.records_failed,
+        calls: stats.plugin_calls,
+        cpu_ns: stats.cpu.as_nanos() as u64,
+        last_error: broken.or(stats.quarantined).or(stats.last_error),
+        memory_bytes: stats.memory_max,
+        records_out: stats.records_out,
+        traps: stats.traps,
+        limits: stats.limits,
+        impure: stats.impure,
+        quarantine: None,
+    }
+}
