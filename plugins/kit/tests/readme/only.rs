@@ -1,3 +1,5 @@
+//! Delivers the records whose header `tag` is the one that the subscriber asks for.
+
 use weir_plugin::{Columns, Config, Error, Filter, Record};
 
 struct Only(String);
