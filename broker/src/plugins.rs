@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use weir_host::{Bound, CompileError, Host, Limits, LoadError, Plugin};
+use weir_host::{BindError, Bound, CompileError, Host, Limits, LoadError, Plugin};
 use weir_log::Vfs;
 use weir_wire::error::{ErrorCode, Fault};
 use weir_wire::id::PluginVersion;
@@ -137,7 +137,13 @@ impl PluginStore {
             .collect();
         host.bind(&plugin, hook, &config, routes, self.limits(limits))
             .await
-            .map_err(|error| Fault::new(ErrorCode::InvalidArgument, error.to_string()))
+            .map_err(|error| {
+                let code = match &error {
+                    BindError::Crowded { .. } | BindError::Shutdown => ErrorCode::Overloaded,
+                    _ => ErrorCode::InvalidArgument,
+                };
+                Fault::new(code, error.to_string())
+            })
     }
 
     /// The broker's limits, but for those that the binding has itself.

@@ -1,16 +1,20 @@
 //! A plugin bound to a hook with a configuration: its instances, its health, its counters.
 
+mod bind;
 mod bound;
 mod health;
+mod identity;
 mod instances;
 mod stats;
 
-pub use bound::{BindError, Bound};
+pub use bind::BindError;
+pub use bound::Bound;
+pub use health::Quarantine;
+pub use identity::BindingIdentity;
 pub use stats::BindingStats;
 
-pub(crate) use bound::bind;
+pub(crate) use bind::bind;
 
-use crate::Limits;
 use crate::columns::Chunk;
 use crate::contract::Projection;
 use crate::host::Shared;
@@ -19,11 +23,12 @@ use crate::logs::Logs;
 use crate::plugin::Plugin;
 use crate::run::CallError;
 use crate::scheduler::Queue;
+use crate::{Limits, RecordFailure};
 use health::Health;
 use instances::Instances;
 use stats::Counters;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use weir_wire::plugin::Hook;
 
@@ -32,9 +37,7 @@ use weir_wire::plugin::Hook;
 pub(crate) struct Binding {
     host: Arc<Shared>,
     plugin: Plugin,
-    hook: Hook,
-    config: Vec<(String, String)>,
-    routes: Vec<String>,
+    identity: Arc<BindingIdentity>,
     limits: Limits,
     /// What `configure` asked for; set before the binding is handed out.
     projection: OnceLock<Projection>,
@@ -49,12 +52,12 @@ pub(crate) struct Binding {
 }
 
 impl Binding {
-    pub(crate) fn host(&self) -> &Shared {
+    pub(crate) fn host(&self) -> &Arc<Shared> {
         &self.host
     }
 
     pub(crate) fn hook(&self) -> Hook {
-        self.hook
+        self.identity.hook()
     }
 
     pub(crate) fn limits(&self) -> &Limits {
@@ -75,43 +78,66 @@ impl Binding {
 
     /// Buffers of an earlier call, so that a call allocates nothing.
     pub(crate) fn take_scratch(&self) -> Chunk {
-        self.scratch
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
-            .unwrap_or_default()
+        self.lock_scratch().take().unwrap_or_default()
     }
 
     pub(crate) fn give_scratch(&self, chunk: Chunk) {
-        *self.scratch.lock().unwrap_or_else(PoisonError::into_inner) = Some(chunk);
+        *self.lock_scratch() = Some(chunk);
+    }
+
+    fn lock_scratch(&self) -> MutexGuard<'_, Option<Chunk>> {
+        self.scratch.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn check_quarantine(&self, now: Instant) -> Result<(), CallError> {
         self.health.check(now)
     }
 
-    pub(crate) fn succeeded(&self, values: &[u64], failed: usize, cpu: Duration) {
-        self.health.recovered();
-        self.counters.call(values, failed, cpu);
-    }
-
-    pub(crate) fn failed(&self, error: &CallError, cpu: Duration, now: Instant) {
-        self.counters.call(&[], 0, cpu);
-        self.counters.error(&error.to_string());
-        if error.quarantines() {
-            tracing::warn!(
-                target: "weir::plugin", version = %self.plugin.version().short(), hook = %self.hook,
-                "binding quarantined: {error}"
-            );
-            self.health.quarantine(error, now);
+    /// A call gave answers, if not for all records: `at_limit` if one was stopped at a limit.
+    pub(crate) fn succeeded(
+        &self,
+        records: u32,
+        out: usize,
+        failures: &[RecordFailure],
+        cpu: Duration,
+        at_limit: bool,
+        now: Instant,
+    ) {
+        self.counters.call(records, out, failures.len(), cpu);
+        let last = failures.last().filter(|_| at_limit);
+        if let Some(message) = self.health.answered(last, now) {
+            self.warn_quarantined(&message);
         }
     }
 
+    pub(crate) fn failed(&self, error: &CallError, cpu: Duration, now: Instant) {
+        self.counters.call(0, 0, 0, cpu);
+        let message = error.to_string();
+        self.counters.error(&message);
+        if error.quarantines() {
+            self.warn_quarantined(&message);
+            self.health.quarantine(message, now);
+        }
+    }
+
+    fn warn_quarantined(&self, message: &str) {
+        tracing::warn!(
+            target: "weir::plugin", version = %self.plugin.version().short(), hook = %self.hook(),
+            "binding quarantined: {message}"
+        );
+    }
+
+    pub(crate) fn is_pure(&self) -> bool {
+        self.plugin.is_pure(self.hook())
+    }
+
     pub(crate) fn found_impure(&self, why: &str) {
+        self.plugin.found_impure(self.hook());
         if self.counters.impure() {
+            self.host.count_impurity();
             tracing::warn!(
-                target: "weir::plugin", version = %self.plugin.version().short(), hook = %self.hook,
-                "the plugin is impure: {why}"
+                target: "weir::plugin", version = %self.plugin.version().short(),
+                hook = %self.hook(), "the plugin is impure: {why}"
             );
         }
     }

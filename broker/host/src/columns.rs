@@ -18,6 +18,9 @@ use std::ops::Range;
 pub(crate) struct Chunk {
     first: u32,
     count: u32,
+    /// Where the first record begins in the section, and how many bytes all of them have there.
+    start: usize,
+    stored_bytes: usize,
     /// The arena, unless it is a part of the stored bytes.
     compact: Vec<u8>,
     stored: Option<Range<usize>>,
@@ -41,6 +44,16 @@ impl Chunk {
 
     pub(crate) fn count(&self) -> u32 {
         self.count
+    }
+
+    /// Where the first record begins in the section.
+    pub(crate) fn start(&self) -> usize {
+        self.start
+    }
+
+    /// Bytes of the records in the section.
+    pub(crate) fn stored_bytes(&self) -> usize {
+        self.stored_bytes
     }
 
     /// The arena that spans point into.
@@ -81,6 +94,7 @@ impl Chunk {
     fn open(&mut self, first: u32, projection: &Projection, start: usize) {
         self.first = first;
         self.count = 0;
+        self.start = start;
         self.compact.clear();
         self.stored = projection.value.then_some(start..start);
         self.spans.clear();
@@ -90,6 +104,7 @@ impl Chunk {
     }
 
     fn close(&mut self, end: usize) {
+        self.stored_bytes = end - self.start;
         if let Some(stored) = &mut self.stored {
             stored.end = end;
         }

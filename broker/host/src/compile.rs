@@ -94,6 +94,7 @@ pub(crate) struct Compiler {
     cpu: Duration,
     wall: Duration,
     memory: u64,
+    bytes_max: usize,
     waiting: Arc<Semaphore>,
     running: Arc<Semaphore>,
 }
@@ -105,13 +106,14 @@ impl Compiler {
             cpu: config.compile_cpu,
             wall: config.compile_wall,
             memory: config.compile_memory,
+            bytes_max: config.component_bytes_max.min(COMPONENT_BYTES_MAX),
             waiting: Arc::new(Semaphore::new(WAITING_MAX)),
             running: Arc::new(Semaphore::new(CONCURRENCY)),
         }
     }
 
     pub(crate) async fn compile(&self, component: Bytes) -> Result<Compiled, CompileError> {
-        check_shape(&component)?;
+        check_shape(&component, self.bytes_max)?;
         let command = match &self.command {
             Some(CompilerCommand { program, arguments }) => {
                 let program = locate::resolve(program).ok_or(CompileError::NoCompiler)?;
@@ -166,18 +168,15 @@ impl Compiler {
 }
 
 /// What can be told without compiling: size, and whether it is WebAssembly and a component.
-fn check_shape(component: &[u8]) -> Result<(), CompileError> {
+fn check_shape(component: &[u8], max: usize) -> Result<(), CompileError> {
     let invalid = |message: &str| {
         Err(CompileError::Invalid {
             message: message.to_owned(),
         })
     };
     let bytes = component.len();
-    if bytes > COMPONENT_BYTES_MAX {
-        return Err(CompileError::TooLarge {
-            bytes,
-            max: COMPONENT_BYTES_MAX,
-        });
+    if bytes > max {
+        return Err(CompileError::TooLarge { bytes, max });
     }
     if bytes == 0 {
         return invalid("the file is empty");

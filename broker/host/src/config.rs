@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
+use weir_wire::limits::COMPONENT_BYTES_MAX;
 
 /// The program that compiles components, run as a child process: `weir` with its hidden verb, or
 /// any program whose `main` is [`crate::compiler_main`].
@@ -23,6 +24,10 @@ pub struct HostConfig {
     /// Threads that run plugins. At least 4, so that a slow plugin leaves others room even on a
     /// small machine: half of them never run plugins known to be slow.
     pub threads: usize,
+    /// Bytes of linear memory that all instances may have together.
+    pub memory_total: u64,
+    /// Bytes that a component may have, at most [`COMPONENT_BYTES_MAX`].
+    pub component_bytes_max: usize,
     /// How long a binding without calls keeps its instances.
     pub idle: Duration,
     /// Processor time that compiling one component may take. The largest useful ones (Python,
@@ -40,6 +45,8 @@ impl Default for HostConfig {
         Self {
             compiler: None,
             threads: cores.max(4),
+            memory_total: 1 << 30,
+            component_bytes_max: COMPONENT_BYTES_MAX,
             idle: Duration::from_secs(30),
             compile_cpu: Duration::from_secs(60),
             compile_wall: Duration::from_secs(180),

@@ -13,11 +13,17 @@ pub(crate) const PACKAGE: &str = "weir:plugin/";
 /// A span of that length stands for an absent value.
 pub(crate) const ABSENT: u32 = u32::MAX;
 
-/// The hooks that this host runs, with their interface and its function.
-pub(crate) const RUNNABLE: [(Hook, &str, &str); 3] = [
-    (Hook::Filter, "weir:plugin/filter@1.0.0", "filter"),
-    (Hook::Key, "weir:plugin/ordering-key@1.0.0", "keys"),
+/// A span of that length stands for what the source has.
+pub(crate) const UNCHANGED: u32 = u32::MAX - 1;
+
+/// The hooks with their interface and its function, in the order of [`Hook::ALL`].
+pub(crate) const RUNNABLE: [(Hook, &str, &str); 6] = [
+    (Hook::Transform, "weir:plugin/mapper@1.0.0", "apply"),
     (Hook::Route, "weir:plugin/router@1.0.0", "route"),
+    (Hook::Key, "weir:plugin/ordering-key@1.0.0", "keys"),
+    (Hook::Filter, "weir:plugin/filter@1.0.0", "filter"),
+    (Hook::Project, "weir:plugin/mapper@1.0.0", "apply"),
+    (Hook::RetryPolicy, "weir:plugin/retry@1.0.0", "decide"),
 ];
 
 /// `types.hook`
@@ -83,12 +89,55 @@ pub(crate) struct KeySpans {
     pub(crate) spans: Vec<u32>,
 }
 
+/// `mapper.header-change`
+#[derive(ComponentType, Lift, Clone, Debug, PartialEq, Eq)]
+#[component(record)]
+pub(crate) struct HeaderChange {
+    pub(crate) output: u32,
+    pub(crate) name: String,
+    pub(crate) value: Option<Vec<u8>>,
+}
+
+/// `mapper.mapped`
+#[derive(ComponentType, Lift, Clone, Debug, Default)]
+#[component(record)]
+pub(crate) struct Mapped {
+    pub(crate) source: Vec<u32>,
+    pub(crate) data: Vec<u8>,
+    pub(crate) spans: Vec<u32>,
+    pub(crate) headers: Vec<HeaderChange>,
+    pub(crate) rejected: Vec<(u32, String)>,
+}
+
+/// `retry.failure`
+#[derive(ComponentType, Lower, Clone, Copy, Debug)]
+#[component(record)]
+pub(crate) struct WireFailure<'a> {
+    pub(crate) attempt: u32,
+    pub(crate) message: &'a str,
+}
+
+/// `retry.decision`
+#[derive(ComponentType, Lift, Clone, Copy, Debug)]
+#[component(variant)]
+pub(crate) enum WireDecision {
+    #[component(name = "delay")]
+    Delay(u64),
+    #[component(name = "dead-letter")]
+    DeadLetter,
+    #[component(name = "park-key")]
+    ParkKey,
+}
+
 pub(crate) type ConfigureParams<'a> = (WireHook, &'a [(&'a str, &'a str)], &'a [&'a str]);
 pub(crate) type ConfigureReturn = (Result<Projection, String>,);
 pub(crate) type BatchParams<'a> = (WireBatch<'a>,);
 pub(crate) type FilterReturn = (Result<Vec<u8>, String>,);
 pub(crate) type KeysReturn = (Result<KeySpans, String>,);
 pub(crate) type RouteReturn = (Result<Vec<u64>, String>,);
+pub(crate) type MapReturn = (Result<Mapped, String>,);
+pub(crate) type DecideParams<'a> = (WireBatch<'a>, &'a [WireFailure<'a>]);
+pub(crate) type DecideReturn = (Result<Vec<WireDecision>, String>,);
 
 /// The hook as `configure` gets it.
 pub(crate) fn wire_hook(hook: Hook) -> WireHook {
@@ -98,7 +147,7 @@ pub(crate) fn wire_hook(hook: Hook) -> WireHook {
         Hook::Key => WireHook::Key,
         Hook::Project => WireHook::Project,
         Hook::RetryPolicy => WireHook::RetryPolicy,
-        // Filter, and what a newer vocabulary may add: `RUNNABLE` lets none of those reach this.
+        // Filter, and what a newer vocabulary may add: `RUNNABLE` has none of those.
         _ => WireHook::Filter,
     }
 }

@@ -2,12 +2,13 @@
 
 use crate::binding::{self, Binding};
 use crate::compile::{CompileError, Compiled, Compiler};
+use crate::memory::Memory;
 use crate::scheduler::Scheduler;
 use crate::ticker::Ticker;
-use crate::{BindError, Bound, HostConfig, Limits, LoadError, Plugin, engine};
+use crate::{BindError, Bound, HostConfig, Limits, LoadError, Plugin, clock, engine};
 use bytes::Bytes;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -52,7 +53,9 @@ struct Inner {
 pub(crate) struct Shared {
     engine: Engine,
     ticker: Arc<Ticker>,
-    stopping: Arc<AtomicBool>,
+    stopping: AtomicBool,
+    memory: Memory,
+    impurities: AtomicU64,
     bindings: Mutex<Vec<Weak<Binding>>>,
 }
 
@@ -70,7 +73,9 @@ impl Host {
         let shared = Arc::new(Shared {
             engine,
             ticker: ticker.clone(),
-            stopping: Arc::default(),
+            stopping: AtomicBool::new(false),
+            memory: Memory::new(config.memory_total),
+            impurities: AtomicU64::new(0),
             bindings: Mutex::default(),
         });
         let (scheduler, mut threads) = Scheduler::start(config.threads)?;
@@ -129,6 +134,19 @@ impl Host {
         } = &*self.inner;
         binding::bind(shared, scheduler, plugin, hook, config, routes, limits).await
     }
+
+    /// Bytes of linear memory that the instances of all bindings have.
+    #[must_use]
+    pub fn memory_used(&self) -> u64 {
+        self.inner.shared.memory.used()
+    }
+
+    /// How many bindings were found impure so far: who remembers answers looks again at
+    /// [`Bound::is_pure`] when it has grown.
+    #[must_use]
+    pub fn impurities(&self) -> u64 {
+        self.inner.shared.impurities.load(Ordering::Acquire)
+    }
 }
 
 impl Drop for Inner {
@@ -163,8 +181,24 @@ impl Shared {
         &self.ticker
     }
 
-    pub(crate) fn stopping(&self) -> &Arc<AtomicBool> {
-        &self.stopping
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn count_impurity(&self) {
+        self.impurities.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub(crate) fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
+    /// Takes memory for an instance; idle ones of any binding make room.
+    pub(crate) fn take_memory(&self, bytes: usize) -> bool {
+        self.memory.take(bytes) || {
+            self.sweep(clock::now(), Duration::ZERO);
+            self.memory.take(bytes)
+        }
     }
 
     /// Remembers the binding, so that its idle instances can be let go.

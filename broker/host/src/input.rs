@@ -1,6 +1,7 @@
 //! What a call is given and what it answers.
 
 use bytes::Bytes;
+use std::time::Duration;
 use weir_wire::id::Timestamp;
 
 /// A batch of records to judge.
@@ -12,6 +13,54 @@ pub struct Input {
     pub count: u32,
     /// The uncompressed records section of a batch (Kafka's format v2).
     pub records: Bytes,
+}
+
+/// How the delivery of a record failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// Which delivery of the record it was, from 1.
+    pub number: u32,
+    /// What the consumer said, or that its time was up; the first 1 KiB counts.
+    pub message: String,
+}
+
+/// What a retry policy decides about a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Deliver it again after so long.
+    Delay(Duration),
+    /// Give it up.
+    DeadLetter,
+    /// Give it up for now, with the records of its ordering key behind it.
+    ParkKey,
+}
+
+/// What a transform or a projection made of a batch.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Transformed {
+    /// The outputs as an uncompressed records section, their timestamps counted from the same base
+    /// as those of the input. The offset deltas of a transform's outputs count from 0, those of a
+    /// projection's are their sources' own.
+    pub records: Bytes,
+    /// How many outputs there are.
+    pub count: u32,
+    /// The position of the record that each output was made of, ascending.
+    pub sources: Vec<u32>,
+    /// The records that must not be stored, ascending. They have no outputs.
+    pub rejected: Vec<Rejection>,
+    /// The records that the plugin failed on, ascending; at most 8. They have no outputs.
+    pub failures: Vec<RecordFailure>,
+    /// Whether the outputs are the input, byte for byte.
+    pub unchanged: bool,
+}
+
+/// A record that a plugin rejected.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejection {
+    /// The record's position in the batch.
+    pub index: u32,
+    /// What its producer is told, at most 1 KiB.
+    pub reason: String,
 }
 
 /// One verdict per record, and which records failed.
@@ -30,6 +79,8 @@ pub struct RecordFailure {
     pub index: u32,
     /// What the plugin said, or what stopped it.
     pub message: String,
+    /// Where in the plugin that was, the innermost function first; at most 2 KiB.
+    pub backtrace: Option<String>,
 }
 
 /// A set of a binding's declared routes: bit i stands for route i.
@@ -64,16 +115,5 @@ impl RouteSet {
     /// The positions of the routes taken, ascending.
     pub fn positions(self) -> impl Iterator<Item = usize> {
         (0..64).filter(move |position| self.contains(*position))
-    }
-}
-
-impl<T> Verdicts<T> {
-    /// The same with every value converted.
-    pub(crate) fn map<U>(self, convert: impl FnMut(T) -> U) -> Verdicts<U> {
-        let values = self.values.into_iter().map(convert).collect();
-        Verdicts {
-            values,
-            failures: self.failures,
-        }
     }
 }

@@ -1,8 +1,9 @@
 //! One instance of a component: its store, its limits, and single calls into it.
 
-mod answer;
 mod call;
+mod failure;
 mod state;
 
-pub(crate) use call::{Failure, Instance, Setup};
+pub(crate) use call::{Instance, Setup};
+pub(crate) use failure::{Cause, Failure};
 pub(crate) use state::{Budget, State};

@@ -4,6 +4,7 @@
 //! This is the only crate that names wasmtime. What it may be trusted with, and what not, is in
 //! `README.md`. It applies no error policy: it says which records failed, and why.
 
+mod answer;
 mod artifact;
 mod binding;
 mod clock;
@@ -16,6 +17,7 @@ mod host;
 mod input;
 mod instance;
 mod logs;
+mod memory;
 mod native;
 mod plugin;
 mod run;
@@ -24,12 +26,14 @@ mod ticker;
 mod walk;
 
 pub use artifact::{ArtifactHeader, LoadError};
-pub use binding::{BindError, BindingStats, Bound};
+pub use binding::{BindError, BindingIdentity, BindingStats, Bound, Quarantine};
 pub use compile::{CompileError, Compiled, compiler_main};
 pub use config::{CompilerCommand, HostConfig, Limits};
 pub use host::{Host, HostError};
-pub use input::{Input, RecordFailure, RouteSet, Verdicts};
+pub use input::{
+    Attempt, Decision, Input, RecordFailure, Rejection, RouteSet, Transformed, Verdicts,
+};
 pub use logs::{LogLevel, LogLine};
-pub use native::tag_matches;
+pub use native::{record_keys, tag_matches, upper_values};
 pub use plugin::Plugin;
 pub use run::CallError;

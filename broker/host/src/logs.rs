@@ -3,8 +3,10 @@
 use crate::clock;
 use crate::contract::WireLevel;
 use std::collections::VecDeque;
+use std::pin::pin;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
+use tokio::sync::Notify;
 use weir_wire::id::PluginVersion;
 use weir_wire::plugin::Hook;
 
@@ -29,7 +31,7 @@ pub enum LogLevel {
 /// A line that a plugin has logged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogLine {
-    /// Counts the lines of the binding, from 0; a gap means that lines in between were forgotten.
+    /// Counts the lines of the binding, from 1; a gap means that lines in between were forgotten.
     pub number: u64,
     /// How important it is.
     pub level: LogLevel,
@@ -43,12 +45,13 @@ pub(crate) struct Logs {
     hook: Hook,
     per_second: u32,
     kept: Mutex<Kept>,
+    more: Notify,
 }
 
 #[derive(Debug)]
 struct Kept {
     lines: VecDeque<LogLine>,
-    next: u64,
+    last: u64,
     suppressed: u64,
     allowance: f64,
     refilled: Instant,
@@ -58,7 +61,7 @@ impl Logs {
     pub(crate) fn new(version: PluginVersion, hook: Hook, per_second: u32) -> Self {
         let kept = Kept {
             lines: VecDeque::new(),
-            next: 0,
+            last: 0,
             suppressed: 0,
             allowance: f64::from(per_second),
             refilled: clock::now(),
@@ -68,6 +71,7 @@ impl Logs {
             hook,
             per_second,
             kept: Mutex::new(kept),
+            more: Notify::new(),
         }
     }
 
@@ -77,6 +81,7 @@ impl Logs {
         if !self.kept().take_in(self.per_second, level, message) {
             return;
         }
+        self.more.notify_waiters();
         let (version, hook) = (self.version.short(), self.hook);
         match level {
             LogLevel::Debug => {
@@ -90,10 +95,30 @@ impl Logs {
         }
     }
 
-    /// The lines kept, oldest first, and how many were suppressed so far.
-    pub(crate) fn lines(&self) -> (Vec<LogLine>, u64) {
+    /// The lines kept with numbers larger than that, oldest first.
+    pub(crate) fn lines_after(&self, number: u64) -> Vec<LogLine> {
         let kept = self.kept();
-        (kept.lines.iter().cloned().collect(), kept.suppressed)
+        let later = kept.lines.iter().filter(|line| line.number > number);
+        later.cloned().collect()
+    }
+
+    /// The same, as soon as there is one.
+    pub(crate) async fn wait_after(&self, number: u64) -> Vec<LogLine> {
+        loop {
+            let mut more = pin!(self.more.notified());
+            // A line that comes while the kept ones are looked at must wake this up.
+            more.as_mut().enable();
+            let lines = self.lines_after(number);
+            if !lines.is_empty() {
+                return lines;
+            }
+            more.await;
+        }
+    }
+
+    /// How many lines were left out so far.
+    pub(crate) fn suppressed(&self) -> u64 {
+        self.kept().suppressed
     }
 
     fn kept(&self) -> std::sync::MutexGuard<'_, Kept> {
@@ -117,12 +142,12 @@ impl Kept {
             self.lines.pop_front();
         }
         let message = message.to_owned();
+        self.last += 1;
         self.lines.push_back(LogLine {
-            number: self.next,
+            number: self.last,
             level,
             message,
         });
-        self.next += 1;
         true
     }
 }
@@ -155,11 +180,14 @@ mod tests {
         for number in 0..5_000 {
             logs.push(LogLevel::Debug, &format!("line {number}"));
         }
-        let (lines, suppressed) = logs.lines();
+        let lines = logs.lines_after(0);
         assert_eq!(lines.len(), KEPT_MAX);
-        let taken = lines.last().unwrap().number + 1;
+        let taken = lines.last().unwrap().number;
         assert!(taken >= 1_000, "{taken}");
-        assert_eq!(taken + suppressed, 5_000);
+        assert_eq!(taken + logs.suppressed(), 5_000);
+        let last = logs.lines_after(taken - 1);
+        assert_eq!(last, lines[KEPT_MAX - 1..]);
+        assert_eq!(logs.lines_after(taken), []);
     }
 
     #[test]

@@ -1,8 +1,9 @@
-//! The tag filter in native Rust over the same stored bytes: what `weir bench plugin` compares
-//! a plugin with.
+//! What sample plugins do, in native Rust over the same stored bytes: what a plugin is compared
+//! with when it is measured.
 
 use crate::Input;
 use crate::walk::Walker;
+use weir_wire::placement::OrderingKey;
 
 /// For each record whether its `tag` header is one of `tags`; `None` if the records are not what
 /// they should be. It reads records as projection does, so that the two differ by what the plugin
@@ -21,4 +22,39 @@ pub fn tag_matches(input: &Input, tags: &[&str]) -> Option<Vec<bool>> {
         verdicts.push(tag.is_some_and(|tag| tags.iter().any(|wanted| wanted.as_bytes() == tag)));
     }
     Some(verdicts)
+}
+
+/// The ordering key of each record: the hash of its key. `None` if the records are not what they
+/// should be.
+#[must_use]
+pub fn record_keys(input: &Input) -> Option<Vec<OrderingKey>> {
+    let section = &input.records[..];
+    let mut walker = Walker::new(section);
+    let mut keys = Vec::with_capacity((input.count as usize).min(section.len() / 7 + 1));
+    for _ in 0..input.count {
+        let key = walker.record()?.key;
+        let key = key.and_then(|(start, end)| section.get(start..end));
+        keys.push(key.map_or(OrderingKey::NONE, OrderingKey::hash));
+    }
+    Some(keys)
+}
+
+/// The records with their values in upper case, as a new section: what a plugin that does the same
+/// is compared with. `None` if the records are not what they should be.
+#[must_use]
+pub fn upper_values(input: &Input) -> Option<Vec<u8>> {
+    let section = &input.records[..];
+    let mut walker = Walker::new(section);
+    let mut out = Vec::with_capacity(section.len());
+    for _ in 0..input.count {
+        let record = walker.record()?;
+        // Upper case is as long as lower case, so lengths stay as they are.
+        let start = out.len();
+        out.extend_from_slice(section.get(record.start..record.end)?);
+        if let Some((from, to)) = record.value {
+            let value = start + (from - record.start)..start + (to - record.start);
+            out.get_mut(value)?.make_ascii_uppercase();
+        }
+    }
+    Some(out)
 }

@@ -6,6 +6,7 @@ use crate::engine;
 use crate::instance::State;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use wasmtime::Engine;
 use wasmtime::component::{Component, ComponentExportIndex, InstancePre};
 use weir_wire::id::PluginVersion;
@@ -23,6 +24,8 @@ struct Inner {
     pre: InstancePre<State>,
     configure: ComponentExportIndex,
     functions: Vec<(Hook, ComponentExportIndex)>,
+    /// The hooks caught giving different answers to the same question: bits of their numbers.
+    impure: AtomicU64,
 }
 
 impl Plugin {
@@ -79,8 +82,19 @@ impl Plugin {
                 pre,
                 configure,
                 functions,
+                impure: AtomicU64::new(0),
             }),
         })
+    }
+
+    pub(crate) fn is_pure(&self, hook: Hook) -> bool {
+        self.inner.impure.load(Ordering::Acquire) >> hook as u64 & 1 == 0
+    }
+
+    pub(crate) fn found_impure(&self, hook: Hook) {
+        self.inner
+            .impure
+            .fetch_or(1 << hook as u64, Ordering::AcqRel);
     }
 
     pub(crate) fn pre(&self) -> &InstancePre<State> {

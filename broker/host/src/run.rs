@@ -1,4 +1,4 @@
-//! One call of a binding from records to verdicts: chunks, reuse of instances, the purity check.
+//! One call of a binding from records to answers: chunks, reuse of instances, the purity check.
 //! Finding guilty records is in `run/search.rs`.
 
 mod error;
@@ -6,11 +6,13 @@ mod search;
 
 pub use error::CallError;
 
+use crate::answer::{Answered, Answers, Question};
 use crate::binding::Binding;
 use crate::columns::{CHUNK_RECORDS_MAX, Chunk, Chunks, Malformed};
-use crate::contract::WireBatch;
-use crate::instance::{Failure, Instance};
-use crate::{Input, RecordFailure, Verdicts, clock};
+use crate::contract::{WireBatch, WireFailure};
+use crate::instance::{Cause, Failure, Instance};
+use crate::logs::cut;
+use crate::{Attempt, Input, RecordFailure, clock};
 use std::ops::Range;
 use std::time::Duration;
 
@@ -19,21 +21,26 @@ const PURITY_EVERY: u64 = 256;
 /// What a call may cost altogether, as a multiple of the processor time of one plugin call: enough
 /// to find 8 endless loops among thousands of records.
 const CALL_CPU_FACTOR: u32 = 100;
+/// Bytes of an attempt's message that a retry policy gets.
+const ATTEMPT_MESSAGE_MAX: usize = 1024;
 
-/// Runs a call on this thread.
-pub(crate) fn call(binding: &Binding, input: &Input) -> Result<Verdicts<u64>, CallError> {
+/// Runs a call on this thread. A retry policy gets an attempt for each record, other hooks none.
+pub(crate) fn call(
+    binding: &Binding,
+    input: &Input,
+    attempts: &[Attempt],
+) -> Result<Answered, CallError> {
     binding.check_quarantine(clock::now())?;
     let _running = binding.host().ticker().enter();
-    let mut run = Run::new(binding, input);
+    let mut run = Run::new(binding, input, attempts);
     let result = run.chunks();
-    let failures = std::mem::take(&mut run.failures);
-    let values = std::mem::take(&mut run.values);
     let cpu = run.cpu;
-    drop(run);
+    let (answers, failures, at_limit) = run.end();
     match result {
         Ok(()) => {
-            binding.succeeded(&values, failures.len(), cpu);
-            Ok(Verdicts { values, failures })
+            let out = answers.records_out();
+            binding.succeeded(input.count, out, &failures, cpu, at_limit, clock::now());
+            Ok(Answered { answers, failures })
         }
         Err(error) => {
             binding.failed(&error, cpu, clock::now());
@@ -45,25 +52,37 @@ pub(crate) fn call(binding: &Binding, input: &Input) -> Result<Verdicts<u64>, Ca
 struct Run<'a> {
     binding: &'a Binding,
     input: &'a Input,
+    attempts: &'a [Attempt],
     instance: Option<Instance>,
-    values: Vec<u64>,
+    answers: Answers,
     failures: Vec<RecordFailure>,
+    /// Whether a record by itself has reached a limit.
+    at_limit: bool,
     /// Processor time of the whole call, and of the last call into the plugin.
     cpu: Duration,
     last_cpu: Duration,
 }
 
+/// Some records of a chunk.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    chunk: &'a Chunk,
+    batch: WireBatch<'a>,
+    range: &'a Range<u32>,
+}
+
 impl<'a> Run<'a> {
-    fn new(binding: &'a Binding, input: &'a Input) -> Self {
+    fn new(binding: &'a Binding, input: &'a Input, attempts: &'a [Attempt]) -> Self {
         // A count that lies must not reserve memory: a record has at least 7 bytes.
         let capacity = (input.count as usize).min(input.records.len() / 7 + 1);
-        let values = Vec::with_capacity(capacity);
         Self {
             binding,
             input,
+            attempts,
             instance: None,
-            values,
+            answers: Answers::new(binding.hook(), capacity),
             failures: Vec::new(),
+            at_limit: false,
             cpu: Duration::ZERO,
             last_cpu: Duration::ZERO,
         }
@@ -83,39 +102,36 @@ impl<'a> Run<'a> {
             }
         }
         binding.give_scratch(chunk);
+        self.answers.finish(&input.records, input.count);
         Ok(())
     }
 
     fn chunk(&mut self, chunk: &Chunk, verify: bool) -> Result<(), CallError> {
-        let start = self.values.len();
-        match self.attempt(chunk.whole(self.input))? {
-            Ok(()) => {
-                self.binding.chunk_went_well(self.last_cpu);
-                if verify {
-                    self.verify(chunk, start)?;
-                }
-            }
-            Err(failure) => {
-                let values = self.search(chunk, &(0..chunk.count()), failure)?;
-                self.values.extend(values);
-            }
+        let whole = Asked {
+            chunk,
+            batch: chunk.whole(self.input),
+            range: &(0..chunk.count()),
+        };
+        let records = &self.input.records;
+        // Before the first answer, so that both are made of the same beginning.
+        let mut again = verify.then(|| self.answers.repetition(records));
+        let start = self.answers.mark();
+        if let Err(failure) = self.attempt(whole)? {
+            return self.search(chunk, whole.range, &failure);
         }
-        Ok(())
-    }
-
-    /// Runs the chunk again on a fresh instance; a difference marks the plugin as impure.
-    fn verify(&mut self, chunk: &Chunk, start: usize) -> Result<(), CallError> {
+        self.binding.chunk_went_well(self.last_cpu);
+        let Some(again) = &mut again else {
+            return Ok(());
+        };
         let used = self.instance.replace(self.binding.fresh_instance()?);
-        let end = self.values.len();
-        let equal = match self.attempt(chunk.whole(self.input))? {
-            Ok(()) => {
-                let (first, second) = self.values.split_at(end);
-                first.get(start..) == Some(second)
-            }
+        std::mem::swap(again, &mut self.answers);
+        let repeated = self.attempt(whole);
+        std::mem::swap(again, &mut self.answers);
+        let equal = match repeated? {
+            Ok(()) => self.answers.is_repeated(&start, again, records),
             // Time is not part of the answer: the first run may just have made it.
             Err(failure) => failure.is_limit(),
         };
-        self.values.truncate(end);
         if !equal {
             self.binding
                 .found_impure("it answered differently when it was asked again");
@@ -125,8 +141,8 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// One call into the plugin; its verdicts are appended to `values`.
-    fn attempt(&mut self, batch: WireBatch<'_>) -> Result<Result<(), Failure>, CallError> {
+    /// One call into the plugin; its answers are appended.
+    fn attempt(&mut self, asked: Asked<'_>) -> Result<Result<(), Failure>, CallError> {
         let limits = self.binding.limits();
         if self.cpu > limits.cpu.saturating_mul(CALL_CPU_FACTOR) {
             return Err(CallError::TooSlow {
@@ -138,41 +154,87 @@ impl<'a> Run<'a> {
             Some(instance) => instance,
             None => self.binding.instance()?,
         };
-        let input_bytes = batch.arena.len() + size_of_val(batch.spans);
-        let output_max = limits
-            .output_min
-            .max(input_bytes.saturating_mul(limits.output_factor));
-        let before = self.values.len();
-        let result = instance.call(batch, output_max, &mut self.values);
+        let Asked {
+            chunk,
+            batch,
+            range,
+        } = asked;
+        let first = chunk.first() + range.start;
+        let attempts = self.attempts_of(first, batch.count);
+        let input_bytes = (batch.arena.len() + size_of_val(batch.spans)).max(chunk.stored_bytes());
+        let question = Question {
+            batch,
+            attempts: &attempts,
+            section: &self.input.records,
+            start: chunk.start(),
+            skip: range.start,
+            first,
+            output_max: limits
+                .output_min
+                .max(input_bytes.saturating_mul(limits.output_factor)),
+        };
+        let before = self.answers.mark();
+        let result = instance.call(&question, &mut self.answers);
         self.last_cpu = instance.cpu;
         self.cpu += instance.cpu;
         self.binding
             .count_plugin_call(&instance, result.as_ref().err());
-        match result {
-            Ok(()) => {
-                self.instance = instance.is_reusable().then_some(instance);
-                Ok(Ok(()))
-            }
-            Err(Failure::Shutdown) => Err(CallError::Shutdown),
-            Err(failure) => {
-                self.values.truncate(before);
-                Ok(Err(failure))
-            }
+        let Err(failure) = result else {
+            self.instance = instance.is_reusable().then_some(instance);
+            return Ok(Ok(()));
+        };
+        self.answers.truncate(&before);
+        self.ends(&failure, first).map_or(Ok(Err(failure)), Err)
+    }
+
+    /// The error of a failure that no smaller part of the records would avoid.
+    fn ends(&self, failure: &Failure, first: u32) -> Option<CallError> {
+        match failure.cause {
+            Cause::Said | Cause::Trapped | Cause::Answered | Cause::Limit => None,
+            Cause::Crowded => Some(CallError::Crowded {
+                message: failure.to_string(),
+            }),
+            Cause::TooLarge => Some(CallError::TooLarge {
+                records: self.input.count,
+            }),
+            Cause::Malformed => Some(CallError::Malformed { index: first }),
+            Cause::Shutdown => Some(CallError::Shutdown),
         }
     }
 
-    /// [`Self::attempt`] on some records of a chunk, with the values by themselves, and on a fresh
-    /// instance: what earlier calls left behind must not be blamed on these records.
+    /// How the records from `first` on failed; empty unless the hook is a retry policy.
+    fn attempts_of(&self, first: u32, count: u32) -> Vec<WireFailure<'a>> {
+        let attempts = self.attempts.iter().skip(first as usize);
+        attempts
+            .take(count as usize)
+            .map(|attempt| WireFailure {
+                attempt: attempt.number,
+                message: cut(&attempt.message, ATTEMPT_MESSAGE_MAX),
+            })
+            .collect()
+    }
+
+    /// [`Self::attempt`] on some records of a chunk, and on a fresh instance: what earlier calls
+    /// left behind must not be blamed on these records.
     fn attempt_part(
         &mut self,
         chunk: &Chunk,
         range: &Range<u32>,
-    ) -> Result<Result<Vec<u64>, Failure>, CallError> {
+    ) -> Result<Result<(), Failure>, CallError> {
         let part = chunk.part(range);
         self.instance = Some(self.binding.fresh_instance()?);
-        let before = self.values.len();
-        let result = self.attempt(part.batch(chunk, range, self.input))?;
-        Ok(result.map(|()| self.values.split_off(before)))
+        let batch = part.batch(chunk, range, self.input);
+        self.attempt(Asked {
+            chunk,
+            batch,
+            range,
+        })
+    }
+
+    fn end(mut self) -> (Answers, Vec<RecordFailure>, bool) {
+        let answers = Answers::new(self.binding.hook(), 0);
+        let answers = std::mem::replace(&mut self.answers, answers);
+        (answers, std::mem::take(&mut self.failures), self.at_limit)
     }
 }
 

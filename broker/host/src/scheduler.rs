@@ -1,9 +1,10 @@
 //! The threads that run plugins, and who is next: bindings take turns, call by call, and slow ones
 //! never occupy more than half of the threads.
 
+use crate::answer::Answered;
 use crate::binding::{BindError, Binding};
 use crate::run::{self, CallError};
-use crate::{Input, Verdicts, clock};
+use crate::{Attempt, Input, clock};
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -26,8 +27,9 @@ pub(crate) enum Job {
     /// Judge a batch.
     Call {
         input: Input,
+        attempts: Vec<Attempt>,
         /// Who waits for it.
-        reply: oneshot::Sender<Result<Verdicts<u64>, CallError>>,
+        reply: oneshot::Sender<Result<Answered, CallError>>,
         /// The place in the queue, given back at the end.
         place: OwnedSemaphorePermit,
     },
@@ -235,14 +237,15 @@ fn run(binding: &Binding, job: Job) {
         Job::Configure { reply } => drop(reply.send(binding.configure())),
         Job::Call {
             input,
+            attempts,
             reply,
             place,
         } => {
             if !reply.is_closed() {
-                let verdicts = run::call(binding, &input);
+                let answered = run::call(binding, &input, &attempts);
                 binding.took(clock::now().duration_since(start));
                 drop(place);
-                drop(reply.send(verdicts));
+                drop(reply.send(answered));
             }
         }
     }));

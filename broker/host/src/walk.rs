@@ -11,10 +11,26 @@ pub(crate) type Place = Option<(usize, usize)>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RecordAt {
     pub(crate) timestamp_delta: i64,
+    pub(crate) offset_delta: u32,
     pub(crate) key: Place,
     pub(crate) value: Place,
-    headers: usize,
-    end: usize,
+    /// Where the record begins, and where in it its parts do: the attributes with the timestamp
+    /// behind them, the offset delta, then the body: key, value and headers with their lengths.
+    pub(crate) start: usize,
+    pub(crate) attributes: usize,
+    pub(crate) offset_at: usize,
+    pub(crate) body: usize,
+    pub(crate) value_at: usize,
+    pub(crate) headers: usize,
+    pub(crate) end: usize,
+}
+
+/// One header, as places in its section: name and value with their lengths.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct HeaderAt {
+    pub(crate) start: usize,
+    pub(crate) name: (usize, usize),
+    pub(crate) end: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -25,7 +41,35 @@ pub(crate) struct Walker<'a> {
 
 impl<'a> Walker<'a> {
     pub(crate) fn new(section: &'a [u8]) -> Self {
-        Self { section, at: 0 }
+        Self::at(section, 0)
+    }
+
+    /// Starts where a record begins.
+    pub(crate) fn at(section: &'a [u8], at: usize) -> Self {
+        Self { section, at }
+    }
+
+    /// Starts at a record's headers: [`Self::count`] of them.
+    pub(crate) fn headers(section: &'a [u8], record: &RecordAt) -> Option<Self> {
+        let section = section.get(..record.end)?;
+        Some(Self::at(section, record.headers))
+    }
+
+    /// A number of things; none if it is negative.
+    pub(crate) fn count(&mut self) -> Option<u32> {
+        Some(u32::try_from(self.small()?).unwrap_or(0))
+    }
+
+    /// The next header.
+    pub(crate) fn header_at(&mut self) -> Option<HeaderAt> {
+        let start = self.at;
+        let name = self.nullable()??;
+        self.nullable()?;
+        Some(HeaderAt {
+            start,
+            name,
+            end: self.at,
+        })
     }
 
     /// How much of the section has been read.
@@ -37,22 +81,30 @@ impl<'a> Walker<'a> {
     /// The next record, `None` if the bytes hold none.
     #[inline(always)]
     pub(crate) fn record(&mut self) -> Option<RecordAt> {
+        let start = self.at;
         let length = usize::try_from(self.small()?).ok()?;
-        let end = self.at.checked_add(length)?;
-        let mut record = Walker {
-            section: self.section.get(..end)?,
-            at: self.at,
-        };
+        let attributes = self.at;
+        let end = attributes.checked_add(length)?;
+        let mut record = Walker::at(self.section.get(..end)?, attributes);
         let _attributes = record.byte()?;
         let timestamp_delta = record.signed()?;
-        u32::try_from(record.small()?).ok()?;
+        let offset_at = record.at;
+        let offset_delta = u32::try_from(record.small()?).ok()?;
+        let body = record.at;
         let key = record.nullable()?;
+        let value_at = record.at;
         let value = record.nullable()?;
         self.at = end;
         Some(RecordAt {
             timestamp_delta,
+            offset_delta,
             key,
             value,
+            start,
+            attributes,
+            offset_at,
+            body,
+            value_at,
             headers: record.at,
             end,
         })
@@ -176,6 +228,8 @@ mod tests {
             };
             let found = found.unwrap();
             assert_eq!(found.timestamp_delta, view.timestamp_delta);
+            assert_eq!(found.offset_delta, view.offset_delta);
+            assert_eq!(section.get(found.body..found.end), Some(view.body()));
             assert_eq!(
                 (slice(found.key), slice(found.value)),
                 (view.key, view.value)

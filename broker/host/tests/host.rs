@@ -10,6 +10,10 @@ mod bomb;
 mod compile;
 #[path = "host/hostile.rs"]
 mod hostile;
+#[path = "host/limits.rs"]
+mod limits;
+#[path = "host/mapper.rs"]
+mod mapper;
 #[path = "host/samples.rs"]
 mod samples;
 #[path = "host/support.rs"]

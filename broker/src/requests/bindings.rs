@@ -200,7 +200,9 @@ fn counters(shared: &Shared, bound: &change::Bound) -> BindingCounters {
         failed: stats.records_failed,
         calls: stats.plugin_calls,
         cpu_ns: stats.cpu.as_nanos() as u64,
-        last_error: broken.or(stats.quarantined).or(stats.last_error),
+        last_error: broken
+            .or(stats.quarantined.map(|quarantine| quarantine.to_string()))
+            .or(stats.last_error),
         memory_bytes: stats.memory_max,
         records_out: stats.records_out,
         traps: stats.traps,

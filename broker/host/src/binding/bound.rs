@@ -1,68 +1,16 @@
-//! The handle on a binding: bind, call, look.
+//! The handle on a binding: call it, look at it.
 
-use super::{Binding, BindingStats, Counters, Health, Instances};
-use crate::contract::Projection;
-use crate::host::Shared;
-use crate::instance::Failure;
-use crate::logs::{LogLine, Logs};
+use super::{Binding, BindingIdentity, BindingStats};
+use crate::answer::Answered;
+use crate::logs::LogLine;
 use crate::plugin::Plugin;
 use crate::run::{self, CallError};
-use crate::scheduler::{Job, Queue, Scheduler};
-use crate::{Input, Limits, RouteSet, Verdicts, clock};
-use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, OnceLock};
+use crate::scheduler::{Job, Scheduler};
+use crate::{Attempt, Decision, Input, RouteSet, Transformed, Verdicts, clock};
+use std::sync::Arc;
 use tokio::sync::oneshot;
-use weir_wire::limits::{CONFIG_ENTRIES_MAX, ROUTES_MAX};
 use weir_wire::placement::OrderingKey;
 use weir_wire::plugin::Hook;
-
-/// Bytes of all settings and route names together.
-const CONFIG_BYTES_MAX: usize = 64 << 10;
-/// Headers that a plugin may ask for, and the bytes of a header's name.
-const HEADERS_MAX: usize = 32;
-const HEADER_NAME_MAX: usize = 256;
-
-/// Why a plugin cannot be bound.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum BindError {
-    /// The component has no such hook.
-    #[error(
-        "the component does not export the hook {hook}; it exports {}",
-        words(exported)
-    )]
-    NoSuchHook {
-        /// The hook asked for.
-        hook: Hook,
-        /// Those it has.
-        exported: Vec<Hook>,
-    },
-    /// Its own `configure` says no.
-    #[error("the plugin refused its configuration: {message}")]
-    Refused {
-        /// What it says.
-        message: String,
-    },
-    /// It cannot be instantiated, or its `configure` failed.
-    #[error("the plugin cannot be started: {message}")]
-    Start {
-        /// Why.
-        message: String,
-    },
-    /// More than a binding may have.
-    #[error("{what} of the binding: at most {max}, there are {found}; declare fewer")]
-    TooMuch {
-        /// What there is too much of.
-        what: &'static str,
-        /// The bound.
-        max: usize,
-        /// What there is.
-        found: usize,
-    },
-    /// The host is shutting down.
-    #[error("the plugin host is shutting down")]
-    Shutdown,
-}
 
 /// A plugin bound to a hook with a configuration. Cheap to clone; the calls of all clones share
 /// instances and limits.
@@ -72,7 +20,178 @@ pub struct Bound {
     scheduler: Arc<Scheduler>,
 }
 
+/// The calls: each on a plugin thread, through the binding's queue. Failures of single records are
+/// among the answers; an error means that there are no answers at all. Those that end in `_now` run
+/// on the calling thread, past the queue: for measuring what a plugin itself costs.
 impl Bound {
+    /// What becomes of records before they are stored.
+    ///
+    /// # Errors
+    /// If there are no answers at all.
+    pub async fn transform(&self, input: Input) -> Result<Transformed, CallError> {
+        let answered = self.ask(Hook::Transform, input, Vec::new()).await?;
+        Ok(answered.transformed())
+    }
+
+    /// What a subscriber sees of records: exactly one output for each that did not fail.
+    ///
+    /// # Errors
+    /// If there are no answers at all.
+    pub async fn project(&self, input: Input) -> Result<Transformed, CallError> {
+        let answered = self.ask(Hook::Project, input, Vec::new()).await?;
+        Ok(answered.transformed())
+    }
+
+    /// Which records to keep.
+    ///
+    /// # Errors
+    /// If there are no verdicts at all.
+    pub async fn filter(&self, input: Input) -> Result<Verdicts<bool>, CallError> {
+        Ok(self.ask(Hook::Filter, input, Vec::new()).await?.kept())
+    }
+
+    /// The ordering keys.
+    ///
+    /// # Errors
+    /// If there are no verdicts at all.
+    pub async fn keys(&self, input: Input) -> Result<Verdicts<OrderingKey>, CallError> {
+        Ok(self.ask(Hook::Key, input, Vec::new()).await?.keys())
+    }
+
+    /// The routes that the records take.
+    ///
+    /// # Errors
+    /// If there are no verdicts at all.
+    pub async fn route(&self, input: Input) -> Result<Verdicts<RouteSet>, CallError> {
+        Ok(self.ask(Hook::Route, input, Vec::new()).await?.routes())
+    }
+
+    /// What to do with records whose deliveries failed; one attempt for each.
+    ///
+    /// # Errors
+    /// If there are no verdicts at all.
+    pub async fn decide(
+        &self,
+        input: Input,
+        attempts: Vec<Attempt>,
+    ) -> Result<Verdicts<Decision>, CallError> {
+        let answered = self.ask(Hook::RetryPolicy, input, attempts).await?;
+        Ok(answered.decisions())
+    }
+
+    /// [`transform`](Self::transform) on the calling thread.
+    ///
+    /// # Errors
+    /// As `transform`.
+    pub fn transform_now(&self, input: &Input) -> Result<Transformed, CallError> {
+        Ok(self.ask_now(Hook::Transform, input, &[])?.transformed())
+    }
+
+    /// [`project`](Self::project) on the calling thread.
+    ///
+    /// # Errors
+    /// As `project`.
+    pub fn project_now(&self, input: &Input) -> Result<Transformed, CallError> {
+        Ok(self.ask_now(Hook::Project, input, &[])?.transformed())
+    }
+
+    /// [`filter`](Self::filter) on the calling thread.
+    ///
+    /// # Errors
+    /// As `filter`.
+    pub fn filter_now(&self, input: &Input) -> Result<Verdicts<bool>, CallError> {
+        Ok(self.ask_now(Hook::Filter, input, &[])?.kept())
+    }
+
+    /// [`keys`](Self::keys) on the calling thread.
+    ///
+    /// # Errors
+    /// As `keys`.
+    pub fn keys_now(&self, input: &Input) -> Result<Verdicts<OrderingKey>, CallError> {
+        Ok(self.ask_now(Hook::Key, input, &[])?.keys())
+    }
+
+    /// [`route`](Self::route) on the calling thread.
+    ///
+    /// # Errors
+    /// As `route`.
+    pub fn route_now(&self, input: &Input) -> Result<Verdicts<RouteSet>, CallError> {
+        Ok(self.ask_now(Hook::Route, input, &[])?.routes())
+    }
+
+    /// [`decide`](Self::decide) on the calling thread.
+    ///
+    /// # Errors
+    /// As `decide`.
+    pub fn decide_now(
+        &self,
+        input: &Input,
+        attempts: &[Attempt],
+    ) -> Result<Verdicts<Decision>, CallError> {
+        Ok(self
+            .ask_now(Hook::RetryPolicy, input, attempts)?
+            .decisions())
+    }
+
+    /// Waits for a place in the binding's queue, then for the answers.
+    async fn ask(
+        &self,
+        hook: Hook,
+        input: Input,
+        attempts: Vec<Attempt>,
+    ) -> Result<Answered, CallError> {
+        self.check(hook, &input, &attempts)?;
+        self.binding.check_quarantine(clock::now())?;
+        let place = self
+            .binding
+            .queue
+            .place()
+            .await
+            .ok_or(CallError::Shutdown)?;
+        let (reply, answered) = oneshot::channel();
+        self.scheduler.push(
+            &self.binding,
+            Job::Call {
+                input,
+                attempts,
+                reply,
+                place,
+            },
+        );
+        answered.await.unwrap_or(Err(CallError::Shutdown))
+    }
+
+    fn ask_now(
+        &self,
+        hook: Hook,
+        input: &Input,
+        attempts: &[Attempt],
+    ) -> Result<Answered, CallError> {
+        self.check(hook, input, attempts)?;
+        run::call(&self.binding, input, attempts)
+    }
+
+    fn check(&self, called: Hook, input: &Input, attempts: &[Attempt]) -> Result<(), CallError> {
+        let bound = self.hook();
+        if bound != called {
+            return Err(CallError::OtherHook { bound, called });
+        }
+        if called == Hook::RetryPolicy && attempts.len() != input.count as usize {
+            return Err(CallError::Attempts {
+                records: input.count,
+                attempts: attempts.len(),
+            });
+        }
+        Ok(())
+    }
+}
+
+/// What there is to know about a binding.
+impl Bound {
+    pub(super) fn new(binding: Arc<Binding>, scheduler: Arc<Scheduler>) -> Self {
+        Self { binding, scheduler }
+    }
+
     /// The plugin.
     #[must_use]
     pub fn plugin(&self) -> &Plugin {
@@ -82,62 +201,31 @@ impl Bound {
     /// The hook that it is bound to.
     #[must_use]
     pub fn hook(&self) -> Hook {
-        self.binding.hook
+        self.binding.hook()
     }
 
-    /// Which records to keep.
-    ///
-    /// # Errors
-    /// If there are no verdicts at all; failures of single records are among the verdicts.
-    pub async fn filter(&self, input: Input) -> Result<Verdicts<bool>, CallError> {
-        self.check_hook(Hook::Filter)?;
-        Ok(self.call(input).await?.map(|kept| kept != 0))
+    /// What makes its answers equal to those of other bindings.
+    #[must_use]
+    pub fn identity(&self) -> Arc<BindingIdentity> {
+        self.binding.identity.clone()
     }
 
-    /// The ordering keys.
-    ///
-    /// # Errors
-    /// If there are no verdicts at all; failures of single records are among the verdicts.
-    pub async fn keys(&self, input: Input) -> Result<Verdicts<OrderingKey>, CallError> {
-        self.check_hook(Hook::Key)?;
-        Ok(self.call(input).await?.map(OrderingKey::from_stored))
+    /// Whether no binding of this plugin to this hook was caught giving different answers to the
+    /// same question. What was true may become false, never the other way round:
+    /// [`crate::Host::impurities`] tells when to look again.
+    #[must_use]
+    pub fn is_pure(&self) -> bool {
+        self.binding.is_pure()
     }
 
-    /// The routes that the records take.
-    ///
-    /// # Errors
-    /// If there are no verdicts at all; failures of single records are among the verdicts.
-    pub async fn route(&self, input: Input) -> Result<Verdicts<RouteSet>, CallError> {
-        self.check_hook(Hook::Route)?;
-        Ok(self.call(input).await?.map(RouteSet::new))
+    /// Somebody else has caught it: it answered differently from what was remembered.
+    pub fn found_impure(&self, why: &str) {
+        self.binding.found_impure(why);
     }
 
-    /// [`filter`](Self::filter) on the calling thread, past the queue: for measuring what a
-    /// plugin itself costs.
-    ///
-    /// # Errors
-    /// As `filter`.
-    pub fn filter_now(&self, input: &Input) -> Result<Verdicts<bool>, CallError> {
-        self.check_hook(Hook::Filter)?;
-        Ok(run::call(&self.binding, input)?.map(|kept| kept != 0))
-    }
-
-    /// [`keys`](Self::keys) on the calling thread.
-    ///
-    /// # Errors
-    /// As `keys`.
-    pub fn keys_now(&self, input: &Input) -> Result<Verdicts<OrderingKey>, CallError> {
-        self.check_hook(Hook::Key)?;
-        Ok(run::call(&self.binding, input)?.map(OrderingKey::from_stored))
-    }
-
-    /// [`route`](Self::route) on the calling thread.
-    ///
-    /// # Errors
-    /// As `route`.
-    pub fn route_now(&self, input: &Input) -> Result<Verdicts<RouteSet>, CallError> {
-        self.check_hook(Hook::Route)?;
-        Ok(run::call(&self.binding, input)?.map(RouteSet::new))
+    /// Ends a quarantine and forgets the failures so far that would lead to one.
+    pub fn unquarantine(&self) {
+        self.binding.health.forgive();
     }
 
     /// What the binding has done so far.
@@ -147,7 +235,8 @@ impl Bound {
         BindingStats {
             instances: binding.instances.count(),
             quarantined: binding.health.quarantined_for(clock::now()),
-            log_lines_suppressed: binding.logs.lines().1,
+            quarantines: binding.health.quarantines(),
+            log_lines_suppressed: binding.logs.suppressed(),
             ..binding.counters.read()
         }
     }
@@ -155,139 +244,11 @@ impl Bound {
     /// The last lines that the plugin has logged, oldest first.
     #[must_use]
     pub fn log_lines(&self) -> Vec<LogLine> {
-        self.binding.logs.lines().0
+        self.binding.logs.lines_after(0)
     }
 
-    fn check_hook(&self, called: Hook) -> Result<(), CallError> {
-        let bound = self.binding.hook;
-        if bound == called {
-            Ok(())
-        } else {
-            Err(CallError::OtherHook { bound, called })
-        }
+    /// The lines kept with numbers larger than `number`; waits until there is one.
+    pub async fn log_lines_after(&self, number: u64) -> Vec<LogLine> {
+        self.binding.logs.wait_after(number).await
     }
-
-    /// Waits for a place in the binding's queue, then for the verdicts.
-    async fn call(&self, input: Input) -> Result<Verdicts<u64>, CallError> {
-        self.binding.check_quarantine(clock::now())?;
-        let place = self
-            .binding
-            .queue
-            .place()
-            .await
-            .ok_or(CallError::Shutdown)?;
-        let (reply, verdicts) = oneshot::channel();
-        self.scheduler.push(
-            &self.binding,
-            Job::Call {
-                input,
-                reply,
-                place,
-            },
-        );
-        verdicts.await.unwrap_or(Err(CallError::Shutdown))
-    }
-}
-
-/// Checks what is declared, then configures a first instance on a plugin thread.
-pub(crate) async fn bind(
-    host: &Arc<Shared>,
-    scheduler: &Arc<Scheduler>,
-    plugin: &Plugin,
-    hook: Hook,
-    config: &[(String, String)],
-    routes: &[String],
-    limits: Limits,
-) -> Result<Bound, BindError> {
-    if plugin.function(hook).is_none() {
-        return Err(BindError::NoSuchHook {
-            hook,
-            exported: plugin.hooks().to_vec(),
-        });
-    }
-    let bytes = config
-        .iter()
-        .map(|(name, value)| name.len() + value.len())
-        .sum::<usize>()
-        + routes.iter().map(String::len).sum::<usize>();
-    at_most("routes", ROUTES_MAX, routes.len())?;
-    at_most("settings", CONFIG_ENTRIES_MAX, config.len())?;
-    at_most("bytes of settings and routes", CONFIG_BYTES_MAX, bytes)?;
-    at_most("bytes of memory", Limits::MEMORY_MAX, limits.memory)?;
-    let limits = Limits {
-        concurrency: limits.concurrency.max(1),
-        ..limits
-    };
-    let binding = Arc::new(Binding {
-        host: host.clone(),
-        plugin: plugin.clone(),
-        hook,
-        config: config.to_vec(),
-        routes: routes.to_vec(),
-        limits,
-        projection: OnceLock::new(),
-        instances: Instances::default(),
-        scratch: Mutex::new(None),
-        health: Health::new(),
-        counters: Counters::default(),
-        logs: Arc::new(Logs::new(
-            plugin.version(),
-            hook,
-            limits.log_lines_per_second,
-        )),
-        calls: AtomicU64::new(0),
-        queue: Queue::new(limits.concurrency),
-    });
-    let (reply, configured) = oneshot::channel();
-    scheduler.push(&binding, Job::Configure { reply });
-    configured.await.unwrap_or(Err(BindError::Shutdown))?;
-    host.register(&binding);
-    Ok(Bound {
-        binding,
-        scheduler: scheduler.clone(),
-    })
-}
-
-impl Binding {
-    /// Makes the first instance and keeps it.
-    pub(crate) fn configure(&self) -> Result<(), BindError> {
-        let _running = self.host.ticker().enter();
-        let instance = self.new_instance().map_err(|failure| match failure {
-            Failure::Said(message) => BindError::Refused { message },
-            Failure::Shutdown => BindError::Shutdown,
-            failure => BindError::Start {
-                message: failure.to_string(),
-            },
-        })?;
-        check_projection(self.projection())?;
-        self.give_instance(Some(instance));
-        Ok(())
-    }
-}
-
-fn check_projection(projection: &Projection) -> Result<(), BindError> {
-    let longest = projection
-        .headers
-        .iter()
-        .map(String::len)
-        .max()
-        .unwrap_or(0);
-    at_most("headers", HEADERS_MAX, projection.headers.len())?;
-    at_most("bytes of a header's name", HEADER_NAME_MAX, longest)
-}
-
-fn at_most(what: &'static str, max: usize, found: usize) -> Result<(), BindError> {
-    if found <= max {
-        Ok(())
-    } else {
-        Err(BindError::TooMuch { what, max, found })
-    }
-}
-
-fn words(hooks: &[Hook]) -> String {
-    hooks
-        .iter()
-        .map(|hook| hook.word())
-        .collect::<Vec<_>>()
-        .join(", ")
 }

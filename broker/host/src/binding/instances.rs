@@ -2,7 +2,7 @@
 
 use super::Binding;
 use crate::clock;
-use crate::instance::{Budget, Failure, Instance, Setup};
+use crate::instance::{Budget, Cause, Failure, Instance, Setup};
 use crate::run::CallError;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -34,11 +34,13 @@ impl Binding {
 
     /// An instance that has served no call.
     pub(crate) fn fresh_instance(&self) -> Result<Instance, CallError> {
-        self.new_instance().map_err(|failure| match failure {
-            Failure::Shutdown => CallError::Shutdown,
-            failure => CallError::Instance {
-                message: failure.to_string(),
-            },
+        self.new_instance().map_err(|failure| {
+            let message = failure.to_string();
+            match failure.cause {
+                Cause::Shutdown => CallError::Shutdown,
+                Cause::Crowded => CallError::Crowded { message },
+                _ => CallError::Instance { message },
+            }
         })
     }
 
@@ -65,6 +67,10 @@ impl Binding {
         let left = instances.len();
         drop(instances);
         drop(old);
+        if left == 0 {
+            // Buffers are as large as the largest chunk so far.
+            drop(self.lock_scratch().take());
+        }
         left
     }
 
@@ -77,20 +83,19 @@ impl Binding {
             made = Instance::new(&self.setup());
         }
         let (instance, projection) =
-            made.map_err(|error| Failure::Answered(format!("{error:#}")))??;
+            made.map_err(|error| Failure::answered(format!("{error:#}")))??;
         if *self.projection.get_or_init(|| projection.clone()) != projection {
             let message = "configure asked for other columns than at first".to_owned();
-            return Err(Failure::Answered(message));
+            return Err(Failure::answered(message));
         }
         Ok(instance)
     }
 
     fn setup(&self) -> Setup<'_> {
         let Self {
+            host,
             plugin,
-            hook,
-            config,
-            routes,
+            identity,
             limits,
             logs,
             ..
@@ -100,15 +105,14 @@ impl Binding {
             wall: limits.wall,
             memory: limits.memory,
         };
-        let stopping = self.host.stopping();
         Setup {
             plugin,
-            hook: *hook,
-            config,
-            routes,
+            hook: identity.hook(),
+            config: identity.config(),
+            routes: identity.routes(),
             budget,
             logs,
-            stopping,
+            host,
         }
     }
 }

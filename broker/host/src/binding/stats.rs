@@ -1,6 +1,7 @@
 //! Counters of a binding.
 
-use crate::instance::Failure;
+use super::Quarantine;
+use crate::instance::{Cause, Failure};
 use crate::logs::cut;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -15,7 +16,7 @@ pub struct BindingStats {
     pub plugin_calls: u64,
     /// Records judged.
     pub records_in: u64,
-    /// Records kept by a filter, given a key, or sent to a route.
+    /// Records kept by a filter, given a key, sent to a route or decided on; outputs of a mapper.
     pub records_out: u64,
     /// Records that failed by themselves.
     pub records_failed: u64,
@@ -31,8 +32,10 @@ pub struct BindingStats {
     pub instances: usize,
     /// Whether a call that was repeated gave another answer.
     pub impure: bool,
-    /// Why it is quarantined, if it is.
-    pub quarantined: Option<String>,
+    /// Why and how long it is not called, if it is quarantined.
+    pub quarantined: Option<Quarantine>,
+    /// How often it was quarantined.
+    pub quarantines: u64,
     /// The last error, of a record or of a call.
     pub last_error: Option<String>,
     /// Log lines left out because there were too many.
@@ -55,11 +58,10 @@ pub(super) struct Counters {
 }
 
 impl Counters {
-    /// A call ended, with those values.
-    pub(super) fn call(&self, values: &[u64], failed: usize, cpu: Duration) {
-        let out = values.iter().filter(|value| **value != 0).count();
+    /// A call ended, with that many answers.
+    pub(super) fn call(&self, records: u32, out: usize, failed: usize, cpu: Duration) {
         add(&self.calls, 1);
-        add(&self.records_in, values.len() as u64);
+        add(&self.records_in, u64::from(records));
         add(&self.records_out, out as u64);
         add(&self.records_failed, failed as u64);
         add(&self.cpu, u64::try_from(cpu.as_nanos()).unwrap_or(u64::MAX));
@@ -69,10 +71,10 @@ impl Counters {
         add(&self.plugin_calls, 1);
         self.memory_max.fetch_max(memory as u64, Ordering::Relaxed);
         let Some(failure) = failure else { return };
-        match failure {
-            Failure::Trapped(_) => add(&self.traps, 1),
-            Failure::Limit(_) => add(&self.limits, 1),
-            Failure::Said(_) | Failure::Answered(_) | Failure::Shutdown => {}
+        match failure.cause {
+            Cause::Trapped => add(&self.traps, 1),
+            Cause::Limit => add(&self.limits, 1),
+            _ => {}
         }
         self.error(&failure.to_string());
     }

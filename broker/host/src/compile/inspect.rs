@@ -1,8 +1,8 @@
 //! Whether a component keeps the contract: its imports, its exports, and their types.
 
 use crate::contract::{
-    BatchParams, ConfigureParams, ConfigureReturn, FilterReturn, KeysReturn, LIFECYCLE, PACKAGE,
-    RUNNABLE, RouteReturn,
+    BatchParams, ConfigureParams, ConfigureReturn, DecideParams, DecideReturn, FilterReturn,
+    KeysReturn, LIFECYCLE, MapReturn, PACKAGE, RUNNABLE, RouteReturn,
 };
 use crate::engine::linker;
 use wasmtime::Engine;
@@ -31,10 +31,12 @@ pub(super) fn inspect(engine: &Engine, component: &Component) -> Result<Vec<Hook
         }
     }
     if hooks.is_empty() {
-        let known: Vec<&str> = RUNNABLE
+        let mut known: Vec<&str> = RUNNABLE
             .iter()
             .map(|(_, interface, _)| *interface)
             .collect();
+        known.sort_unstable();
+        known.dedup();
         return Err(format!(
             "it exports no hook; one of {} is needed",
             known.join(", ")
@@ -131,6 +133,10 @@ fn typecheck(
         None => function.typecheck::<ConfigureParams<'_>, ConfigureReturn>(&types),
         Some(Hook::Key) => function.typecheck::<BatchParams<'_>, KeysReturn>(&types),
         Some(Hook::Route) => function.typecheck::<BatchParams<'_>, RouteReturn>(&types),
+        Some(Hook::Transform | Hook::Project) => {
+            function.typecheck::<BatchParams<'_>, MapReturn>(&types)
+        }
+        Some(Hook::RetryPolicy) => function.typecheck::<DecideParams<'_>, DecideReturn>(&types),
         Some(_) => function.typecheck::<BatchParams<'_>, FilterReturn>(&types),
     }
 }

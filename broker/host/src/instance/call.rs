@@ -1,43 +1,28 @@
-//! Making an instance, configuring it, and calling its hook. `answer.rs` checks what it answers.
+//! Making an instance, configuring it, and calling its hook. What it answers is checked in
+//! `answer/check.rs`.
 
-use super::answer::{take_filter, take_keys, take_routes};
-use super::state::{Budget, State, Stop};
+use super::failure::Failure;
+use super::state::{Budget, State};
+use crate::answer::{Answers, Question};
 use crate::contract::{
-    BatchParams, ConfigureParams, ConfigureReturn, FilterReturn, KeysReturn, Projection,
-    RouteReturn, WireBatch, wire_hook,
+    BatchParams, ConfigureParams, ConfigureReturn, DecideParams, DecideReturn, FilterReturn,
+    KeysReturn, MapReturn, Projection, RouteReturn, wire_hook,
 };
-use crate::logs::{Logs, cut};
+use crate::host::Shared;
+use crate::logs::Logs;
 use crate::plugin::Plugin;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use wasmtime::Store;
 use wasmtime::component::{ComponentExportIndex, ComponentNamedList, Lift, Lower, TypedFunc};
 use weir_wire::plugin::Hook;
 
-/// Bytes of a message that is kept of a failure.
-const MESSAGE_MAX: usize = 1024;
 /// Memory that an instance may gain over its configured state before it is thrown away: linear
 /// memory never shrinks.
 const GROWTH_MAX: usize = 4 << 20;
 /// Bytes that `configure` may return.
 const PROJECTION_BYTES_MAX: usize = 64 << 10;
-
-/// How a call failed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Failure {
-    /// The plugin returned an error.
-    Said(String),
-    /// It trapped.
-    Trapped(String),
-    /// It returned something that its contract does not allow.
-    Answered(String),
-    /// It was stopped at a limit; more records at once reach it sooner.
-    Limit(String),
-    /// The host is shutting down.
-    Shutdown,
-}
 
 /// What a new instance needs.
 #[derive(Debug)]
@@ -48,7 +33,7 @@ pub(crate) struct Setup<'a> {
     pub(crate) routes: &'a [String],
     pub(crate) budget: Budget,
     pub(crate) logs: &'a Arc<Logs>,
-    pub(crate) stopping: &'a Arc<AtomicBool>,
+    pub(crate) host: &'a Arc<Shared>,
 }
 
 /// A configured instance.
@@ -66,22 +51,24 @@ enum Function {
     Filter(TypedFunc<BatchParams<'static>, FilterReturn>),
     Keys(TypedFunc<BatchParams<'static>, KeysReturn>),
     Route(TypedFunc<BatchParams<'static>, RouteReturn>),
+    Map(TypedFunc<BatchParams<'static>, MapReturn>),
+    Decide(TypedFunc<DecideParams<'static>, DecideReturn>),
 }
 
 impl Instance {
     /// Instantiates and configures. The outer error is the host's own (its pool is full), the
     /// inner one the plugin's.
     pub(crate) fn new(setup: &Setup<'_>) -> wasmtime::Result<Result<(Self, Projection), Failure>> {
-        let state = State::new(setup.budget, setup.logs.clone(), setup.stopping.clone());
+        let state = State::new(setup.budget, setup.logs.clone(), setup.host.clone());
         let mut store = Store::new(setup.plugin.pre().engine(), state);
         store.limiter(|state| state);
         store.epoch_deadline_callback(|store| Ok(store.data().tick()?));
         store.set_epoch_deadline(1);
-        store.data_mut().begin();
+        store.data_mut().begin(0);
         let instance = match setup.plugin.pre().instantiate(&mut store) {
             Ok(instance) => instance,
             Err(error) if error.is::<wasmtime::PoolConcurrencyLimitError>() => return Err(error),
-            Err(error) => return Ok(Err(failure(&mut store, &error))),
+            Err(error) => return Ok(Err(Failure::of_engine(&mut store, &error))),
         };
         let configure: TypedFunc<ConfigureParams<'_>, ConfigureReturn> =
             instance.get_typed_func(&mut store, setup.plugin.configure())?;
@@ -91,11 +78,13 @@ impl Instance {
         };
         let Some(index) = setup.plugin.function(setup.hook) else {
             let message = format!("the component does not export the hook {}", setup.hook);
-            return Ok(Err(Failure::Answered(message)));
+            return Ok(Err(Failure::answered(message)));
         };
         let function = match setup.hook {
             Hook::Key => Function::Keys(typed(&instance, &mut store, index)?),
             Hook::Route => Function::Route(typed(&instance, &mut store, index)?),
+            Hook::Transform | Hook::Project => Function::Map(typed(&instance, &mut store, index)?),
+            Hook::RetryPolicy => Function::Decide(typed(&instance, &mut store, index)?),
             _ => Function::Filter(typed(&instance, &mut store, index)?),
         };
         let configured_memory = store.data().memory();
@@ -112,27 +101,28 @@ impl Instance {
         )))
     }
 
-    /// Calls the hook and appends one number per record to `values`: 0 or 1 of a filter, the hash
-    /// of an ordering key or 0, the bits of a route set. After an error the instance is spent.
+    /// Calls the hook and appends what it answers. After an error the instance is spent.
     pub(crate) fn call(
         &mut self,
-        batch: WireBatch<'_>,
-        output_max: usize,
-        values: &mut Vec<u64>,
+        question: &Question<'_>,
+        answers: &mut Answers,
     ) -> Result<(), Failure> {
-        let store = &mut self.store;
-        store.data_mut().begin();
+        let (store, batch) = (&mut self.store, question.batch);
+        store.data_mut().begin(batch.arena.len());
         store.set_epoch_deadline(1);
-        store.set_hostcall_fuel(output_max);
+        store.set_hostcall_fuel(question.output_max);
         let result = match &self.function {
-            Function::Filter(function) => {
-                run(store, function, batch).and_then(|kept| take_filter(&kept, batch.count, values))
-            }
+            Function::Filter(function) => run(store, function, (batch,))
+                .and_then(|kept| answers.take_kept(&kept, batch.count)),
             Function::Keys(function) => {
-                run(store, function, batch).and_then(|keys| take_keys(&keys, &batch, values))
+                run(store, function, (batch,)).and_then(|keys| answers.take_keys(&keys, &batch))
             }
-            Function::Route(function) => run(store, function, batch)
-                .and_then(|sets| take_routes(&sets, batch.count, self.routes, values)),
+            Function::Route(function) => run(store, function, (batch,))
+                .and_then(|sets| answers.take_routes(&sets, batch.count, self.routes)),
+            Function::Map(function) => run(store, function, (batch,))
+                .and_then(|mapped| answers.take_mapped(mapped, question)),
+            Function::Decide(function) => run(store, function, (batch, question.attempts))
+                .and_then(|decisions| answers.take_decisions(&decisions, batch.count)),
         };
         self.cpu = self.store.data().cpu_used();
         result
@@ -173,79 +163,22 @@ fn configure_with(
         .collect();
     let routes: Vec<&str> = setup.routes.iter().map(String::as_str).collect();
     store.set_hostcall_fuel(PROJECTION_BYTES_MAX);
-    match configure.call(&mut *store, (wire_hook(setup.hook), &config, &routes)) {
-        Ok((Ok(projection),)) => Ok(projection),
-        Ok((Err(message),)) => Err(Failure::Said(cut(&message, MESSAGE_MAX).to_owned())),
-        Err(error) => Err(failure(store, &error)),
-    }
+    run(store, configure, (wire_hook(setup.hook), &config, &routes))
 }
 
-fn run<T>(
+fn run<P, T>(
     store: &mut Store<State>,
-    function: &TypedFunc<BatchParams<'_>, (Result<T, String>,)>,
-    batch: WireBatch<'_>,
+    function: &TypedFunc<P, (Result<T, String>,)>,
+    parameters: P,
 ) -> Result<T, Failure>
 where
+    P: ComponentNamedList + Lower,
     (Result<T, String>,): ComponentNamedList + Lift,
 {
-    match function.call(&mut *store, (batch,)) {
+    match function.call(&mut *store, parameters) {
         Ok((Ok(answer),)) => Ok(answer),
-        Ok((Err(message),)) => Err(Failure::Said(cut(&message, MESSAGE_MAX).to_owned())),
-        Err(error) => Err(failure(store, &error)),
-    }
-}
-
-/// Sorts an error of the engine: limits, shutdown, and everything else as a trap, with what the
-/// plugin said last and where it was.
-fn failure(store: &mut Store<State>, error: &wasmtime::Error) -> Failure {
-    let said = store.data_mut().take_said();
-    if let Some(stop) = error.downcast_ref::<Stop>() {
-        return match stop {
-            Stop::Shutdown => Failure::Shutdown,
-            limit => Failure::Limit(format!("the plugin was stopped: {limit}")),
-        };
-    }
-    let cause = error.root_cause().to_string();
-    if cause.contains("fuel allocated for hostcalls") {
-        let message = "the plugin was stopped: it returned or logged more bytes than it may";
-        return Failure::Limit(message.to_owned());
-    }
-    let place = error
-        .downcast_ref::<wasmtime::WasmBacktrace>()
-        .and_then(|trace| trace.frames().iter().find_map(|frame| frame.func_name()))
-        .map_or_else(String::new, |name| format!(" in {}", wasmtime_name(name)));
-    let message = match said {
-        Some(said) => format!("the plugin trapped: {said}"),
-        None => format!("the plugin trapped: {cause}{place}"),
-    };
-    tracing::debug!(target: "weir::plugin", "{error:?}");
-    Failure::Trapped(cut(&message, MESSAGE_MAX).to_owned())
-}
-
-/// Function names come from the component; they are cut and stripped of control characters.
-fn wasmtime_name(name: &str) -> String {
-    cut(name, 120)
-        .chars()
-        .filter(|character| !character.is_control())
-        .collect()
-}
-
-impl Failure {
-    /// Whether the same records in smaller parts may well pass.
-    pub(crate) fn is_limit(&self) -> bool {
-        matches!(self, Self::Limit(_))
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Said(message)
-            | Self::Trapped(message)
-            | Self::Answered(message)
-            | Self::Limit(message) => f.write_str(message),
-            Self::Shutdown => f.write_str("the broker is shutting down"),
-        }
+        Ok((Err(message),)) => Err(Failure::said(&message)),
+        Err(error) => Err(Failure::of_engine(store, &error)),
     }
 }
 

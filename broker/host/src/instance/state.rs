@@ -2,14 +2,18 @@
 //! them is used, and where its log lines go.
 
 use crate::clock;
+use crate::host::Shared;
 use crate::logs::{LogLevel, Logs, cut};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use wasmtime::{ResourceLimiter, UpdateDeadline};
 
 /// Elements of all tables; the pool has room for that many in each.
 const TABLE_ELEMENTS_MAX: usize = 20_000;
+/// Processor time that a call may take besides its own for each mebibyte that the host copies into
+/// the plugin: the copying, and the pages that the system has to find and clear for it, are on the
+/// same clock, but they are no work of the plugin. Several times what they take on a quiet machine.
+const COPY_PER_MIB: Duration = Duration::from_millis(4);
 /// Bytes kept of what a plugin logs as an error, to explain a trap.
 const SAID_MAX: usize = 512;
 
@@ -22,6 +26,11 @@ pub(crate) enum Stop {
     Wall { limit: Duration },
     #[error("it needs more than its {limit} bytes of memory")]
     Memory { limit: usize },
+    #[error(
+        "the plugins together have {used} of the {max} bytes of memory that they may have; try \
+         again, or allow more (plugins.total_memory_bytes)"
+    )]
+    Crowded { used: u64, max: u64 },
     #[error("the broker is shutting down")]
     Shutdown,
 }
@@ -39,28 +48,32 @@ pub(crate) struct Budget {
 pub(crate) struct State {
     budget: Budget,
     cpu_start: Duration,
+    /// Processor time of the current call for copying.
+    copying: Duration,
     wall_start: Instant,
     memory: usize,
     said: Option<String>,
     logs: Arc<Logs>,
-    stopping: Arc<AtomicBool>,
+    host: Arc<Shared>,
 }
 
 impl State {
-    pub(crate) fn new(budget: Budget, logs: Arc<Logs>, stopping: Arc<AtomicBool>) -> Self {
+    pub(crate) fn new(budget: Budget, logs: Arc<Logs>, host: Arc<Shared>) -> Self {
         Self {
             budget,
             cpu_start: clock::thread_cpu(),
+            copying: Duration::ZERO,
             wall_start: clock::now(),
             memory: 0,
             said: None,
             logs,
-            stopping,
+            host,
         }
     }
 
-    /// A call begins.
-    pub(crate) fn begin(&mut self) {
+    /// A call begins, with so many bytes to be copied into the plugin.
+    pub(crate) fn begin(&mut self, bytes: usize) {
+        self.copying = COPY_PER_MIB.mul_f64(bytes as f64 / f64::from(1 << 20));
         self.cpu_start = clock::thread_cpu();
         self.wall_start = clock::now();
         self.said = None;
@@ -90,10 +103,10 @@ impl State {
 
     /// Every few milliseconds of a call: may it go on?
     pub(crate) fn tick(&self) -> Result<UpdateDeadline, Stop> {
-        if self.stopping.load(Ordering::Relaxed) {
+        if self.host.is_stopping() {
             return Err(Stop::Shutdown);
         }
-        if self.cpu_used() > self.budget.cpu {
+        if self.cpu_used() > self.budget.cpu + self.copying {
             return Err(Stop::Cpu {
                 limit: self.budget.cpu,
             });
@@ -114,12 +127,16 @@ impl ResourceLimiter for State {
         desired: usize,
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        let wanted = self.memory.saturating_add(desired.saturating_sub(current));
-        if wanted > self.budget.memory {
-            return Err(Stop::Memory {
-                limit: self.budget.memory,
-            }
-            .into());
+        let more = desired.saturating_sub(current);
+        let wanted = self.memory.saturating_add(more);
+        // What it could not have even if it were alone is its own fault.
+        let limit = self.budget.memory.min(self.host.memory().max());
+        if wanted > limit {
+            return Err(Stop::Memory { limit }.into());
+        }
+        if !self.host.take_memory(more) {
+            let (used, max) = (self.host.memory().used(), self.host.memory().max() as u64);
+            return Err(Stop::Crowded { used, max }.into());
         }
         self.memory = wanted;
         Ok(true)
@@ -132,5 +149,11 @@ impl ResourceLimiter for State {
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
         Ok(desired <= TABLE_ELEMENTS_MAX)
+    }
+}
+
+impl Drop for State {
+    fn drop(&mut self) {
+        self.host.memory().give_back(self.memory);
     }
 }

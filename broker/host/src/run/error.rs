@@ -1,10 +1,10 @@
-//! Why a call has no verdicts.
+//! Why a call has no answers.
 
 use crate::RecordFailure;
 use std::time::Duration;
 
-/// Why a call has no verdicts at all. Records that fail by themselves are not an error: they are
-/// in [`crate::Verdicts::failures`].
+/// Why a call has no answers at all. Records that fail by themselves are not an error: they are
+/// in [`crate::Verdicts::failures`] and [`crate::Transformed::failures`].
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CallError {
@@ -59,6 +59,31 @@ pub enum CallError {
         /// Why.
         message: String,
     },
+    /// The plugin makes more of the batch than a batch holds.
+    #[error(
+        "the plugin makes more of {records} records than a batch can hold ({} bytes, {} records); \
+         send smaller batches",
+        weir_wire::limits::BATCH_INFLATED_MAX,
+        weir_wire::limits::BATCH_RECORDS_MAX
+    )]
+    TooLarge {
+        /// How many records the batch has.
+        records: u32,
+    },
+    /// There is no memory for the plugin now, because of others.
+    #[error("{message}")]
+    Crowded {
+        /// How much there is.
+        message: String,
+    },
+    /// A retry policy was not told of each record how it failed.
+    #[error("{records} records failed, but {attempts} failures were given")]
+    Attempts {
+        /// How many records there are.
+        records: u32,
+        /// How many failures were given.
+        attempts: usize,
+    },
     /// The records section is not what it should be.
     #[error("record {index} of the batch is malformed")]
     Malformed {
@@ -84,7 +109,7 @@ impl CallError {
     pub const fn is_retryable(&self) -> bool {
         matches!(
             self,
-            Self::Quarantined { .. } | Self::TooSlow { .. } | Self::Shutdown
+            Self::Quarantined { .. } | Self::TooSlow { .. } | Self::Crowded { .. } | Self::Shutdown
         )
     }
 
@@ -96,6 +121,9 @@ impl CallError {
             | Self::TooSlow { .. }
             | Self::Instance { .. } => true,
             Self::Quarantined { .. }
+            | Self::TooLarge { .. }
+            | Self::Crowded { .. }
+            | Self::Attempts { .. }
             | Self::Malformed { .. }
             | Self::OtherHook { .. }
             | Self::Shutdown => false,

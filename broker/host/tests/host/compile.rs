@@ -64,8 +64,8 @@ fn components_that_break_the_contract_are_told_what_is_wrong() {
     );
     assert_eq!(
         hostile("no-hook"),
-        "it exports no hook; one of weir:plugin/filter@1.0.0, weir:plugin/ordering-key@1.0.0, \
-         weir:plugin/router@1.0.0 is needed"
+        "it exports no hook; one of weir:plugin/filter@1.0.0, weir:plugin/mapper@1.0.0, \
+         weir:plugin/ordering-key@1.0.0, weir:plugin/retry@1.0.0, weir:plugin/router@1.0.0 is needed"
     );
     assert_eq!(
         hostile("wrong-name"),

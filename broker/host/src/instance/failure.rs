@@ -1,0 +1,143 @@
+//! How a call into a plugin fails.
+
+use super::state::{State, Stop};
+use crate::logs::cut;
+use std::fmt;
+use std::fmt::Write;
+use wasmtime::{Store, WasmBacktrace};
+
+/// Bytes of a message that is kept of a failure, and of a backtrace.
+const MESSAGE_MAX: usize = 1024;
+const BACKTRACE_MAX: usize = 2048;
+/// Bytes of a function's name.
+const NAME_MAX: usize = 120;
+
+/// How a call failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Failure {
+    pub(crate) cause: Cause,
+    message: String,
+    /// Where in the plugin it was.
+    pub(crate) backtrace: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// The plugin returned an error.
+    Said,
+    /// It trapped.
+    Trapped,
+    /// It returned something that its contract does not allow.
+    Answered,
+    /// It was stopped at a limit; more records at once reach it sooner.
+    Limit,
+    /// There is no memory for it because of other plugins.
+    Crowded,
+    /// It makes more of a batch than a batch can hold.
+    TooLarge,
+    /// The records are not what they should be.
+    Malformed,
+    /// The host is shutting down.
+    Shutdown,
+}
+
+impl Failure {
+    fn new(cause: Cause, message: &str) -> Self {
+        Self {
+            cause,
+            message: cut(message, MESSAGE_MAX).to_owned(),
+            backtrace: None,
+        }
+    }
+
+    pub(crate) fn said(message: &str) -> Self {
+        Self::new(Cause::Said, message)
+    }
+
+    pub(crate) fn answered(message: String) -> Self {
+        Self::new(Cause::Answered, &message)
+    }
+
+    pub(crate) fn limit(message: String) -> Self {
+        Self::new(Cause::Limit, &message)
+    }
+
+    pub(crate) fn too_large() -> Self {
+        Self::new(Cause::TooLarge, "the outputs do not fit a batch")
+    }
+
+    pub(crate) fn malformed() -> Self {
+        Self::new(Cause::Malformed, "a record is malformed")
+    }
+
+    /// Sorts an error of the engine: limits, shutdown, and everything else as a trap, with what
+    /// the plugin said last and where it was.
+    pub(super) fn of_engine(store: &mut Store<State>, error: &wasmtime::Error) -> Self {
+        let said = store.data_mut().take_said();
+        let backtrace = error.downcast_ref().and_then(frames);
+        let failure = match error.downcast_ref::<Stop>() {
+            Some(Stop::Shutdown) => Self::new(Cause::Shutdown, "the broker is shutting down"),
+            Some(crowded @ Stop::Crowded { .. }) => Self::new(Cause::Crowded, &crowded.to_string()),
+            Some(limit) => Self::limit(format!("the plugin was stopped: {limit}")),
+            None => Self::trap(error, said),
+        };
+        tracing::debug!(target: "weir::plugin", "{error:?}");
+        Self {
+            backtrace,
+            ..failure
+        }
+    }
+
+    fn trap(error: &wasmtime::Error, said: Option<String>) -> Self {
+        let cause = error.root_cause().to_string();
+        if cause.contains("fuel allocated for hostcalls") {
+            let message = "the plugin was stopped: it returned or logged more bytes than it may";
+            return Self::limit(message.to_owned());
+        }
+        let place = error
+            .downcast_ref::<WasmBacktrace>()
+            .and_then(|trace| trace.frames().iter().find_map(|frame| frame.func_name()))
+            .map_or_else(String::new, |name| format!(" in {}", printable(name)));
+        let message = match said {
+            Some(said) => format!("the plugin trapped: {said}"),
+            None => format!("the plugin trapped: {cause}{place}"),
+        };
+        Self::new(Cause::Trapped, &message)
+    }
+
+    /// Whether the same records in smaller parts may well pass.
+    pub(crate) fn is_limit(&self) -> bool {
+        self.cause == Cause::Limit
+    }
+}
+
+/// One line per frame, the innermost first.
+fn frames(trace: &WasmBacktrace) -> Option<String> {
+    let mut text = String::new();
+    for (number, frame) in trace.frames().iter().enumerate() {
+        let name = frame.func_name().map(printable);
+        let name = name.unwrap_or_else(|| format!("function {}", frame.func_index()));
+        let offset = frame.module_offset().unwrap_or_default();
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{number}: {name} (at {offset:#x})");
+        if text.len() > BACKTRACE_MAX {
+            break;
+        }
+    }
+    let kept = cut(text.trim_end(), BACKTRACE_MAX);
+    (!kept.is_empty()).then(|| kept.to_owned())
+}
+
+/// Function names come from the component; they are cut and stripped of control characters.
+fn printable(name: &str) -> String {
+    cut(name, NAME_MAX)
+        .chars()
+        .filter(|character| !character.is_control())
+        .collect()
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}

@@ -1,0 +1,205 @@
+//! Limits that several plugins share, quarantine and its end, and what a busy machine does to the
+//! innocent: nothing but time.
+
+use crate::support::{bind, block, config, hostile, prebuilt, sample, tagged, values};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+use weir_host::{BindError, Bound, CallError, Host, HostConfig, Limits};
+use weir_wire::plugin::Hook;
+
+/// Far more than anything here takes, far less than for ever.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A filter on a host of its own.
+fn filter_on(host: &Host, name: &str, settings: &[(&str, &str)]) -> Result<Bound, BindError> {
+    filter_with(host, name, settings, Limits::default())
+}
+
+fn filter_with(
+    host: &Host,
+    name: &str,
+    settings: &[(&str, &str)],
+    limits: Limits,
+) -> Result<Bound, BindError> {
+    let compiled = block(host.compile(prebuilt(name))).unwrap();
+    let plugin = host.load(compiled.version, &compiled.artifact).unwrap();
+    let pair = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+    let settings: Vec<_> = settings.iter().map(pair).collect();
+    block(host.bind(&plugin, Hook::Filter, &settings, &[], limits))
+}
+
+#[test]
+fn a_plugin_stopped_at_its_limit_again_and_again_rests_until_it_is_forgiven() {
+    let bound = bind(&hostile("loops"), Hook::Filter, &[], &[]);
+    let one = values(&["x"]);
+    for calls in 1..=8 {
+        assert_eq!(bound.stats().quarantined, None, "after {calls} calls");
+        let verdicts = block(bound.filter(one.clone())).unwrap();
+        assert_eq!(verdicts.failures.len(), 1);
+    }
+    let error = block(bound.filter(one.clone())).unwrap_err();
+    assert!(error.is_retryable(), "{error}");
+    let stats = bound.stats();
+    let quarantine = stats.quarantined.unwrap();
+    assert_eq!(
+        quarantine.message,
+        "in 8 calls in a row a record was stopped at a limit: the plugin was stopped: it used more \
+         than its 100ms of processor time"
+    );
+    assert!(quarantine.left <= Duration::from_secs(1) && quarantine.since.value() > 0);
+    assert_eq!(stats.quarantines, 1);
+
+    bound.unquarantine();
+    assert_eq!(bound.stats().quarantined, None);
+    let verdicts = block(bound.filter(one)).unwrap();
+    assert_eq!(verdicts.failures.len(), 1, "it is called again");
+    assert_eq!(
+        bound.stats().quarantined,
+        None,
+        "and counted from the beginning"
+    );
+}
+
+#[test]
+fn memory_that_others_have_is_nobodys_fault() {
+    // The hostile components have half a mebibyte each.
+    let host = Host::new(HostConfig {
+        memory_total: 768 << 10,
+        ..config()
+    })
+    .unwrap();
+    let hours = Duration::from_secs(36_000);
+    let endless = Limits {
+        cpu: hours,
+        wall: hours,
+        ..Limits::default()
+    };
+    let one = values(&["x"]);
+    let busy = filter_with(&host, "hostile/chatters", &[], endless).unwrap();
+    assert_eq!(host.memory_used(), 512 << 10);
+    // Idle instances make room.
+    let quiet = filter_on(&host, "hostile/traps-on-poison", &[]).unwrap();
+    assert_eq!((busy.stats().instances, quiet.stats().instances), (0, 1));
+    assert_eq!(host.memory_used(), 512 << 10);
+    let error = filter_on(&host, "tag-filter", &[("tags", "UA")])
+        .map(drop)
+        .unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("it needs more than its 786432 bytes of memory"),
+        "{error}"
+    );
+    std::thread::scope(|scope| {
+        let running = scope.spawn(|| block(busy.filter(one.clone())));
+        while busy.log_lines().is_empty() {
+            std::thread::yield_now();
+        }
+        let error = block(quiet.filter(one.clone())).unwrap_err();
+        assert!(
+            matches!(error, CallError::Crowded { .. }) && error.is_retryable(),
+            "{error}"
+        );
+        assert!(
+            error
+                .to_string()
+                .starts_with("the plugins together have 524288 of the 786432 bytes of memory"),
+            "{error}"
+        );
+        assert_eq!(
+            (quiet.stats().quarantined, quiet.stats().quarantines),
+            (None, 0)
+        );
+        let refused = filter_on(&host, "hostile/grows", &[])
+            .map(drop)
+            .unwrap_err();
+        assert!(matches!(refused, BindError::Crowded { .. }), "{refused}");
+        drop(host);
+        assert_eq!(running.join().unwrap(), Err(CallError::Shutdown));
+    });
+}
+
+#[test]
+fn a_busy_machine_is_not_the_plugins_fault() {
+    let bodies: Vec<String> = (0..1_000).map(|n| format!("{{\"n\":{n}}}")).collect();
+    let settings = [("where", "n >= 500")];
+    let bound = bind(&sample("json-filter"), Hook::Filter, &settings, &[]);
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+            });
+        }
+        for _ in 0..20 {
+            let verdicts = block(bound.filter(values(&bodies)));
+            let verdicts = verdicts
+                .inspect_err(|_| done.store(true, Ordering::Relaxed))
+                .unwrap();
+            let kept = verdicts.values.iter().filter(|kept| **kept).count();
+            assert_eq!((kept, verdicts.failures.len()), (500, 0));
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    let stats = bound.stats();
+    assert_eq!(
+        (stats.limits, stats.quarantines, stats.impure),
+        (0, 0, false)
+    );
+}
+
+#[test]
+fn eight_endless_loops_leave_the_innocent_their_turns() {
+    let host = Host::new(config()).unwrap();
+    let hostile: Vec<Bound> = (0..8)
+        .map(|_| filter_on(&host, "hostile/loops", &[]).unwrap())
+        .collect();
+    let innocent = filter_on(&host, "tag-filter", &[("tags", "UA")]).unwrap();
+    let (done, start) = (AtomicBool::new(false), Instant::now());
+    std::thread::scope(|scope| {
+        for bound in &hostile {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    // As bad as it can be: somebody forgives them each time.
+                    bound.unquarantine();
+                    block(bound.filter(values(&["x"]))).unwrap();
+                }
+            });
+        }
+        while hostile.iter().any(|bound| bound.stats().limits == 0) {
+            std::thread::yield_now();
+        }
+        for _ in 0..50 {
+            let verdicts = block(innocent.filter(tagged(&[Some("UA"), None])));
+            let verdicts = verdicts
+                .inspect_err(|_| done.store(true, Ordering::Relaxed))
+                .unwrap();
+            assert_eq!(
+                (&verdicts.values[..], verdicts.failures.len()),
+                (&[true, false][..], 0)
+            );
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    assert!(start.elapsed() < PATIENCE, "{:?}", start.elapsed());
+    let stats = innocent.stats();
+    assert_eq!((stats.limits, stats.quarantines), (0, 0));
+}
+
+#[test]
+fn log_lines_can_be_followed() {
+    let bound = bind(&hostile("chatters"), Hook::Filter, &[], &[]);
+    let one = values(&["x"]);
+    block(bound.filter(one.clone())).unwrap();
+    let lines = block(bound.log_lines_after(0));
+    assert_eq!(lines.first().unwrap().number, 1);
+    let last = lines.last().unwrap().number;
+    std::thread::scope(|scope| {
+        let follower = scope.spawn(|| block(bound.log_lines_after(last)));
+        block(bound.filter(one)).unwrap();
+        let more = follower.join().unwrap();
+        assert_eq!(more.first().unwrap().number, last + 1);
+    });
+}

@@ -1,0 +1,21 @@
+;; world: mapper-plugin
+;; Makes 4096 outputs of the first record, as it is, and none of the others.
+  (func (export "weir:plugin/mapper@1.0.0#apply") (param $count i32)
+      (param $arena i32) (param $arena_len i32) (param $spans i32) (param $spans_len i32)
+      (param i32 i32 i32) (result i32)
+    (local $i i32)
+    (local $out i32)
+    (memory.fill (i32.const 65536) (i32.const 0) (i32.const 16384))
+    (loop $next
+      (local.set $out (i32.add (i32.const 131072) (i32.shl (local.get $i) (i32.const 4))))
+      (i32.store offset=4 (local.get $out) (i32.const -2))
+      (i32.store offset=12 (local.get $out) (i32.const -2))
+      (local.set $i (i32.add (local.get $i) (i32.const 1)))
+      (br_if $next (i32.lt_u (local.get $i) (i32.const 4096))))
+    (drop (call $answer (i32.const 65536) (i32.const 4096)))
+    (i64.store (i32.const 76) (i64.const 0))
+    (i32.store (i32.const 84) (i32.const 131072))
+    (i32.store (i32.const 88) (i32.const 16384))
+    (i64.store (i32.const 92) (i64.const 0))
+    (i64.store (i32.const 100) (i64.const 0))
+    (i32.const 64))

@@ -1,0 +1,31 @@
+;; world: mapper-plugin
+;; Leaves every record as it is, at most 4096, and traps when a value is the four bytes "evil".
+  (func (export "weir:plugin/mapper@1.0.0#apply") (param $count i32)
+      (param $arena i32) (param $arena_len i32) (param $spans i32) (param $spans_len i32)
+      (param i32 i32 i32) (result i32)
+    (local $i i32)
+    (local $span i32)
+    (local $out i32)
+    (block $end
+      (loop $next
+        (br_if $end (i32.ge_u (local.get $i) (local.get $count)))
+        (local.set $span (i32.add (local.get $spans) (i32.shl (local.get $i) (i32.const 3))))
+        (if (i32.eq (i32.load offset=4 (local.get $span)) (i32.const 4))
+          (then
+            (if (i32.eq (i32.load (i32.add (local.get $arena) (i32.load (local.get $span))))
+                  (i32.const 0x6c697665))
+              (then (unreachable)))))
+        (i32.store (i32.add (i32.const 65536) (i32.shl (local.get $i) (i32.const 2)))
+          (local.get $i))
+        (local.set $out (i32.add (i32.const 131072) (i32.shl (local.get $i) (i32.const 4))))
+        (i32.store offset=4 (local.get $out) (i32.const -2))
+        (i32.store offset=12 (local.get $out) (i32.const -2))
+        (local.set $i (i32.add (local.get $i) (i32.const 1)))
+        (br $next)))
+    (drop (call $answer (i32.const 65536) (local.get $count)))
+    (i64.store (i32.const 76) (i64.const 0))
+    (i32.store (i32.const 84) (i32.const 131072))
+    (i32.store (i32.const 88) (i32.shl (local.get $count) (i32.const 2)))
+    (i64.store (i32.const 92) (i64.const 0))
+    (i64.store (i32.const 100) (i64.const 0))
+    (i32.const 64))
