@@ -22,6 +22,12 @@ const WAL_FILE_MIN: ByteSize = ByteSize::mib(1);
 const CONNECTION_BUFFER_MIN: ByteSize = ByteSize::mib(16);
 /// A component with an allocator and a stack needs that much to start at all.
 const PLUGIN_MEMORY_MIN: ByteSize = ByteSize::mib(1);
+/// The host reserves addresses for that much in each instance.
+const PLUGIN_MEMORY_MAX: ByteSize = ByteSize::bytes(weir_host::Limits::MEMORY_MAX as u64);
+/// The compiler alone takes some tens of mebibytes.
+const COMPILE_MEMORY_MIN: ByteSize = ByteSize::mib(128);
+/// The protocol's bound.
+const COMPONENT_MAX: ByteSize = ByteSize::bytes(weir_wire::limits::COMPONENT_BYTES_MAX as u64);
 
 /// The configuration of a broker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -120,11 +126,24 @@ pub struct PluginSection {
     /// CPU time of one call.
     #[serde(with = "quantity::span")]
     pub cpu_time: Duration,
+    /// Time of one call by the clock: a backstop, because a busy machine is not the plugin's fault.
+    #[serde(with = "quantity::span")]
+    pub wall_time: Duration,
+    /// Memory of one instance.
+    pub memory_bytes: ByteSize,
+    /// Memory of all instances together.
+    pub total_memory_bytes: ByteSize,
+    /// What a call may return, if that is more than four times what it was given.
+    pub output_bytes: ByteSize,
+    /// Lines that a binding may log in a second.
+    pub log_lines_per_second: u32,
+    /// The size of a component.
+    pub component_bytes: ByteSize,
     /// Processor time of compiling one component, in whole seconds.
     #[serde(with = "quantity::span")]
     pub compile_time: Duration,
-    /// Memory of one instance.
-    pub memory_bytes: ByteSize,
+    /// Memory for compiling one component.
+    pub compile_memory_bytes: ByteSize,
     /// Memory for what filters said about stored records; 0 remembers nothing.
     pub verdict_cache_bytes: ByteSize,
     /// Threads that run plugins.
@@ -184,8 +203,14 @@ impl Default for PluginSection {
     fn default() -> Self {
         Self {
             cpu_time: Duration::from_millis(100),
-            compile_time: Duration::from_secs(60),
+            wall_time: Duration::from_secs(5),
             memory_bytes: ByteSize::mib(64),
+            total_memory_bytes: ByteSize::mib(1024),
+            output_bytes: ByteSize::mib(1),
+            log_lines_per_second: 100,
+            component_bytes: COMPONENT_MAX,
+            compile_time: Duration::from_secs(60),
+            compile_memory_bytes: ByteSize::mib(3072),
             verdict_cache_bytes: ByteSize::mib(64),
             threads: 4,
             compiler: None,
@@ -323,6 +348,31 @@ impl Config {
             plugins.memory_bytes,
             PLUGIN_MEMORY_MIN,
         )?;
+        at_most(
+            "plugins.memory_bytes",
+            plugins.memory_bytes,
+            PLUGIN_MEMORY_MAX,
+        )?;
+        at_least(
+            "plugins.total_memory_bytes",
+            plugins.total_memory_bytes,
+            plugins.memory_bytes,
+        )?;
+        at_least(
+            "plugins.compile_memory_bytes",
+            plugins.compile_memory_bytes,
+            COMPILE_MEMORY_MIN,
+        )?;
+        at_most(
+            "plugins.component_bytes",
+            plugins.component_bytes,
+            COMPONENT_MAX,
+        )?;
+        if plugins.wall_time < plugins.cpu_time {
+            let time = humantime::format_duration(plugins.wall_time);
+            let reason = "a call takes at least as long as its processor time (plugins.cpu_time)";
+            return Err(invalid("plugins.wall_time", time, reason));
+        }
         if !(1..=256).contains(&plugins.threads) {
             return Err(invalid("plugins.threads", plugins.threads, "take 1 to 256"));
         }
@@ -346,6 +396,13 @@ fn invalid(field: &'static str, value: impl ToString, reason: impl Into<String>)
 fn at_least(field: &'static str, size: ByteSize, least: ByteSize) -> Result<(), ConfigError> {
     if size < least {
         return Err(invalid(field, size, format!("at least {least} is needed")));
+    }
+    Ok(())
+}
+
+fn at_most(field: &'static str, size: ByteSize, most: ByteSize) -> Result<(), ConfigError> {
+    if size > most {
+        return Err(invalid(field, size, format!("at most {most} is possible")));
     }
     Ok(())
 }

@@ -294,7 +294,10 @@ async fn assemble(
     let host = Host::new(host_config(&config))?;
     let limits = Limits {
         cpu: config.plugins.cpu_time,
+        wall: config.plugins.wall_time,
         memory: config.plugins.memory_bytes.as_usize(),
+        output_min: config.plugins.output_bytes.as_usize(),
+        log_lines_per_second: config.plugins.log_lines_per_second,
         ..Limits::default()
     };
     let plugins = PluginStore::new(options.vfs.clone(), data_dir, limits);
@@ -377,6 +380,9 @@ fn host_config(config: &Config) -> HostConfig {
         compile_cpu: config.plugins.compile_time,
         // A busy machine gives a compiler less than a core.
         compile_wall: config.plugins.compile_time * 3,
+        compile_memory: config.plugins.compile_memory_bytes.as_u64(),
+        component_bytes_max: config.plugins.component_bytes.as_usize(),
+        memory_total: config.plugins.total_memory_bytes.as_u64(),
         ..HostConfig::default()
     }
 }

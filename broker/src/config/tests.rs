@@ -47,8 +47,14 @@ fn the_default_is_printed_whole() {
 
         [plugins]
         cpu_time = "100ms"
-        compile_time = "1m"
+        wall_time = "5s"
         memory_bytes = "64MiB"
+        total_memory_bytes = "1GiB"
+        output_bytes = "1MiB"
+        log_lines_per_second = 100
+        component_bytes = "32MiB"
+        compile_time = "1m"
+        compile_memory_bytes = "3GiB"
         verdict_cache_bytes = "64MiB"
         threads = 4
     "#]]
@@ -138,6 +144,28 @@ fn what_cannot_be_is_refused() {
     refused(
         "[plugins]\nthreads = 0",
         expect!["plugins.threads = 0 cannot be: take 1 to 256"],
+    );
+    refused(
+        "[plugins]\nmemory_bytes = \"300MiB\"",
+        expect!["plugins.memory_bytes = 300MiB cannot be: at most 256MiB is possible"],
+    );
+    refused(
+        "[plugins]\ntotal_memory_bytes = \"32MiB\"",
+        expect!["plugins.total_memory_bytes = 32MiB cannot be: at least 64MiB is needed"],
+    );
+    refused(
+        "[plugins]\ncomponent_bytes = \"33MiB\"",
+        expect!["plugins.component_bytes = 33MiB cannot be: at most 32MiB is possible"],
+    );
+    refused(
+        "[plugins]\ncompile_memory_bytes = \"1MiB\"",
+        expect!["plugins.compile_memory_bytes = 1MiB cannot be: at least 128MiB is needed"],
+    );
+    refused(
+        "[plugins]\nwall_time = \"50ms\"",
+        expect![
+            "plugins.wall_time = 50ms cannot be: a call takes at least as long as its processor time (plugins.cpu_time)"
+        ],
     );
     refused(
         "[plugins]\ncpu_time = \"0s\"",
