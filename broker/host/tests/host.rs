@@ -8,6 +8,8 @@
 mod bomb;
 #[path = "host/compile.rs"]
 mod compile;
+#[path = "host/golden.rs"]
+mod golden;
 #[path = "host/hostile.rs"]
 mod hostile;
 #[path = "host/limits.rs"]
