@@ -25,15 +25,18 @@ pub(crate) struct Chunk {
     compact: Vec<u8>,
     stored: Option<Range<usize>>,
     /// Spans of each column while the chunk is filled, then of all columns one after the other.
-    lanes: Vec<Vec<u32>>,
-    spans: Vec<u32>,
+    lanes: Vec<Vec<Span>>,
+    spans: Vec<Span>,
     timestamps: Option<Vec<i64>>,
 }
+
+/// Offset and length in the arena.
+type Span = [u32; 2];
 
 /// Spans and timestamps of some records of a chunk.
 #[derive(Debug)]
 pub(crate) struct Part {
-    spans: Vec<u32>,
+    spans: Vec<Span>,
     timestamps: Option<Vec<i64>>,
 }
 
@@ -69,7 +72,7 @@ impl Chunk {
         WireBatch {
             count: self.count,
             arena: self.arena(input),
-            spans: &self.spans,
+            spans: self.spans.as_flattened(),
             timestamps: self.timestamps.as_deref(),
         }
     }
@@ -80,7 +83,7 @@ impl Chunk {
         let count = self.count as usize;
         let columns = (0..self.lanes.len()).map(|column| column * count);
         let spans = columns
-            .filter_map(|column| self.spans.get(2 * (column + start)..2 * (column + end)))
+            .filter_map(|column| self.spans.get(column + start..column + end))
             .flatten()
             .copied()
             .collect();
@@ -128,7 +131,7 @@ impl Part {
         WireBatch {
             count: range.end - range.start,
             arena: chunk.arena(input),
-            spans: &self.spans,
+            spans: self.spans.as_flattened(),
             timestamps: self.timestamps.as_deref(),
         }
     }

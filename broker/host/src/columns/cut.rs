@@ -1,9 +1,9 @@
 //! Cutting a batch into chunks and filling them: the host's share of what a record costs.
 
-use super::Chunk;
+use super::{Chunk, Span};
 use crate::Input;
 use crate::contract::{ABSENT, Projection};
-use crate::walk::{Place, Walker};
+use crate::walk::{Place, RecordAt, Walker};
 
 /// Bytes after which a chunk ends. Copying into a plugin costs half as much per byte below
 /// 256 KiB as above; the difference is room for the last record.
@@ -46,14 +46,54 @@ impl<'a> Chunks<'a> {
             .input
             .count
             .min(self.next.saturating_add(records_max.max(1)));
-        let filled = if self.projection.value {
-            self.fill_until::<true>(chunk, start, end)
-        } else {
-            self.fill_until::<false>(chunk, start, end)
+        let Projection {
+            key,
+            value,
+            timestamp,
+            headers,
+        } = self.projection;
+        let filled = match (key, value, timestamp, &headers[..]) {
+            (true, false, false, []) => self.fill_one(chunk, end, |_, record| record.key),
+            (false, false, false, [name]) => {
+                let name = name.as_bytes();
+                self.fill_one(chunk, end, |walker, record| walker.header(record, name))
+            }
+            (_, true, _, _) => self.fill_until::<true>(chunk, start, end),
+            _ => self.fill_until::<false>(chunk, start, end),
         };
         filled.ok_or(Malformed { index: self.next })?;
         chunk.close(self.walker.position());
         Ok(chunk.count > 0)
+    }
+
+    /// One column alone, not of values: what most filters and keys ask for. What the loop changes
+    /// stays in registers.
+    #[inline(always)]
+    fn fill_one(
+        &mut self,
+        chunk: &mut Chunk,
+        end: u32,
+        place: impl Fn(&Walker<'a>, &RecordAt) -> Place,
+    ) -> Option<()> {
+        let section = &self.input.records[..];
+        let lane = chunk.lanes.first_mut()?;
+        let (mut walker, mut arena) = (self.walker, std::mem::take(&mut chunk.compact));
+        let (mut spans, mut next) = (std::mem::take(lane), self.next);
+        let mut fill = || {
+            while next < end && arena.len() + size_of_val(&spans[..]) < CHUNK_BYTES {
+                let record = walker.record()?;
+                let place = place(&walker, &record);
+                put::<false>(section, 0, &mut arena, &mut spans, place)?;
+                next += 1;
+            }
+            Some(())
+        };
+        let filled = fill();
+        chunk.count = next - self.next;
+        chunk.compact = arena;
+        *lane = spans;
+        (self.next, self.walker) = (next, walker);
+        filled
     }
 
     /// With the stored bytes as the arena, or with the columns copied together.
@@ -108,11 +148,11 @@ fn put<const STORED: bool>(
     section: &[u8],
     start: usize,
     arena: &mut Vec<u8>,
-    lane: &mut Vec<u32>,
+    lane: &mut Vec<Span>,
     place: Place,
 ) -> Option<()> {
     let Some((from, to)) = place else {
-        lane.extend_from_slice(&[0, ABSENT]);
+        lane.push([0, ABSENT]);
         return Some(());
     };
     let length = to - from;
@@ -127,6 +167,6 @@ fn put<const STORED: bool>(
             _ => arena.extend_from_slice(rest.get(..length)?),
         }
     }
-    lane.extend_from_slice(&[u32::try_from(at).ok()?, u32::try_from(length).ok()?]);
+    lane.push([u32::try_from(at).ok()?, u32::try_from(length).ok()?]);
     Some(())
 }
