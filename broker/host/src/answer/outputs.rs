@@ -163,7 +163,7 @@ impl Outputs {
             let unchanged = key_len == UNCHANGED && value_len == UNCHANGED && own.is_empty();
             let section = question.section;
             if unchanged {
-                self.put_unchanged(section, &record, &mut room)?;
+                self.put_unchanged(section, record, &mut room)?;
             } else {
                 let outside = |what| outside(what, output);
                 let stored = |from, to| section.get(from..to).map(Piece::Stored);
@@ -177,7 +177,7 @@ impl Outputs {
                 let stored = stored(record.value_at, record.headers);
                 let value = piece(&mapped.data, value_at, value_len, stored)
                     .ok_or_else(|| outside("value"))?;
-                self.put_changed(section, &record, [key, value], own, &mut room)?;
+                self.put_changed(section, record, [key, value], own, &mut room)?;
             }
             self.sources.push(question.first + source);
         }
@@ -239,10 +239,11 @@ impl Outputs {
         let delta = self.delta(record);
         let headers = section.get(record.headers..record.end);
         let mut headers = headers.ok_or_else(Failure::malformed)?;
-        let mut scratch = std::mem::take(&mut self.scratch);
+        let mut scratch = Scratch::default();
         if !changes.is_empty() {
             let search = headers.len().saturating_mul(changes.len());
             room.search = room.search.checked_sub(search).ok_or_else(too_much)?;
+            scratch = std::mem::take(&mut self.scratch);
             let Scratch {
                 entries,
                 headers: made,
@@ -254,7 +255,9 @@ impl Outputs {
         self.reserve(section, length, room)?;
         let pieces = [key, value, Piece::Stored(headers)];
         let put = self.put(section, record, delta, pieces);
-        self.scratch = scratch;
+        if !changes.is_empty() {
+            self.scratch = scratch;
+        }
         put
     }
 
@@ -284,6 +287,7 @@ impl Outputs {
         let body: usize = pieces.iter().map(Piece::len).sum();
         let length = kept.len() + signed_len(delta) + body;
         let out = &mut self.records;
+        out.reserve(length + HEAD_MAX);
         put_signed(out, length as i64);
         out.extend_from_slice(kept);
         put_signed(out, delta);
@@ -327,12 +331,12 @@ impl<'a> Sources<'a> {
     }
 
     #[inline]
-    fn record(&mut self, source: u32) -> Result<RecordAt, Failure> {
+    fn record(&mut self, source: u32) -> Result<&RecordAt, Failure> {
         while self.next <= self.skip + source {
-            self.current = Some(self.walker.record().ok_or_else(Failure::malformed)?);
+            self.current = self.walker.record();
             self.next += 1;
         }
-        self.current.ok_or_else(Failure::malformed)
+        self.current.as_ref().ok_or_else(Failure::malformed)
     }
 }
 
