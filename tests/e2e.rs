@@ -25,6 +25,9 @@ mod planted;
 #[cfg(test)]
 #[path = "e2e/restart.rs"]
 mod restart;
+#[cfg(test)]
+#[path = "e2e/views.rs"]
+mod views;
 
 /// The broker as a user runs it.
 #[cfg(test)]

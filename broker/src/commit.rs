@@ -11,6 +11,7 @@ use weir_core::dedup::FlightId;
 use weir_log::{CommitSink, CommittedBlock, LogError, LogReader};
 use weir_wire::error::{ErrorCode, Fault};
 
+use crate::append::Appended;
 use crate::budget::Permit;
 use crate::metrics::Metrics;
 use crate::producers::Producer;
@@ -30,6 +31,8 @@ pub(crate) enum Token {
         /// Where the answer goes.
         reply: oneshot::Sender<Result<Change, Fault>>,
     },
+    /// Batches that no producer sent.
+    Append(Appended),
     /// Records to be removed.
     Trim(Trimmed),
 }
@@ -75,6 +78,7 @@ impl CommitSink<Token> for Commits {
                     // Whoever asked may have gone.
                     drop(reply.send(Ok(*change)));
                 }
+                Token::Append(appended) => appended.done(&self.metrics),
                 Token::Trim(trimmed) => trimmed.done(&self.metrics),
             }
         }
@@ -91,6 +95,7 @@ impl CommitSink<Token> for Commits {
                     }
                 }
                 Token::Change { reply, .. } => drop(reply.send(Err(fault.clone()))),
+                Token::Append(appended) => appended.failed(&fault),
                 Token::Trim(trimmed) => trimmed.failed(&fault),
             }
         }

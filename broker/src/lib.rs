@@ -3,7 +3,8 @@
 //! A request passes four rooms: `publish` (admit, hooks), `sequence` (its place), the log (its
 //! safety), `subscribe` (its readers). `docs/ARCHITECTURE.md` tells the whole story.
 
-pub mod auth;
+pub mod append;
+mod auth;
 mod broker;
 mod budget;
 mod clock;

@@ -88,6 +88,8 @@ metrics! {
     verdict_misses: Counter = Counter::default();
     /// Bytes of what is remembered of filters.
     verdict_bytes: Gauge = Gauge::default();
+    /// Records on which a subscription's plugins failed, kept in dead-letter topics.
+    dead_letters: Counter = Counter::default();
     /// Produce requests that were refused as a whole.
     requests_refused: Counter = Counter::default();
     /// Batches whose hooks ran again because a binding changed meanwhile.

@@ -16,7 +16,6 @@ use crate::frames::{Payload, Received};
 use crate::state::Shared;
 
 pub(crate) use bindings::binding_info;
-pub(crate) use plugins::filter_fault;
 pub(crate) use status::status;
 
 /// A request's answer.

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 use weir_core::change::Change;
 use weir_core::dedup::FlightId;
+use weir_core::place::Part;
 use weir_core::shard::{
     ChangeRequest, LEADER_EPOCH, Plan, ProduceRequest, SequenceError, Trim, Turn,
 };
@@ -14,10 +15,12 @@ use weir_host::Bound;
 use weir_log::{Append, BatchBytes, Columns, Entry, Log, Op, PageBuf, Submission, SubmitError};
 use weir_wire::batch::stamp;
 use weir_wire::error::{ErrorCode, Fault};
+use weir_wire::id::TopicId;
 use weir_wire::message::Message;
 use weir_wire::produce::{Ack, Produced};
 use weir_wire::request::Error;
 
+use crate::append;
 use crate::clock;
 use crate::commit::{Done, Token};
 use crate::fault::IntoFault;
@@ -44,6 +47,15 @@ pub(crate) enum Command {
         bound: Option<Bound>,
         /// Where the answer goes.
         reply: oneshot::Sender<Result<Durable, Fault>>,
+    },
+    /// Store batches that no producer sent, in one entry.
+    Append {
+        /// The topic that they are for.
+        topic: TopicId,
+        /// The batches.
+        parts: Vec<Part>,
+        /// Where the answer goes once they have their place.
+        reply: append::Reply,
     },
     /// Remove the oldest records of partitions, in one entry.
     Trim {
@@ -118,6 +130,11 @@ impl Sequencer {
                     } => {
                         self.change(&request, bound, reply);
                     }
+                    Command::Append {
+                        topic,
+                        parts,
+                        reply,
+                    } => append::sequence(&self.shared, &self.log, topic, &parts, reply),
                     Command::Trim { trims, reply } => {
                         trim::sequence(&self.shared, &self.log, &trims, reply);
                     }
@@ -412,7 +429,7 @@ fn count_refused(metrics: &Metrics, prepared: &Prepared) {
 }
 
 /// The operations of a request's entry, and the bytes of its batches.
-fn operations(
+pub(crate) fn operations(
     request: &ProduceRequest<'_>,
     original: PageBuf,
     plan: &Plan,

@@ -1,7 +1,8 @@
 //! The room where records leave: a subscription reads its partitions from where it stands, runs
-//! its filters, and sends what they keep, as far as the subscriber has given credit.
+//! its filters and projections, and sends what they leave, as far as the subscriber has given credit.
 
 mod credit;
+mod dead_letters;
 mod filters;
 mod lane;
 mod start;
@@ -77,7 +78,7 @@ impl Drop for Counted {
 
 async fn begin(shared: &Shared, request: &Subscribe) -> Result<(Filters, Subscribed), Fault> {
     let partitions = start::partitions(shared, request).await?;
-    let filters = Filters::bind(shared, &request.filters).await?;
+    let filters = Filters::bind(shared, request).await?;
     let id = SubscriptionId::new(shared.last_subscription.fetch_add(1, Ordering::Relaxed) + 1);
     Ok((filters, Subscribed { id, partitions }))
 }

@@ -19,12 +19,12 @@ use weir_sdk::wire::plugin::ErrorPolicy;
 use weir_sdk::wire::request::Setting;
 use weir_sdk::{Client, Event, FilterSpec, Start, SubscribeError};
 
-const TOPIC: &str = "filtered";
+pub const TOPIC: &str = "filtered";
 
 /// A broker with a topic of one partition, and the plugins that are tried on it.
-struct Scene {
+pub struct Scene {
     broker: TestBroker,
-    client: Client,
+    pub client: Client,
     metrics: SocketAddr,
 }
 
@@ -37,7 +37,7 @@ struct Read {
 }
 
 impl Scene {
-    async fn start(cache_bytes: ByteSize) -> Self {
+    pub async fn start(cache_bytes: ByteSize) -> Self {
         let configure = |config: &mut weir_broker::config::Config| {
             config.plugins.compiler = Some(PathBuf::from(env!("CARGO_BIN_EXE_weir")));
             config.plugins.verdict_cache_bytes = cache_bytes;
@@ -61,7 +61,7 @@ impl Scene {
         }
     }
 
-    async fn push_hostile(&self, name: &str) {
+    pub async fn push_hostile(&self, name: &str) {
         let component = prebuilt(&format!("hostile/{name}"));
         self.client
             .admin()
@@ -70,7 +70,7 @@ impl Scene {
             .unwrap();
     }
 
-    async fn send(&self, batches: impl IntoIterator<Item = Bytes>) {
+    pub async fn send(&self, batches: impl IntoIterator<Item = Bytes>) {
         let producer = self.client.producer(TOPIC).open().await.unwrap();
         for batch in batches {
             drop(producer.send_batch(batch).await.unwrap());
@@ -107,7 +107,7 @@ impl Scene {
     }
 
     /// A number of the broker's metrics.
-    async fn metric(&self, name: &str) -> u64 {
+    pub async fn metric(&self, name: &str) -> u64 {
         let mut stream = TcpStream::connect(self.metrics).await.unwrap();
         let request = "GET /metrics HTTP/1.1\r\nhost: weir\r\nconnection: close\r\n\r\n";
         stream.write_all(request.as_bytes()).await.unwrap();
@@ -126,7 +126,7 @@ impl Scene {
         self.metric("weir_verdict_misses_total").await
     }
 
-    async fn end(self) {
+    pub async fn end(self) {
         self.client.close().await;
         self.broker.shutdown().await;
     }

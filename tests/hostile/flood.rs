@@ -53,6 +53,7 @@ fn templates() -> Vec<Vec<u8>> {
         credit_records: 1000,
         ordering_keys: true,
         resumed: false,
+        projections: Vec::new(),
     };
     let credit = Credit {
         bytes: 1 << 40,

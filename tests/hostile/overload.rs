@@ -214,6 +214,7 @@ async fn subscribers_that_do_not_read_cost_little_and_miss_nothing() {
         credit_records: credit,
         ordering_keys: false,
         resumed: false,
+        projections: Vec::new(),
     };
     let (mut held, mut inside) = (Vec::new(), Vec::new());
     for _ in 0..2 {

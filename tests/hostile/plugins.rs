@@ -96,6 +96,7 @@ fn filter(plugin: &str, on_error: ErrorPolicy) -> FilterSpec {
         version: None,
         config: Vec::new(),
         on_error: Some(on_error),
+        limits: None,
     }
 }
 

@@ -29,6 +29,7 @@ fn subscribe(topic: &str) -> Subscribe {
         credit_records: 1 << 20,
         ordering_keys: false,
         resumed: false,
+        projections: Vec::new(),
     }
 }
 
@@ -38,6 +39,7 @@ fn filter(plugin: &str) -> FilterSpec {
         version: None,
         config: Vec::new(),
         on_error: None,
+        limits: None,
     }
 }
 

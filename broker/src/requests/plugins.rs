@@ -167,16 +167,3 @@ fn version_info(pushed: &change::PluginPushed) -> PluginVersionInfo {
         pushed: pushed.time,
     }
 }
-
-/// The error for a filter that a subscription names and that cannot be.
-pub(crate) fn filter_fault(plugin: &PluginName, fault: &Fault) -> Fault {
-    let text = format!("filter \"{plugin}\": {}", fault.message);
-    Fault::new(
-        if fault.code == ErrorCode::Internal {
-            ErrorCode::PluginFailed
-        } else {
-            fault.code
-        },
-        text,
-    )
-}

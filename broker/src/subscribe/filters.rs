@@ -1,8 +1,9 @@
-//! The filters of a subscription. What they said before is looked up first (`verdicts.rs`); how
-//! batches go through them together is in `filters/round.rs`.
+//! The filters and projections of a subscription. What filters said before is looked up first
+//! (`verdicts.rs`); how batches go through them together is in `filters/round.rs`.
 
 mod kept;
 mod round;
+mod view;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,15 +13,16 @@ use weir_host::Bound;
 use weir_log::StoredBatch;
 use weir_wire::batch::BatchHeader;
 use weir_wire::error::{ErrorCode, Fault};
-use weir_wire::id::{Offset, TopicPartition};
+use weir_wire::id::{Offset, TopicId, TopicPartition};
 use weir_wire::limits::CONFIG_ENTRIES_MAX;
 use weir_wire::name::PluginName;
 use weir_wire::plugin::{ErrorPolicy, Hook};
-use weir_wire::subscribe::FilterSpec;
+use weir_wire::request::BindingLimits;
+use weir_wire::subscribe::{FilterSpec, Subscribe};
 
-use super::verdicts::{BatchName, Chain, Link, Skip, Verdict, canonical};
+use super::dead_letters::{DeadLetters, Letter};
+use super::verdicts::{BatchName, Chain, Link, Skip, Verdict, Verdicts};
 use crate::fault::IntoFault;
-use crate::requests::filter_fault;
 use crate::state::Shared;
 
 pub(super) use kept::Kept;
@@ -28,17 +30,22 @@ pub(super) use kept::Kept;
 /// Of what is remembered, the first of a subscription and one in so many is asked for again.
 const CHECK_EVERY: u64 = 256;
 
-/// The filters of a subscription, in order; a record must pass all.
+/// The filters of a subscription, in order, of which a record must pass all, and the projections
+/// that it is shown through then.
 #[derive(Debug)]
 pub(super) struct Filters {
-    filters: Vec<Filter>,
+    filters: Vec<Step>,
+    projections: Vec<Step>,
+    letters: DeadLetters,
+    /// The filters as what they say is remembered of.
     chain: Chain,
     /// How often something was remembered.
     hits: AtomicU64,
 }
 
+/// A filter or projection.
 #[derive(Debug)]
-struct Filter {
+struct Step {
     plugin: PluginName,
     on_error: ErrorPolicy,
     bound: Bound,
@@ -94,41 +101,49 @@ impl Judging {
 }
 
 impl Filters {
-    /// Makes the filters ready.
-    pub(super) async fn bind(shared: &Shared, specs: &[FilterSpec]) -> Result<Self, Fault> {
-        let mut filters = Vec::with_capacity(specs.len());
-        let mut configs = Vec::with_capacity(specs.len());
-        for spec in specs {
-            let version = {
-                let shard = shared.shard.read();
-                let pushed = shard.resolve_version(&spec.plugin, spec.version.as_deref());
-                pushed.map_err(IntoFault::into_fault)?.version
-            };
-            let on_error = policy(spec)?;
-            let config = canonical(&spec.config);
-            let bound = shared
-                .plugins
-                .bind(&shared.host, version, Hook::Filter, &config, &[], None)
-                .await
-                .map_err(|fault| filter_fault(&spec.plugin, &fault))?;
-            filters.push(Filter {
-                plugin: spec.plugin.clone(),
-                on_error,
-                bound,
-            });
-            configs.push(config);
-        }
-        let links = filters.iter().zip(&configs).map(|(filter, config)| Link {
-            version: filter.bound.plugin().version(),
-            hook: Hook::Filter,
-            config,
-            on_error: filter.on_error,
-        });
-        Ok(Self {
-            chain: Chain::new(links),
+    /// Makes filters and projections ready, and the topics that their dead letters go to.
+    pub(super) async fn bind(shared: &Shared, request: &Subscribe) -> Result<Self, Fault> {
+        let filters = bind_all(shared, Hook::Filter, &request.filters).await?;
+        let projections = bind_all(shared, Hook::Project, &request.projections).await?;
+        let dead_letters = |step: &Step| step.on_error == ErrorPolicy::DeadLetter;
+        let letters = match filters.iter().chain(&projections).any(dead_letters) {
+            true => DeadLetters::prepare(shared, &request.topics).await?,
+            false => DeadLetters::default(),
+        };
+        let identities: Vec<_> = filters.iter().map(|step| step.bound.identity()).collect();
+        let links = filters.iter().zip(&identities);
+        let chain = Chain::new(links.map(|(step, identity)| Link {
+            version: identity.version(),
+            hook: identity.hook(),
+            config: identity.config(),
+            on_error: step.on_error,
+        }));
+        let filters = Self {
             filters,
+            projections,
+            letters,
+            chain,
             hits: AtomicU64::new(0),
-        })
+        };
+        filters.check_purity(&shared.verdicts);
+        Ok(filters)
+    }
+
+    /// Keeps the records of a batch on which plugins failed; returns once they are durable.
+    pub(super) async fn store_letters(
+        &self,
+        shared: &Shared,
+        topic: TopicId,
+        letters: &[Letter],
+    ) -> Result<(), Fault> {
+        self.letters.store(shared, topic, letters).await
+    }
+
+    /// What is remembered of a plugin that was caught as impure meanwhile goes.
+    fn check_purity(&self, verdicts: &Verdicts) {
+        for step in self.filters.iter().filter(|step| !step.bound.is_pure()) {
+            verdicts.impure_plugin(step.bound.plugin().version());
+        }
     }
 
     /// Where the stretch ends that begins at that offset, if it is known that nothing of it is
@@ -167,7 +182,7 @@ impl Filters {
                 Err(_) => break,
             }
         }
-        if let Some(kept) = items.iter().map(Item::at_once).collect() {
+        if let Some(kept) = items.iter().map(|item| self.at_once(item)).collect() {
             return Judging::Done(Judged { kept, fault: None });
         }
         let (filters, shared) = (self.clone(), shared.clone());
@@ -206,6 +221,21 @@ impl Filters {
         Ok(item)
     }
 
+    /// What is left of a batch, if that is known without a look at its records.
+    fn at_once(&self, item: &Item) -> Option<Kept> {
+        if item.is_open() || item.skip() > 0 {
+            return None;
+        }
+        let count = item.header.count;
+        match item.verdict {
+            Some(Verdict::Nothing) => Some(Kept::nothing(&item.stored, count.into())),
+            Some(Verdict::All) if self.projections.is_empty() => {
+                Some(Kept::whole(&item.stored, count))
+            }
+            _ => None,
+        }
+    }
+
     const fn is_time_to_check(&self, hits: u64) -> bool {
         hits.is_multiple_of(CHECK_EVERY)
     }
@@ -230,32 +260,69 @@ impl Item {
     const fn is_open(&self) -> bool {
         self.verdict.is_none() || self.check
     }
+}
 
-    /// What is left of the batch, if that is known without a look at its records.
-    fn at_once(&self) -> Option<Kept> {
-        if self.is_open() || self.skip() > 0 {
-            return None;
-        }
-        match self.verdict {
-            Some(Verdict::All) => Some(Kept::whole(&self.stored, self.header.count)),
-            Some(Verdict::Nothing) => Some(Kept::nothing(&self.stored, self.header.count.into())),
-            _ => None,
-        }
+impl Step {
+    fn failed(&self, text: &str) -> Fault {
+        let text = format!("{} \"{}\": {text}", noun(self.bound.hook()), self.plugin);
+        Fault::new(ErrorCode::PluginFailed, text)
     }
 }
 
-fn policy(spec: &FilterSpec) -> Result<ErrorPolicy, Fault> {
-    let on_error = spec.on_error.unwrap_or(ErrorPolicy::Fail);
-    let allowed = [ErrorPolicy::Fail, ErrorPolicy::Skip, ErrorPolicy::Drop];
-    if spec.config.len() > CONFIG_ENTRIES_MAX || !allowed.contains(&on_error) {
-        let text = format!(
-            "filter \"{}\": the error policy is fail, skip or drop, and there are at most \
-             {CONFIG_ENTRIES_MAX} settings",
-            spec.plugin
-        );
-        return Err(Fault::new(ErrorCode::InvalidArgument, text));
+/// Makes plugins ready for a hook.
+async fn bind_all(shared: &Shared, hook: Hook, specs: &[FilterSpec]) -> Result<Vec<Step>, Fault> {
+    let mut steps = Vec::with_capacity(specs.len());
+    for spec in specs {
+        let on_error = spec.on_error.unwrap_or(ErrorPolicy::Fail);
+        if spec.config.len() > CONFIG_ENTRIES_MAX || !hook.policies().contains(&on_error) {
+            let text = format!(
+                "{} \"{}\": it has at most {CONFIG_ENTRIES_MAX} settings, and its error policy is \
+                 fail, skip, drop or dead-letter",
+                noun(hook),
+                spec.plugin
+            );
+            return Err(Fault::new(ErrorCode::InvalidArgument, text));
+        }
+        let version = {
+            let shard = shared.shard.read();
+            let pushed = shard.resolve_version(&spec.plugin, spec.version.as_deref());
+            pushed.map_err(IntoFault::into_fault)?.version
+        };
+        let limits = spec.limits.as_ref();
+        if let Some(Err(error)) = limits.map(BindingLimits::check) {
+            let text = format!("{} \"{}\": {error}", noun(hook), spec.plugin);
+            return Err(Fault::new(ErrorCode::InvalidArgument, text));
+        }
+        let bound = shared
+            .plugins
+            .bind(&shared.host, version, hook, &spec.config, &[], limits)
+            .await
+            .map_err(|fault| named(hook, &spec.plugin, &fault))?;
+        steps.push(Step {
+            plugin: spec.plugin.clone(),
+            on_error,
+            bound,
+        });
     }
-    Ok(on_error)
+    Ok(steps)
+}
+
+/// The error for a plugin that a subscription names and that cannot be.
+fn named(hook: Hook, plugin: &PluginName, fault: &Fault) -> Fault {
+    let text = format!("{} \"{plugin}\": {}", noun(hook), fault.message);
+    let code = match fault.code {
+        ErrorCode::Internal => ErrorCode::PluginFailed,
+        code => code,
+    };
+    Fault::new(code, text)
+}
+
+/// What a plugin of a subscription is called.
+const fn noun(hook: Hook) -> &'static str {
+    match hook {
+        Hook::Project => "projection",
+        _ => "filter",
+    }
 }
 
 fn damaged(error: impl std::fmt::Display) -> Fault {

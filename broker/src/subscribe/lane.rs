@@ -305,6 +305,13 @@ impl Lane {
         index: usize,
         kept: Kept,
     ) -> Result<(), Stop> {
+        if !kept.letters.is_empty() {
+            let topic = self.positions[index].at.topic;
+            let stored = self
+                .filters
+                .store_letters(&self.shared, topic, &kept.letters);
+            stored.await.map_err(Stop::Fault)?;
+        }
         let metrics = &self.shared.metrics;
         metrics.records_filtered.inc_by(kept.filtered_out);
         let position = &mut self.positions[index];

@@ -76,6 +76,11 @@ fn chosen(shared: &Shared, request: &Subscribe) -> Result<Vec<Chosen>, Fault> {
     if request.filters.len() > FILTERS_MAX {
         return invalid(format!("a subscription has at most {FILTERS_MAX} filters"));
     }
+    if request.projections.len() > FILTERS_MAX {
+        return invalid(format!(
+            "a subscription has at most {FILTERS_MAX} projections"
+        ));
+    }
     if request.start > START_TIME {
         return invalid(format!(
             "start {} does not exist; use 0 to 3",

@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 use weir_wire::id::{Offset, PartitionId, PluginVersion, TopicId, TopicPartition};
 
 use crate::metrics::Metrics;
-pub(crate) use chain::{Chain, ChainId, Link, canonical};
+pub(crate) use chain::{Chain, ChainId, Link};
 pub(crate) use page::{BatchName, Skip, Verdict};
 use page::{PAGE_OFFSETS, Page};
 

@@ -43,6 +43,7 @@ pub struct SubscriberBuilder {
     start: Start,
     partition: Option<PartitionId>,
     filters: Vec<FilterSpec>,
+    projections: Vec<FilterSpec>,
     credit: Amount,
     ordering_keys: bool,
     retry_timeout: Duration,
@@ -57,6 +58,7 @@ impl SubscriberBuilder {
             start: Start::default(),
             partition: None,
             filters: Vec::new(),
+            projections: Vec::new(),
             credit: Amount {
                 bytes: CREDIT_BYTES,
                 records: CREDIT_RECORDS,
@@ -81,6 +83,13 @@ impl SubscriberBuilder {
     /// Adds a filter behind those there are: a record must pass all.
     pub fn filter(mut self, filter: FilterSpec) -> Self {
         self.filters.push(filter);
+        self
+    }
+
+    /// Adds a projection behind those there are: records that pass the filters come as it shows
+    /// them, at their offsets.
+    pub fn project(mut self, projection: FilterSpec) -> Self {
+        self.projections.push(projection);
         self
     }
 
@@ -125,6 +134,9 @@ impl SubscriberBuilder {
         if self.filters.len() > FILTERS_MAX {
             return Err(range("filters", "at most 16"));
         }
+        if self.projections.len() > FILTERS_MAX {
+            return Err(range("projections", "at most 16"));
+        }
         let (start, start_offset, start_time) = match self.start {
             Start::Earliest => (START_EARLIEST, Offset::ZERO, Timestamp::new(0)),
             Start::Latest => (START_LATEST, Offset::ZERO, Timestamp::new(0)),
@@ -143,6 +155,7 @@ impl SubscriberBuilder {
             credit_records: 0,
             ordering_keys: self.ordering_keys,
             resumed: false,
+            projections: self.projections,
         };
         let credit = Arc::new(Credit::new(self.credit));
         let session = Session::new(self.client, subscribe, credit, self.retry_timeout);

@@ -13,7 +13,7 @@ use crate::id::{Offset, PartitionId, SubscriptionId, Timestamp, TopicId};
 use crate::message;
 use crate::name::{PluginName, TopicName};
 use crate::plugin::ErrorPolicy;
-use crate::request::{Setting, frames};
+use crate::request::{BindingLimits, Setting, frames};
 
 message! {
     /// Subscribe to topics.
@@ -41,6 +41,8 @@ message! {
         /// Whether it goes on with an earlier one: then a partition without a cursor is new, and
         /// is read from its first record, whatever `start` says.
         11 => resumed: bool,
+        /// What records are shown through that passed all filters, in order.
+        12 => projections: Vec<FilterSpec>,
     }
 
     /// A position in a partition.
@@ -53,7 +55,7 @@ message! {
         3 => offset: Offset,
     }
 
-    /// A filter of a subscription.
+    /// A filter or projection of a subscription.
     pub struct FilterSpec {
         /// The plugin.
         1 => plugin: PluginName,
@@ -63,6 +65,8 @@ message! {
         3 => config: Vec<Setting>,
         /// What happens to a record on which it fails; `fail` without.
         4 => on_error: Option<ErrorPolicy>,
+        /// What a call of it may cost; the broker's defaults without.
+        5 => limits: Option<BindingLimits>,
     }
 
     /// The subscription.

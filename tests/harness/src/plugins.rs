@@ -54,6 +54,7 @@ pub fn filter(plugin: &str, setting: (&str, &str)) -> FilterSpec {
         version: None,
         config: vec![settings(setting)],
         on_error: None,
+        limits: None,
     }
 }
 

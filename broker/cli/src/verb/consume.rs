@@ -1,4 +1,5 @@
-//! `weir consume`: records to standard output. Filters as they are typed are in
+//! `weir consume`: records to standard output. Filters and projections as they
+//! are typed are in
 //! `consume/filters.rs`, the thread that writes in `consume/writer.rs`.
 
 use std::collections::HashMap;
@@ -33,7 +34,8 @@ tag, %h headers, %T append time, %K ordering key, and \\n, \\t.
 
 Examples:
   weir consume orders --until-end --output '%t/%p@%o %k %v\\n'
-  weir consume flights --filter tag-filter --config 'tags=UA || DL' --limit 10"
+  weir consume flights --filter tag-filter --config 'tags=UA || DL' --limit 10
+  weir consume flights --filter json-filter --config 'where=dep_delay > 15' --on-error drop"
 )]
 pub struct ConsumeArgs {
     /// The topics
@@ -118,6 +120,9 @@ async fn subscribe(client: &Client, args: &ConsumeArgs) -> Result<Subscriber, Fa
     }
     for filter in &args.filters.filters {
         builder = builder.filter(filter.clone());
+    }
+    for projection in &args.filters.projections {
+        builder = builder.project(projection.clone());
     }
     match builder.open().await {
         Ok(subscriber) => Ok(subscriber),

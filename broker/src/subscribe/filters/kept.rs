@@ -4,6 +4,8 @@ use bytes::Bytes;
 use weir_log::StoredBatch;
 use weir_wire::id::{Offset, Timestamp};
 
+use super::super::dead_letters::Letter;
+
 /// What is left of a batch.
 #[derive(Debug)]
 pub(in crate::subscribe) struct Kept {
@@ -13,6 +15,8 @@ pub(in crate::subscribe) struct Kept {
     pub(in crate::subscribe) count: u32,
     /// The ordering keys of these.
     pub(in crate::subscribe) ordering_keys: Bytes,
+    /// Records on which a plugin failed, for the dead-letter topic. They come before the batch.
+    pub(in crate::subscribe) letters: Vec<Letter>,
     /// Records left out.
     pub(in crate::subscribe) filtered_out: u64,
     /// The offset after everything that the stored batch covers.
@@ -28,6 +32,7 @@ impl Kept {
             batch: Some(stored.bytes.clone()),
             count,
             ordering_keys: stored.columns.ordering_keys.clone().unwrap_or_default(),
+            letters: Vec::new(),
             filtered_out: 0,
             next: stored.end(),
             append_time: stored.append_time,
@@ -40,6 +45,7 @@ impl Kept {
             batch: None,
             count: 0,
             ordering_keys: Bytes::new(),
+            letters: Vec::new(),
             filtered_out,
             next: stored.end(),
             append_time: stored.append_time,

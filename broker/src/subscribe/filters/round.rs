@@ -5,15 +5,19 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
-use weir_host::{CallError, Input, Verdicts as Answers};
+use weir_host::{CallError, Input, RecordFailure, Transformed, Verdicts as Answers};
 use weir_wire::batch::{BatchHeader, Compression, Records};
-use weir_wire::error::{ErrorCode, Fault};
+use weir_wire::dead_letter::DeadLetter;
+use weir_wire::error::Fault;
 use weir_wire::id::TopicPartition;
 use weir_wire::limits::BATCH_INFLATED_MAX;
+use weir_wire::name::TopicName;
 use weir_wire::plugin::ErrorPolicy;
 
+use super::super::dead_letters::Letter;
 use super::super::verdicts::{Verdict, Verdicts};
-use super::{Filter, Filters, Item, Judged, Kept, damaged};
+use super::view::View;
+use super::{Filters, Item, Judged, Kept, Step, damaged};
 use crate::budget::Budget;
 use crate::selection::{inflate_within, rebuild, select_keys};
 
@@ -28,6 +32,17 @@ struct Open {
     passes: Vec<bool>,
     /// Whether a filter failed on a record, so that nothing may be remembered.
     failed: bool,
+    /// What projections make of it.
+    view: Option<View>,
+    letters: Vec<Letter>,
+}
+
+/// Where batches come from.
+#[derive(Clone, Copy, Debug)]
+struct Origin<'a> {
+    at: TopicPartition,
+    /// The topic's name, if there are dead letters to be.
+    name: Option<&'a TopicName>,
 }
 
 impl Filters {
@@ -39,6 +54,10 @@ impl Filters {
         at: TopicPartition,
         items: Vec<Item>,
     ) -> Judged {
+        let origin = Origin {
+            at,
+            name: self.letters.name(at.topic),
+        };
         let mut judged = Judged::default();
         let mut items = VecDeque::from(items);
         while !items.is_empty() && judged.fault.is_none() {
@@ -54,9 +73,12 @@ impl Filters {
                 held.shrink_to(opened.iter().map(|open| open.records.len()).sum());
                 held
             });
-            judged.fault = self.pass(&mut opened).await.err();
+            judged.fault = self.pass(origin, &mut opened).await.err();
             self.remember(verdicts, at, &opened);
-            for open in &opened {
+            // What is wrong with a batch before that other one comes first.
+            let shown = self.project(origin, &mut opened).await;
+            judged.fault = shown.err().or(judged.fault);
+            for open in opened {
                 match open.close() {
                     Ok(kept) => judged.kept.push(kept),
                     Err(fault) => {
@@ -72,25 +94,39 @@ impl Filters {
 
     /// Lets the batches pass one filter after the other. If one fails where that is to end the
     /// subscription, the batches before it are left.
-    async fn pass(&self, opened: &mut Vec<Open>) -> Result<(), Fault> {
+    async fn pass(&self, origin: Origin<'_>, opened: &mut Vec<Open>) -> Result<(), Fault> {
+        let is_asked = |open: &Open| open.item.is_open();
         let mut result = Ok(());
-        for filter in &self.filters {
-            let asked = opened.iter().filter(|open| open.item.is_open());
-            let calls = asked.map(|open| filter.bound.filter(open.input()));
-            let mut answers = join_all(calls).await.into_iter();
-            for n in 0..opened.len() {
-                let open = &mut opened[n];
-                if !open.item.is_open() {
-                    continue;
-                }
-                let answer = answers.next().expect("there is one for each batch asked");
-                if let Err(fault) = open.take(filter, answer) {
-                    // Those behind it never come to be sent.
-                    opened.truncate(n);
-                    result = Err(fault);
-                    break;
-                }
-            }
+        for step in &self.filters {
+            let asked = opened.iter().filter(|open| is_asked(open));
+            let answers = join_all(asked.map(|open| step.bound.filter(open.input()))).await;
+            let taken = hand_out(opened, answers, is_asked, |open, answer| {
+                open.take(step, origin, answer)
+            });
+            // One that comes later has failed on an earlier batch.
+            result = taken.and(result);
+        }
+        result
+    }
+
+    /// Shows what is kept of the batches through one projection after the other.
+    async fn project(&self, origin: Origin<'_>, opened: &mut Vec<Open>) -> Result<(), Fault> {
+        if self.projections.is_empty() {
+            return Ok(());
+        }
+        for open in opened.iter_mut() {
+            open.view = Some(View::new(&open.records, &open.item.header, &open.keep())?);
+        }
+        let is_asked = |open: &Open| open.view.as_ref().is_some_and(|view| view.count() > 0);
+        let mut result = Ok(());
+        for step in &self.projections {
+            let asked = opened.iter().filter(|open| is_asked(open));
+            let inputs = asked.filter_map(|open| open.view.as_ref()).map(View::input);
+            let answers = join_all(inputs.map(|input| step.bound.project(input))).await;
+            let taken = hand_out(opened, answers, is_asked, |open, answer| {
+                open.show(step, origin, answer)
+            });
+            result = taken.and(result);
         }
         result
     }
@@ -107,17 +143,17 @@ impl Filters {
 
     /// Remembers what was said of the batches, if the plugins are to be trusted.
     fn remember(&self, verdicts: &Verdicts, at: TopicPartition, opened: &[Open]) {
-        for filter in &self.filters {
-            if filter.bound.stats().impure {
-                verdicts.impure_plugin(filter.bound.plugin().version());
-            }
-        }
+        self.check_purity(verdicts);
         let answered = opened.iter().filter(|it| it.item.is_open() && !it.failed);
         for open in answered {
             let (item, said) = (&open.item, Verdict::of(&open.passes));
             match &item.verdict {
                 Some(known) if *known != said => {
                     self.warn_of_impurity(at, item);
+                    if let [filter] = self.filters.as_slice() {
+                        let why = "it said something else of a batch than what is remembered";
+                        filter.bound.found_impure(why);
+                    }
                     verdicts.impure_chain(&self.chain);
                 }
                 Some(_) => {}
@@ -140,6 +176,8 @@ impl Open {
             asked,
             passes,
             failed: false,
+            view: None,
+            letters: Vec::new(),
         }
     }
 
@@ -151,33 +189,24 @@ impl Open {
         }
     }
 
-    /// Clears what the filter drops. Its failures follow its error policy, unless they are about
-    /// records that are not sent in any case.
+    /// Clears what the filter drops.
     fn take(
         &mut self,
-        filter: &Filter,
-        answers: Result<Answers<bool>, CallError>,
+        step: &Step,
+        origin: Origin<'_>,
+        answer: Result<Answers<bool>, CallError>,
     ) -> Result<(), Fault> {
-        let failed = |text: String| {
-            let text = format!("filter \"{}\": {text}", filter.plugin);
-            Fault::new(ErrorCode::PluginFailed, text)
-        };
-        let answers = answers.map_err(|error| failed(error.to_string()))?;
+        let answers = answer.map_err(|error| step.failed(&error.to_string()))?;
         let mut values = answers.values;
         self.failed |= !answers.failures.is_empty();
         for failure in answers.failures {
             let index = failure.index as usize;
-            let Some(value) = values.get_mut(index) else {
-                continue;
-            };
-            *value = filter.on_error == ErrorPolicy::Skip;
-            let wanted =
-                self.asked.get(index) == Some(&true) && self.passes.get(index) == Some(&true);
-            if wanted && filter.on_error == ErrorPolicy::Fail {
-                let delta = delta_of(&self.records, self.item.header.count, failure.index);
-                let offset = self.item.stored.base_offset.advance(delta);
-                let text = format!("record at offset {offset}: {}", failure.message);
-                return Err(failed(text));
+            // What is not sent in any case need not be judged.
+            let wanted = [&self.asked, &self.passes].map(|which| which.get(index) == Some(&true));
+            let passes =
+                wanted == [true, true] && self.settle(step, origin, failure.index, &failure)?;
+            if let Some(value) = values.get_mut(index) {
+                *value = passes;
             }
         }
         for (passes, value) in self.passes.iter_mut().zip(values) {
@@ -186,28 +215,139 @@ impl Open {
         Ok(())
     }
 
-    /// What is left to be sent.
-    fn close(&self) -> Result<Kept, Fault> {
-        let Item { stored, header, .. } = &self.item;
+    /// Takes what a projection makes of the batch.
+    fn show(
+        &mut self,
+        step: &Step,
+        origin: Origin<'_>,
+        answer: Result<Transformed, CallError>,
+    ) -> Result<(), Fault> {
+        let answer = answer.map_err(|error| step.failed(&error.to_string()))?;
+        let mut view = self
+            .view
+            .take()
+            .expect("only what has a view is asked about");
+        for failure in &answer.failures {
+            let source = view.sources().get(failure.index as usize).copied();
+            let source =
+                source.ok_or_else(|| step.failed("it failed on a record it was not given"))?;
+            self.settle(step, origin, source, failure)?;
+        }
+        view.take(answer, step.on_error == ErrorPolicy::Skip)?;
+        if view.bytes_len() > BATCH_INFLATED_MAX {
+            let base = self.item.stored.base_offset;
+            return Err(step.failed(&format!(
+                "it makes the batch at offset {base} larger than the {BATCH_INFLATED_MAX} bytes \
+                 that one may have; let it return less"
+            )));
+        }
+        self.view = Some(view);
+        Ok(())
+    }
+
+    /// Does what the error policy says with the record at that place in the stored batch; answers
+    /// whether it goes on.
+    fn settle(
+        &mut self,
+        step: &Step,
+        origin: Origin<'_>,
+        position: u32,
+        failure: &RecordFailure,
+    ) -> Result<bool, Fault> {
+        let (stored, header) = (&self.item.stored, &self.item.header);
+        let record = Records::new(&self.records, header.count).nth(position as usize);
+        let record = record.and_then(Result::ok);
+        let record = record.ok_or_else(|| step.failed("it failed on a record it was not given"))?;
+        let offset = stored.base_offset.advance(record.offset_delta);
+        match (step.on_error, origin.name) {
+            (ErrorPolicy::Skip, _) => Ok(true),
+            (ErrorPolicy::Drop, _) => Ok(false),
+            (ErrorPolicy::DeadLetter, Some(topic)) => {
+                let letter = DeadLetter {
+                    topic,
+                    plugin: &step.plugin,
+                    version: step.bound.plugin().version(),
+                    hook: step.bound.hook(),
+                    binding: None,
+                    message: &failure.message,
+                    backtrace: failure.backtrace.as_deref(),
+                    read_from: Some((origin.at.partition, offset)),
+                };
+                self.letters.push(Letter {
+                    timestamp: record.timestamp(header.base_timestamp),
+                    body: letter.body(&record),
+                });
+                Ok(false)
+            }
+            _ => Err(step.failed(&format!("record at offset {offset}: {}", failure.message))),
+        }
+    }
+
+    /// Which records are wanted and kept.
+    fn keep(&self) -> Vec<bool> {
         let each = self.passes.iter().zip(&self.asked);
-        let keep: Vec<bool> = each.map(|(passes, asked)| *passes && *asked).collect();
+        each.map(|(passes, asked)| *passes && *asked).collect()
+    }
+
+    /// What is left to be sent.
+    fn close(self) -> Result<Kept, Fault> {
+        let mut keep = self.keep();
+        if let Some(view) = &self.view {
+            keep.fill(false);
+            for source in view.sources() {
+                if let Some(keep) = keep.get_mut(*source as usize) {
+                    *keep = true;
+                }
+            }
+        }
+        let Item { stored, header, .. } = &self.item;
         let asked = self.asked.iter().filter(|asked| **asked).count();
         let count = keep.iter().filter(|keep| **keep).count();
-        let filtered_out = (asked - count) as u64;
-        if count == 0 {
-            return Ok(Kept::nothing(stored, filtered_out));
-        }
-        let whole = Kept::whole(stored, count as u32);
-        if count == keep.len() {
-            return Ok(whole);
-        }
-        let batch = rebuild(stored, header, &self.records, &keep).map_err(damaged)?;
+        let whole = Kept {
+            filtered_out: (asked - count) as u64,
+            letters: self.letters,
+            ..Kept::whole(stored, count as u32)
+        };
+        let batch = match &self.view {
+            _ if count == 0 => None,
+            Some(view) if !view.is_as_stored() => Some(view.batch(stored, header)?),
+            _ if count == keep.len() => return Ok(whole),
+            _ => Some(rebuild(stored, header, &self.records, &keep).map_err(damaged)?),
+        };
         Ok(Kept {
-            batch: Some(batch),
+            batch,
             ordering_keys: select_keys(&whole.ordering_keys, &keep),
-            filtered_out,
             ..whole
         })
+    }
+}
+
+/// Hands answers to the batches that were asked about. The first one that cannot go on ends that;
+/// it and those behind it are taken out, because they never come to be sent.
+fn hand_out<T>(
+    opened: &mut Vec<Open>,
+    answers: Vec<T>,
+    is_asked: impl Fn(&Open) -> bool,
+    mut take: impl FnMut(&mut Open, T) -> Result<(), Fault>,
+) -> Result<(), Fault> {
+    let mut answers = answers.into_iter();
+    let mut asked = opened
+        .iter_mut()
+        .enumerate()
+        .filter(|(_, open)| is_asked(open));
+    let failed = asked.find_map(|(n, open)| {
+        let answer = answers
+            .next()
+            .expect("there is one for each batch asked about");
+        take(open, answer).err().map(|fault| (n, fault))
+    });
+    drop(asked);
+    match failed {
+        None => Ok(()),
+        Some((n, fault)) => {
+            opened.truncate(n);
+            Err(fault)
+        }
     }
 }
 
@@ -264,12 +404,4 @@ fn asked_for(records: &[u8], header: &BatchHeader, skip: u32) -> Result<Vec<bool
         }
     }
     Ok(asked)
-}
-
-/// The offset delta of the record at that place.
-fn delta_of(records: &[u8], count: u32, index: u32) -> u32 {
-    let record = Records::new(records, count).nth(index as usize);
-    record
-        .and_then(Result::ok)
-        .map_or(index, |record| record.offset_delta)
 }

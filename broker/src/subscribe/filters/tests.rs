@@ -7,6 +7,7 @@ use weir_wire::limits::BATCH_INFLATED_MAX;
 
 use std::sync::atomic::AtomicU64;
 
+use super::super::dead_letters::DeadLetters;
 use super::super::verdicts::{Chain, Verdict, Verdicts};
 use super::{Filters, Item};
 use crate::budget::Budget;
@@ -62,6 +63,8 @@ const AT: TopicPartition = TopicPartition {
 fn filters() -> Filters {
     Filters {
         filters: Vec::new(),
+        projections: Vec::new(),
+        letters: DeadLetters::default(),
         chain: Chain::new([]),
         hits: AtomicU64::new(0),
     }

@@ -3,7 +3,6 @@
 use sha2::{Digest, Sha256};
 use weir_wire::id::PluginVersion;
 use weir_wire::plugin::{ErrorPolicy, Hook};
-use weir_wire::request::Setting;
 
 /// A SHA-256 digest of everything that a chain's verdicts depend on besides the records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -27,17 +26,10 @@ pub(crate) struct Chain {
 pub(crate) struct Link<'a> {
     pub(crate) version: PluginVersion,
     pub(crate) hook: Hook,
-    /// Its settings as the plugin gets them, [`canonical`].
-    pub(crate) config: &'a [Setting],
+    /// Its settings as the plugin gets them: in an order that does not depend on how they were
+    /// written.
+    pub(crate) config: &'a [(String, String)],
     pub(crate) on_error: ErrorPolicy,
-}
-
-/// Settings in the one order in which plugins get them, so that their order makes no difference.
-/// Settings of one name keep theirs.
-pub(crate) fn canonical(config: &[Setting]) -> Vec<Setting> {
-    let mut config = config.to_vec();
-    config.sort_by(|one, other| one.name.cmp(&other.name));
-    config
 }
 
 impl Chain {
@@ -49,7 +41,7 @@ impl Chain {
             digest.update(link.version.as_bytes());
             digest.update([link.hook as u8, link.on_error as u8]);
             digest.update((link.config.len() as u64).to_le_bytes());
-            for text in link.config.iter().flat_map(|it| [&it.name, &it.value]) {
+            for text in link.config.iter().flat_map(|it| [&it.0, &it.1]) {
                 // With its length, or one long setting could pass for two short ones.
                 digest.update((text.len() as u64).to_le_bytes());
                 digest.update(text);

@@ -11,7 +11,9 @@ use weir_wire::id::{BindingId, Offset, PartitionId, PluginVersion, Sequence, Tim
 use weir_wire::message::{Message, MessageError};
 use weir_wire::plugin::{ErrorPolicy, Hook};
 use weir_wire::produce::{Destination, Outcome, Produce, Produced, Refusal};
-use weir_wire::request::{BrokerStatus, Done, Error, Hello, PluginVersionInfo, Route};
+use weir_wire::request::{
+    BindingLimits, BrokerStatus, Done, Error, Hello, PluginVersionInfo, Route,
+};
 use weir_wire::subscribe::{Cursor, FilterSpec, Subscribe};
 
 /// The same messages as `prost` derives them, by the numbers in `weir.proto`.
@@ -110,6 +112,8 @@ mod theirs {
         pub ordering_keys: bool,
         #[prost(bool, tag = "11")]
         pub resumed: bool,
+        #[prost(message, repeated, tag = "12")]
+        pub projections: Vec<FilterSpec>,
     }
 
     #[derive(Clone, Copy, PartialEq, prost::Message)]
@@ -130,6 +134,16 @@ mod theirs {
         pub version: Option<String>,
         #[prost(int32, optional, tag = "4")]
         pub on_error: Option<i32>,
+        #[prost(message, optional, tag = "5")]
+        pub limits: Option<BindingLimits>,
+    }
+
+    #[derive(Clone, Copy, PartialEq, prost::Message)]
+    pub struct BindingLimits {
+        #[prost(uint64, optional, tag = "1")]
+        pub cpu_ms: Option<u64>,
+        #[prost(uint64, optional, tag = "3")]
+        pub output_bytes: Option<u64>,
     }
 
     #[derive(Clone, PartialEq, prost::Message)]
@@ -266,11 +280,23 @@ proptest! {
                 version: version.clone(),
                 config: Vec::new(),
                 on_error: Some(ErrorPolicy::Skip),
+                limits: Some(BindingLimits {
+                    cpu_ms: partition.map(u64::from),
+                    output_bytes: Some(credit),
+                    ..BindingLimits::default()
+                }),
             }],
             credit_bytes: credit,
             credit_records: 0,
             ordering_keys: true,
             resumed: partition.is_some(),
+            projections: vec![FilterSpec {
+                plugin: "mask-view".parse().unwrap(),
+                version: None,
+                config: Vec::new(),
+                on_error: None,
+                limits: None,
+            }],
         };
         check(&mine, &theirs::Subscribe {
             topics: vec!["flights".to_owned(), "air/b".to_owned()],
@@ -285,11 +311,21 @@ proptest! {
                 plugin: "tag-filter".to_owned(),
                 version,
                 on_error: Some(2),
+                limits: Some(theirs::BindingLimits {
+                    cpu_ms: partition.map(u64::from),
+                    output_bytes: Some(credit),
+                }),
             }],
             credit_bytes: credit,
             credit_records: 0,
             ordering_keys: true,
             resumed: partition.is_some(),
+            projections: vec![theirs::FilterSpec {
+                plugin: "mask-view".to_owned(),
+                version: None,
+                on_error: None,
+                limits: None,
+            }],
         });
     }
 

@@ -242,6 +242,7 @@ impl<'a> Job<'a> {
             version: None,
             config: vec![split(&setting)?],
             on_error: None,
+            limits: None,
         };
         self.read(Some(filter), &mut checker).await?;
         let problems = &mut self.findings.problems;

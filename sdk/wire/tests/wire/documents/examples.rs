@@ -159,11 +159,13 @@ fn subscribing(out: &mut BTreeMap<&'static str, Vec<u8>>) {
             version: None,
             config: Vec::new(),
             on_error: None,
+            limits: None,
         }],
         credit_bytes: 1 << 20,
         credit_records: 1000,
         ordering_keys: true,
         resumed: false,
+        projections: Vec::new(),
     };
     out.insert("subscribe", frame(&subscribe, &[]));
     let subscribed = Subscribed {
