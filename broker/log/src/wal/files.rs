@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use weir_wire::id::ShardId;
 
@@ -26,6 +26,9 @@ pub(crate) use shared::{Files, Spare};
 /// Zeroing in pieces of that size with pauses leaves the disk to the log.
 const ZERO_BYTES: usize = 256 << 10;
 const ZERO_PAUSE: Duration = Duration::from_millis(2);
+/// The first file of a log has nothing beside it to be left in peace, but a start to keep short.
+const ZERO_FIRST_BYTES: usize = 1 << 20;
+const ZERO_FIRST_MAX: Duration = Duration::from_millis(200);
 /// A file that is wanted sooner than that is not worth zeroing: under such a load zeros would
 /// take from the disk what the log needs, and would not be done in time.
 const ZERO_AFTER: Duration = Duration::from_secs(1);
@@ -160,18 +163,30 @@ impl Maker {
         if file.recycled || signal.wait(file.sequence, ZERO_AFTER) {
             return Ok(());
         }
-        let mut zeros = PageBuf::with_len(ZERO_BYTES);
-        zeros.pad();
-        let mut position = file.position;
-        while position < file.bytes && !signal.wait(file.sequence, ZERO_PAUSE) {
-            let length = ZERO_BYTES.min(usize::try_from(file.bytes - position).unwrap_or(0));
-            let zeros = zeros.padded().get(..length).unwrap_or_default();
-            file.file
-                .write_vectored_at(&[IoSlice::new(zeros)], position)?;
-            position += length as u64;
-        }
-        file.file.sync_data()
+        write_zeros(file, ZERO_BYTES, || signal.wait(file.sequence, ZERO_PAUSE))
     }
+
+    /// Writes zeros into the first file of a log, before anybody writes to it: as fast as the
+    /// disk takes them, and as far as a start may take that long.
+    pub(super) fn zero_first(file: &WalFile) -> io::Result<()> {
+        let begun = Instant::now();
+        write_zeros(file, ZERO_FIRST_BYTES, || begun.elapsed() > ZERO_FIRST_MAX)
+    }
+}
+
+/// Writes zeros in pieces of that size until the end of the file, or until it is to stop.
+fn write_zeros(file: &WalFile, piece: usize, mut stops: impl FnMut() -> bool) -> io::Result<()> {
+    let mut zeros = PageBuf::with_len(piece);
+    zeros.pad();
+    let mut position = file.position;
+    while position < file.bytes && !stops() {
+        let length = piece.min(usize::try_from(file.bytes - position).unwrap_or(piece));
+        let zeros = zeros.padded().get(..length).unwrap_or_default();
+        file.file
+            .write_vectored_at(&[IoSlice::new(zeros)], position)?;
+        position += length as u64;
+    }
+    file.file.sync_data()
 }
 
 /// Where the next file comes from.

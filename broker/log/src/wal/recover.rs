@@ -219,7 +219,13 @@ pub(crate) fn accept<E>(
     };
     let file = match end.tail.take() {
         Some(tail) => reopen(&**vfs, &config, &tail)?,
-        None => maker.make(origin.start.file).map_err(failed)?,
+        None => {
+            let first = maker.make(origin.start.file).map_err(failed)?;
+            if config.prepare_ahead && !first.recycled {
+                Maker::zero_first(&first).map_err(failed)?;
+            }
+            first
+        }
     };
     let next = file.sequence.next();
     let supply = Supply::new(maker, next, config.prepare_ahead).map_err(failed)?;
