@@ -22,7 +22,7 @@ pub(crate) struct Budget {
 /// The right to hold some bytes; dropping it gives them back.
 #[derive(Debug)]
 pub(crate) struct Permit {
-    _broker: OwnedSemaphorePermit,
+    broker: OwnedSemaphorePermit,
     _connection: OwnedSemaphorePermit,
 }
 
@@ -47,6 +47,12 @@ impl Budget {
         (self.units - self.free.available_permits().min(self.units)) * UNIT_BYTES
     }
 
+    /// Whether nothing but this is held.
+    pub(crate) fn is_all(&self, permit: &Permit) -> bool {
+        let free = self.free.available_permits();
+        free + permit.broker.num_permits() >= self.units
+    }
+
     /// Waits for room of a connection and of the broker; `None` if there is none in time.
     pub(crate) async fn acquire(
         broker: &Self,
@@ -58,7 +64,7 @@ impl Budget {
             let connection = connection.take(bytes).await?;
             let broker = broker.take(bytes).await?;
             Some(Permit {
-                _broker: broker,
+                broker,
                 _connection: connection,
             })
         };
@@ -132,7 +138,7 @@ impl Intake {
         let connection = self.connection.try_take(bytes)?;
         let broker = self.broker.try_take(bytes)?;
         Some(Permit {
-            _broker: broker,
+            broker,
             _connection: connection,
         })
     }

@@ -3,6 +3,7 @@
 //! A request passes four rooms: `publish` (admit, hooks), `sequence` (its place), the log (its
 //! safety), `subscribe` (its readers). `docs/ARCHITECTURE.md` tells the whole story.
 
+mod activity;
 pub mod append;
 mod auth;
 mod broker;

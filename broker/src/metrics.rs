@@ -106,6 +106,9 @@ metrics! {
     throttled: Counter = Counter::default();
     /// Blocks of the log made durable, each by one fsync.
     blocks: Counter = Counter::default();
+    /// Blocks that the network thread made durable itself, each a single small request that came
+    /// alone.
+    blocks_inline: Counter = Counter::default();
     /// Entries made durable.
     entries: Counter = Counter::default();
     /// Records that were removed before a group had read them.

@@ -106,12 +106,13 @@ pub(crate) async fn run(
     if send(&mut stream, &opened).await.is_err() {
         return;
     }
+    let sender = connection.stable_id();
     let (to_pipeline, frames) = mpsc::channel(READ_AHEAD);
     let (replies, to_write) = mpsc::channel(REPLIES_MAX);
     let writer = reply::Writer::new(shared.clone(), connection, stream, to_write);
     let pipeline = Pipeline::new(shared.clone(), producer, frames, replies);
     tokio::join!(
-        read(shared, budget, reader, to_pipeline),
+        read(shared, sender, budget, reader, to_pipeline),
         pipeline.run(),
         writer.run()
     );
@@ -120,6 +121,7 @@ pub(crate) async fn run(
 /// Reads frames as fast as the budgets allow; that is what holds a fast producer back.
 async fn read(
     shared: Arc<Shared>,
+    sender: usize,
     connection: Budget,
     mut reader: FrameReader,
     frames: mpsc::Sender<Result<Admitted, Fault>>,
@@ -144,6 +146,7 @@ async fn read(
             }
         };
         let arrived = Instant::now();
+        shared.activity.received(sender, arrived);
         let deadline = shared.config.limits.request_deadline;
         let bytes = frame.payload.bytes.capacity();
         let permit = Budget::acquire(&shared.budget, &connection, bytes, deadline).await;

@@ -1,6 +1,8 @@
 //! The sequencer: the one task that changes the state of the shard. It takes everything that
 //! waits, gives each request its place, and hands one entry per request to the log.
 
+mod inline;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -29,6 +31,7 @@ use crate::producers::Producer;
 use crate::publish::{Flight, Prepared, count_lost};
 use crate::state::Shared;
 use crate::trim;
+use inline::Inline;
 
 /// Commands that wait for the sequencer.
 pub(crate) const QUEUE_MAX: usize = 1024;
@@ -101,12 +104,26 @@ pub(crate) fn ending() -> Fault {
 }
 
 pub(crate) struct Sequencer {
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) log: Log<Token>,
-    pub(crate) commands: mpsc::Receiver<Command>,
+    shared: Arc<Shared>,
+    log: Log<Token>,
+    commands: mpsc::Receiver<Command>,
+    inline: Inline,
 }
 
 impl Sequencer {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        log: Log<Token>,
+        commands: mpsc::Receiver<Command>,
+    ) -> Self {
+        Self {
+            shared,
+            log,
+            commands,
+            inline: Inline::default(),
+        }
+    }
+
     /// Runs until nobody can send any more, or the broker is told to end; then the log drains.
     pub(crate) async fn run(mut self, stop: tokio_util::sync::CancellationToken) -> Log<Token> {
         let mut waiting = Vec::with_capacity(TOGETHER_MAX);
@@ -120,6 +137,7 @@ impl Sequencer {
                 }
                 () = stop.cancelled() => return self.log,
             }
+            self.inline.turn_of(waiting.len());
             for command in waiting.drain(..) {
                 match command {
                     Command::Produce(flight) => self.produce(flight),
@@ -143,7 +161,7 @@ impl Sequencer {
         }
     }
 
-    fn produce(&self, mut flight: Flight) {
+    fn produce(&mut self, mut flight: Flight) {
         if let Some(id) = flight.id
             && !flight.producer.state.lock().is_current(id)
         {
@@ -179,8 +197,8 @@ impl Sequencer {
     }
 
     /// The request has its place: one entry, with everything it became.
-    fn append(&self, mut flight: Flight, request: &ProduceRequest<'_>, plan: &Plan) {
-        let shared = &self.shared;
+    fn append(&mut self, mut flight: Flight, request: &ProduceRequest<'_>, plan: &Plan) {
+        let shared = self.shared.clone();
         if flight.id.is_none() && request.parts.is_empty() {
             return self.nothing_to_log(&flight);
         }
@@ -202,6 +220,7 @@ impl Sequencer {
             arrived,
             ..
         } = flight;
+        let here = ack == Ack::Durable && self.inline.is_worth_it(&shared, &permit);
         let token = Token::Produce(Done {
             producer: producer.clone(),
             id,
@@ -211,8 +230,8 @@ impl Sequencer {
             arrived,
             permit,
         });
-        match self.log.submit(Submission { entry, token }) {
-            Ok(_) => {
+        match self.log.submit_held(Submission { entry, token }) {
+            Ok(held) => {
                 let forgotten = shared.shard.write().commit(request, plan, outcome.len());
                 shared.producers.forget(&forgotten);
                 count_refused(&shared.metrics, &prepared);
@@ -223,6 +242,9 @@ impl Sequencer {
                     }
                     (Ack::None, _) => drop(shared.metrics.one_way_records.inc_by(records)),
                     _ => {}
+                }
+                if here {
+                    self.inline.commit(held, &shared.metrics);
                 }
             }
             Err(error) => self.not_logged(&producer, id, records, &error),
@@ -251,7 +273,7 @@ impl Sequencer {
         }
     }
 
-    fn refuse(&self, flight: Flight, error: SequenceError) {
+    fn refuse(&mut self, flight: Flight, error: SequenceError) {
         match (error, flight.id) {
             (SequenceError::Stale, _) => self.run_again(flight),
             // Behind one that runs its hooks again, it does so too.
@@ -272,7 +294,7 @@ impl Sequencer {
     }
 
     /// The refusal is the request's outcome: logged, so that a repeated one hears the same.
-    fn refuse_for_good(&self, mut flight: Flight, fault: Fault) {
+    fn refuse_for_good(&mut self, mut flight: Flight, fault: Fault) {
         if flight.id.is_none() {
             match flight.prepared {
                 Prepared::Placed { count, .. } => {

@@ -14,6 +14,7 @@ use weir_log::{LogReader, Maintenance, Vfs};
 use weir_wire::error::{ErrorCode, Fault};
 use weir_wire::id::Timestamp;
 
+use crate::activity::Activity;
 use crate::auth::Authenticator;
 use crate::budget::Budget;
 use crate::config::Config;
@@ -53,6 +54,7 @@ pub(crate) struct Shared {
     /// What filters said about stored batches.
     pub(crate) verdicts: Verdicts,
     pub(crate) sequencer: mpsc::Sender<Command>,
+    pub(crate) activity: Activity,
     pub(crate) connections: AtomicUsize,
     pub(crate) subscriptions: AtomicUsize,
     pub(crate) last_subscription: AtomicU64,

@@ -18,6 +18,7 @@ use weir_wire::id::ShardId;
 
 use super::recover::{Replay, ReplayError, bind_all};
 use super::{Broker, StartOptions};
+use crate::activity::Activity;
 use crate::auth::{AuthError, Authenticator};
 use crate::budget::Budget;
 use crate::commit::{Commits, Token};
@@ -325,6 +326,7 @@ async fn assemble(
         intake: Budget::new(config.limits.broker_buffer_bytes.as_usize()),
         unfolded: Budget::new(config.limits.broker_buffer_bytes.as_usize()),
         sequencer: to_sequencer,
+        activity: Activity::new(Instant::now()),
         connections: AtomicUsize::new(0),
         subscriptions: AtomicUsize::new(0),
         last_subscription: AtomicU64::new(0),
@@ -334,11 +336,7 @@ async fn assemble(
         tasks: TaskTracker::new(),
         config,
     });
-    let sequencer = Sequencer {
-        shared: shared.clone(),
-        log,
-        commands,
-    };
+    let sequencer = Sequencer::new(shared.clone(), log, commands);
     Ok((shared, sequencer))
 }
 

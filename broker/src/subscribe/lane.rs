@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::iter::Peekable;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use quinn::{Connection, SendStream};
@@ -351,6 +352,7 @@ impl Lane {
             .write_all_chunks(&mut parts)
             .await
             .map_err(|_| Gone)?;
+        self.shared.activity.delivered(Instant::now());
         metrics.records_out.inc_by(u64::from(count));
         metrics.bytes_out.inc_by(size as u64);
         Ok(())

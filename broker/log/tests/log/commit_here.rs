@@ -2,17 +2,18 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex};
 use std::thread::ThreadId;
 
 use weir_log::{
-    CommitSink, CommittedBlock, CrashPolicy, Log, LogConfig, LogError, Op, SimVfs, Submission,
-    SubmitError, recover,
+    Bug, CommitSink, CommittedBlock, CrashPolicy, Log, LogConfig, LogError, Op, SimVfs, Snapshot,
+    Submission, SubmitError, recover,
 };
 
 use crate::history::History;
-use crate::support::{append, config, drive, entry, open, partition, payload, read_all};
+use crate::support::{append, config, drive, entry, open, partition, payload, plant, read_all};
 
 /// The tokens of a block and who committed it, or what failed.
 #[derive(Debug, PartialEq, Eq)]
@@ -232,6 +233,85 @@ fn a_failure_is_told_to_who_waits_and_is_the_end_of_the_log() {
     assert!(read_all(&watched.log.reader(), partition(1, 0)).is_empty());
     watched.log.shutdown();
     assert_eq!(sim.steps(), steps, "after a failure nothing is written");
+}
+
+/// Counts what was acknowledged.
+struct Count(Arc<AtomicUsize>);
+
+impl CommitSink<u64> for Count {
+    fn committed(&mut self, block: CommittedBlock<'_, u64>) {
+        self.0.fetch_add(block.tokens.len(), Ordering::SeqCst);
+    }
+
+    fn failed(&mut self, _error: &LogError, _tokens: Vec<u64>) {}
+}
+
+/// What the power failed on: what the disk may hold, and how many entries were acknowledged.
+type Cuts = Arc<Mutex<Vec<(usize, Snapshot)>>>;
+
+/// Commits entries one by one on this thread, several files full, with the power failing at every
+/// step; answers for each how many acknowledged entries are lost at worst.
+fn cuts(bug: Option<Bug>) -> Vec<usize> {
+    const HERE: u64 = 50;
+    let sim = SimVfs::new(5);
+    let mut config = small();
+    config.wal_file_bytes = 64 << 10;
+    plant(&mut config, bug);
+    let acknowledged = Arc::new(AtomicUsize::new(0));
+    let recovered = recover(Arc::new(sim.clone()), config.clone(), History::default()).unwrap();
+    let log = Log::start(recovered, Box::new(Count(acknowledged.clone()))).unwrap();
+    let cuts = Cuts::default();
+    let (keep, count) = (cuts.clone(), acknowledged.clone());
+    sim.watch(move |_, snapshot| {
+        let acknowledged = count.load(Ordering::SeqCst);
+        keep.lock().unwrap().push((acknowledged, snapshot));
+    });
+    let (mut here, mut number) = (0, 0);
+    // Now and then the log's thread is at work, and commits an entry with its own.
+    while here < HERE {
+        assert!(number < 100 * HERE, "{here} of {number} entries");
+        let held = log.submit_held(submission(number, 500)).unwrap();
+        here += u64::from(held.commit_here());
+        number += 1;
+        while (acknowledged.load(Ordering::SeqCst) as u64) < number {
+            std::thread::yield_now();
+        }
+    }
+    sim.unwatch();
+    log.shutdown();
+    let lost = |acknowledged: usize, snapshot: &Snapshot, policy| {
+        let left = snapshot.crash(policy, acknowledged as u64);
+        let mut config = config.clone();
+        plant(&mut config, None);
+        let driven = drive(Arc::new(left), config).unwrap();
+        acknowledged.saturating_sub(driven.replayed.len())
+    };
+    let cuts = std::mem::take(&mut *cuts.lock().unwrap());
+    let policies = [
+        CrashPolicy::DropUnsynced,
+        CrashPolicy::RandomSubset,
+        CrashPolicy::TornWrite,
+    ];
+    cuts.iter()
+        .map(|(acknowledged, snapshot)| {
+            let losses = policies.map(|policy| lost(*acknowledged, snapshot, policy));
+            losses.into_iter().max().unwrap()
+        })
+        .collect()
+}
+
+#[test]
+fn what_a_submitter_committed_survives_every_power_cut() {
+    let cuts = cuts(None);
+    assert!(cuts.len() > 100, "the power failed {} times", cuts.len());
+    assert!(cuts.iter().all(|lost| *lost == 0), "{cuts:?}");
+}
+
+#[cfg(debug_assertions)]
+#[test]
+fn an_ack_before_the_sync_of_a_submitter_is_found() {
+    let lost = cuts(Some(Bug::AckBeforeFsync));
+    assert!(lost.iter().any(|lost| *lost > 0), "{lost:?}");
 }
 
 #[test]
