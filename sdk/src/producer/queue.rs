@@ -62,6 +62,8 @@ pub(super) struct Queue {
     pause_until: Option<Instant>,
     /// Why the oldest request was refused for now, until it is written again.
     refused: Option<Fault>,
+    /// Why the broker does not know what became of the oldest request.
+    doubt: Option<String>,
     /// Since when the oldest request has been the oldest without an outcome.
     stalled_since: Option<Instant>,
     capacity_hint: usize,
@@ -138,6 +140,7 @@ impl Queue {
             topic: None,
             pause_until: None,
             refused: None,
+            doubt: None,
             stalled_since: None,
             capacity_hint: 0,
             backoff: Backoff::default(),

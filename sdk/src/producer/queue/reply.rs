@@ -69,6 +69,10 @@ impl Queue {
             tracing::debug!(code = %fault.code, "a request is refused for now: {fault}");
             // The broker waits for this one: it and all behind it are to be written again.
             self.sent = 0;
+            if fault.code == ErrorCode::OutcomeUnknown {
+                // It may be stored all the same, whatever is said of it from now on.
+                self.doubt = Some(fault.message.clone());
+            }
             let wait = self.backoff.next_wait();
             self.pause(now, fault.retry_after.unwrap_or(wait));
             self.refused = Some(fault);

@@ -57,7 +57,7 @@ impl Queue {
             Err(PublishError::OutcomeUnknown { .. }) => summary.unknown += count,
             Err(_) => summary.failed += count,
         }
-        self.refused = None;
+        (self.refused, self.doubt) = (None, None);
         self.bytes -= request.bytes;
         if self.requests.is_empty() {
             self.stalled_since = None;
@@ -124,7 +124,8 @@ impl Queue {
     /// a session of its own: the old one has a gap now. What the broker refused until now fails
     /// with its reason.
     pub(in crate::producer) fn give_up(&mut self, resolved: &mut Vec<Resolved>) {
-        if let Some(fault) = self.refused.take() {
+        let doubt = self.doubt.take();
+        if let Some(fault) = self.refused.take().filter(|_| doubt.is_none()) {
             // Refused and not written again since: it is known that nothing of it is stored, nor
             // of what was refused behind it.
             while self.requests.front().is_some_and(|r| r.sequence.is_some()) {
@@ -136,7 +137,7 @@ impl Queue {
         }
         let seconds = self.options.retry_timeout.as_secs_f32();
         let reason = format!("the broker gave no outcome within {seconds} s");
-        self.fail_requests(&reason, resolved);
+        self.fail_requests(&doubt.unwrap_or(reason), resolved);
         self.session = None;
         self.pause_until = None;
         self.backoff.reset();

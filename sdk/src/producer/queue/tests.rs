@@ -242,6 +242,17 @@ fn what_was_refused_to_the_end_fails_with_the_reason() {
     assert_eq!(step(&mut queue, now + RETRY / 2), "write 0");
     queue.give_up(&mut Vec::new());
     assert_eq!(queue.stats().outcomes.unknown, 1);
+
+    // What the broker itself did not know stays unknown, whatever it says later.
+    let (mut queue, now) = self::queue();
+    push(&mut queue, 990, now);
+    assert_eq!(step(&mut queue, now), "write 0");
+    reply(&mut queue, refused(0, ErrorCode::OutcomeUnknown, None), now);
+    assert_eq!(step(&mut queue, now + RETRY / 4), "write 0");
+    let later = now + RETRY / 4;
+    reply(&mut queue, refused(0, ErrorCode::DiskFull, None), later);
+    queue.give_up(&mut Vec::new());
+    assert_eq!(queue.stats().outcomes.unknown, 1);
 }
 
 #[test]
