@@ -56,6 +56,7 @@ pub struct Broker {
     token: Option<String>,
     rounds: Rounds,
     compactions: Rounds,
+    scrubs: Rounds,
     maintenance: Maintenance,
     sequencer: mpsc::Sender<Command>,
     vfs: Arc<dyn Vfs>,
@@ -127,11 +128,17 @@ impl Broker {
         self.flush().await
     }
 
+    /// Reads all segments once, at once.
+    pub(crate) async fn scrub(&self) {
+        self.scrubs.run(clock::now()).await;
+    }
+
     /// Moves what is durable into segments.
-    async fn flush(&self) -> Result<(), LogError> {
+    pub(crate) async fn flush(&self) -> Result<(), LogError> {
         let maintenance = self.maintenance.clone();
         let flushed = tokio::task::spawn_blocking(move || maintenance.flush());
-        flushed.await.expect("a flush does not panic")
+        // The runtime of whoever asked may end first, and takes the task away.
+        flushed.await.unwrap_or_else(|_| Err(LogError::ended()))
     }
 
     /// Asks for a change, without a connection.

@@ -97,6 +97,8 @@ pub struct LogSection {
     /// How often is looked for records that retention is to remove.
     #[serde(with = "quantity::span")]
     pub retention_interval: Duration,
+    /// How much of the segments is read again per second to find damage; with 0 nothing is.
+    pub scrub_bytes_per_second: ByteSize,
 }
 
 /// What the broker refuses to hold more of.
@@ -182,6 +184,7 @@ impl Default for LogSection {
             reserve_bytes: ByteSize::mib(1024),
             reserve_percent: 5,
             retention_interval: Duration::from_secs(10),
+            scrub_bytes_per_second: ByteSize::mib(8),
         }
     }
 }

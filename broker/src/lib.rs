@@ -26,6 +26,7 @@ mod requests;
 mod reset;
 mod retention;
 mod sampler;
+mod scrub;
 mod selection;
 mod sequence;
 mod state;

@@ -121,6 +121,12 @@ metrics! {
     fsync_seconds: Histogram = seconds();
     /// Bytes of a block of the log.
     block_bytes: Histogram = Histogram::new(exponential_buckets(BYTES.0, BYTES.1, BYTES.2));
+    /// Bytes of segments that the scrub has read.
+    scrub_bytes: Counter = Counter::default();
+    /// Rounds in which the scrub read every segment once.
+    scrub_rounds: Counter = Counter::default();
+    /// Damaged places in segments that the scrub knows of, as far as it counts.
+    damaged_places: Gauge = Gauge::default();
     /// When the broker's own certificate expires, in seconds since 1970.
     certificate_expiry_seconds: Gauge = Gauge::default();
 }

@@ -22,6 +22,7 @@ use crate::metrics::Metrics;
 use crate::plugins::PluginStore;
 use crate::producers::Producers;
 use crate::retention::HeldBack;
+use crate::scrub::Damages;
 use crate::sequence::Command;
 use crate::subscribe::Verdicts;
 use crate::tails::Tails;
@@ -63,6 +64,8 @@ pub(crate) struct Shared {
     pub(crate) draining: CancellationToken,
     /// What the last round of retention left because groups had not read it.
     pub(crate) held_back: RwLock<Vec<HeldBack>>,
+    /// What the scrub found to be damaged.
+    pub(crate) damages: Damages,
     /// Every task of a connection.
     pub(crate) tasks: TaskTracker,
 }

@@ -77,6 +77,19 @@ impl TestBroker {
         self.broker.compact(now).await
     }
 
+    /// Moves what is durable into segments.
+    ///
+    /// # Errors
+    /// When the log fails.
+    pub async fn flush(&self) -> Result<(), LogError> {
+        self.broker.flush().await
+    }
+
+    /// Reads all segments once, at once, and remembers what is damaged.
+    pub async fn scrub(&self) {
+        self.broker.scrub().await;
+    }
+
     /// Says where a consumer group stands.
     ///
     /// # Errors

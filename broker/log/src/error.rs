@@ -113,7 +113,9 @@ impl LogError {
         self.full
     }
 
-    pub(crate) fn ended() -> Self {
+    /// For whoever waited for the archiver until one of both ended.
+    #[must_use]
+    pub fn ended() -> Self {
         Self {
             what: "the thread that archives",
             path: PathBuf::from("the log"),

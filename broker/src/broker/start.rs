@@ -29,6 +29,7 @@ use crate::metrics::{Metrics, MetricsError, MetricsServer, Readiness, State};
 use crate::plugins::PluginStore;
 use crate::reset::{ResetError, ResetSecret};
 use crate::retention::{Retention, Rounds};
+use crate::scrub::{Damages, Scrubbing};
 use crate::sequence::{self, Command, Sequencer};
 use crate::state::Shared;
 use crate::subscribe::Verdicts;
@@ -90,6 +91,7 @@ struct Started {
     token: Option<String>,
     rounds: Rounds,
     compactions: Rounds,
+    scrubs: Rounds,
     maintenance: Maintenance,
     sequencer: mpsc::Sender<Command>,
 }
@@ -125,6 +127,7 @@ pub(super) async fn start(config: Config, options: StartOptions) -> Result<Broke
         token: started.token,
         rounds: started.rounds,
         compactions: started.compactions,
+        scrubs: started.scrubs,
         maintenance: started.maintenance,
         sequencer: started.sequencer,
         vfs,
@@ -218,6 +221,8 @@ impl Running {
         shared.tasks.spawn(retention.run());
         let (compaction, compactions) = Compaction::new(shared.clone());
         shared.tasks.spawn(compaction.run());
+        let (scrubbing, scrubs) = Scrubbing::new(shared.clone());
+        shared.tasks.spawn(scrubbing.run());
         shared
             .tasks
             .spawn(connection::accept(shared.clone(), endpoint.clone()));
@@ -230,6 +235,7 @@ impl Running {
             token,
             rounds,
             compactions,
+            scrubs,
             maintenance: shared.maintenance.clone(),
             sequencer: shared.sequencer.clone(),
         };
@@ -333,6 +339,7 @@ async fn assemble(
         tests: options.tests.clone(),
         draining,
         held_back: RwLock::default(),
+        damages: Damages::default(),
         tasks: TaskTracker::new(),
         config,
     });

@@ -36,6 +36,7 @@ fn the_default_is_printed_whole() {
         reserve_bytes = "1GiB"
         reserve_percent = 5
         retention_interval = "10s"
+        scrub_bytes_per_second = "8MiB"
 
         [limits]
         connections = 1024

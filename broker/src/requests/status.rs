@@ -37,6 +37,7 @@ pub(crate) fn status(shared: &Shared) -> BrokerStatus {
             ));
         }
     }
+    warnings.extend(shared.damages.warnings(catalog));
     warnings.extend(growth(catalog));
     warnings.extend(shared.held_back.read().iter().map(ToString::to_string));
     BrokerStatus {
