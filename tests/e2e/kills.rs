@@ -10,10 +10,11 @@ use weir_harness::report::{deep, seed};
 use crate::setup;
 
 /// Where to kill, and how often that may pass before.
-const MOMENTS: [(&str, u32); 13] = [
+const MOMENTS: [(&str, u32); 15] = [
     ("segment-created", 2),
     ("segment-written", 2),
     ("segment-synced", 2),
+    ("segment-removed", 1),
     ("checkpoint-written", 2),
     ("checkpoint-synced", 2),
     ("checkpoint-removed", 2),
@@ -24,6 +25,7 @@ const MOMENTS: [(&str, u32); 13] = [
     ("wal-taken", 2),
     ("wal-synced", 2),
     ("wal-named", 2),
+    ("wal-removed", 1),
 ];
 
 fn plan(name: &str, kills: usize) -> Plan {

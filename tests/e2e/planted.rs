@@ -16,6 +16,16 @@ const KILLS: usize = 5;
 const ATTEMPTS: u64 = 4;
 
 async fn finds(bug: &'static str, more: Option<(&'static str, String)>, is: fn(&Problem) -> bool) {
+    finds_at(bug, more, &[], is).await;
+}
+
+/// The same with kills at moments at which the bug is likely to show.
+async fn finds_at(
+    bug: &'static str,
+    more: Option<(&'static str, String)>,
+    moments: &[(&'static str, u32)],
+    is: fn(&Problem) -> bool,
+) {
     let seed = seed(bug);
     let mut last: Option<Outcome> = None;
     for attempt in 0..ATTEMPTS {
@@ -27,7 +37,7 @@ async fn finds(bug: &'static str, more: Option<(&'static str, String)>, is: fn(&
             kills: KILLS,
             behind_deliveries_percent: if bug == PUBLISH { 100 } else { 0 },
             rebinds: more.is_some(),
-            moments: Vec::new(),
+            moments: moments.to_vec(),
             seed: seed.wrapping_add(attempt),
         })
         .await;
@@ -87,4 +97,35 @@ async fn dedup_after_the_hooks_is_found() {
         },
     )
     .await;
+}
+
+/// The archive lacks something that it said it had.
+fn lacks_something(problem: &Problem) -> bool {
+    matches!(
+        problem,
+        Problem::Down { .. }
+            | Problem::Unreadable { .. }
+            | Problem::ReaderEnded { .. }
+            | Problem::Lost { .. }
+            | Problem::Gap { .. }
+    )
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn segments_that_are_not_synced_are_found() {
+    let moments = [("manifest-named", 2), ("wal-taken", 2)];
+    finds_at("segments-unsynced", None, &moments, lacks_something).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn wal_files_that_are_freed_too_early_are_found() {
+    // The first manifest is that of the start; files went before each of the others.
+    let moments = [("manifest-written", 4)];
+    finds_at("freed-too-early", None, &moments, lacks_something).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_that_gets_into_no_segment_is_found() {
+    let moments = [("manifest-named", 2), ("manifest-removed", 2)];
+    finds_at("boundary-batch-lost", None, &moments, lacks_something).await;
 }

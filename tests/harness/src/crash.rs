@@ -170,6 +170,7 @@ pub async fn run(plan: Plan) -> Outcome {
         topics: bindings.topics(),
         readers: 0,
         passing: None,
+        down: None,
         outcome: Outcome::default(),
     };
     let staying = run.start_reader().await;
@@ -178,7 +179,7 @@ pub async fn run(plan: Plan) -> Outcome {
         run.workers
             .push(Worker::start(client, number, plan.seed, run.board.clone()).await);
     }
-    while run.outcome.kills < plan.kills && run.workers.iter().all(Worker::is_alive) {
+    while run.outcome.kills < plan.kills && run.goes_on() {
         run.round(plan.rebinds.then_some(&mut bindings)).await;
     }
     let planted = plan.switches.iter().any(|(name, _)| *name == "WEIR_PLANT");
@@ -208,10 +209,22 @@ struct Run {
     readers: u32,
     /// The reader that lives from restart to kill.
     passing: Option<JoinHandle<()>>,
+    /// Why there is no broker any more.
+    down: Option<Problem>,
     outcome: Outcome,
 }
 
 impl Run {
+    fn goes_on(&self) -> bool {
+        self.down.is_none() && self.workers.iter().all(Worker::is_alive)
+    }
+
+    /// The broker is gone, and not because of a kill.
+    fn is_down(&mut self, what: &'static str) {
+        let log = self.process.last_lines();
+        self.down.get_or_insert(Problem::Down { what, log });
+    }
+
     /// Traffic, a kill somewhere in it, a restart; bindings change before and after.
     async fn round(&mut self, bindings: Option<&mut Bindings>) {
         let begin = *self.board.answers.borrow();
@@ -258,6 +271,9 @@ impl Run {
         self.kill();
         changing.abort();
         self.restart().await;
+        if self.down.is_some() {
+            return;
+        }
         let client = connect(&self.process).await;
         self.rebind(&client, bindings).await;
         client.close().await;
@@ -320,11 +336,10 @@ impl Run {
         let by_itself = self.process.has_ended();
         self.process.kill();
         if by_itself {
-            let Some(moment) = self.aimed_at.take() else {
-                let lines = self.process.last_lines();
-                panic!("the broker ended by itself; its log:\n{lines}");
-            };
-            *self.outcome.at_moments.entry(moment).or_default() += 1;
+            match self.aimed_at.take() {
+                Some(moment) => *self.outcome.at_moments.entry(moment).or_default() += 1,
+                None => self.is_down("ended by itself"),
+            }
         }
         if counts {
             self.outcome.kills += 1;
@@ -341,6 +356,9 @@ impl Run {
         }
         self.look_at_files();
         block_in_place(|| self.restart_aimed());
+        if self.down.is_some() {
+            return;
+        }
         let passing = self.start_reader().await;
         if let Some(before) = self.passing.replace(passing) {
             before.abort();
@@ -364,7 +382,9 @@ impl Run {
         }
         self.aimed_at = None;
         self.process.set_switches(self.switches.clone());
-        self.process.restart();
+        if !self.process.try_restart() {
+            self.is_down("does not start again");
+        }
     }
 
     fn look_at_files(&mut self) {
@@ -381,12 +401,15 @@ impl Run {
 
     /// Everything gets its outcome; one more kill, so that nothing counts that is only in memory;
     /// then everything is read and judged.
-    async fn finish(mut self, staying: JoinHandle<()>, patient: bool) -> Outcome {
+    async fn finish(mut self, mut staying: JoinHandle<()>, patient: bool) -> Outcome {
         // What is left to do is done without another kill.
         self.moments.clear();
         self.look_at_files();
-        if self.aimed_at.is_some() {
+        if self.aimed_at.is_some() && self.down.is_none() {
             block_in_place(|| self.restart_aimed());
+        }
+        if self.down.is_some() {
+            return self.give_up(&staying);
         }
         for worker in std::mem::take(&mut self.workers) {
             let resent = timeout(STEP_MAX, worker.finish()).await;
@@ -400,13 +423,26 @@ impl Run {
         staying.abort();
         self.passing.iter().for_each(JoinHandle::abort);
         // It has written down everything, or was cancelled.
-        let _ = staying.await;
-        block_in_place(|| self.process.restart());
+        let _ = (&mut staying).await;
+        block_in_place(|| self.restart_aimed());
+        if self.down.is_some() {
+            return self.give_up(&staying);
+        }
         self.read_all().await;
         let history = self.board.history();
         self.outcome.problems = history.check();
         self.outcome.records = history.counts();
         drop(history);
+        self.outcome
+    }
+
+    /// Without a broker nothing more can be judged.
+    fn give_up(mut self, staying: &JoinHandle<()>) -> Outcome {
+        staying.abort();
+        self.passing.iter().for_each(JoinHandle::abort);
+        self.workers.iter().for_each(Worker::abort);
+        self.outcome.problems = self.down.take().into_iter().collect();
+        self.outcome.records = self.board.history().counts();
         self.outcome
     }
 

@@ -122,6 +122,12 @@ impl Worker {
         self.producer.stats().requests_in_flight
     }
 
+    /// Ends it where it stands: nobody will answer.
+    pub(super) fn abort(&self) {
+        self.sending.abort();
+        self.collecting.abort();
+    }
+
     /// Stops sending, waits for all answers; says how many requests were sent again.
     pub(super) async fn finish(self) -> u64 {
         self.allowance.close();

@@ -103,6 +103,9 @@ pub enum Problem {
     /// A request without an outcome, or a producer that ended.
     #[error("a producer failed: {reason}")]
     ProducerFailed { reason: String },
+    /// There is no broker any more, before the run was over.
+    #[error("the broker {what}; its log:\n{log}")]
+    Down { what: &'static str, log: String },
     /// The topics could not be read in the end.
     #[error("what is there cannot be read: {reason}")]
     Unreadable { reason: String },
