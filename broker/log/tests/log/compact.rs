@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use rand::rngs::SmallRng;
@@ -11,8 +11,8 @@ use rand::{Rng, SeedableRng};
 use weir_log::offline::verify;
 use weir_log::{
     BatchKeys, Columns, CommitSink, CommittedBlock, Committer, CompactionJob, CrashPolicy,
-    KeyedRecord, KeysError, LogConfig, LogError, LogReader, Op, Rebuilt, SimVfs, StoredBatch,
-    Submission, recover,
+    KeyedRecord, KeysError, LogConfig, LogError, LogReader, Op, Rebuilt, SimVfs, Snapshot,
+    StoredBatch, Submission, recover,
 };
 use weir_wire::id::{Offset, Timestamp, TopicPartition};
 
@@ -456,5 +456,53 @@ fn the_model_holds_whatever_comes_between() {
         world.check_every_offset();
         let verified = verify(&world.sim, Path::new("/data"), &mut |_, _| {}).unwrap();
         assert_eq!(verified.damages, [], "seed {seed}");
+    }
+}
+
+/// The power fails at every step of a compaction, and at those of the manifests that give the old
+/// segments back: what has to be there is, and the next compaction gets to where this one would
+/// have.
+#[test]
+fn a_compaction_survives_every_power_cut() {
+    let mut random = SmallRng::seed_from_u64(77);
+    let mut world = World::new(small(20));
+    for _ in 0..60 {
+        world.append(&mut random, 12);
+    }
+    world.committer.flush().unwrap();
+    let cuts: Arc<Mutex<Vec<Snapshot>>> = Arc::default();
+    let keep = cuts.clone();
+    world
+        .sim
+        .watch(move |_, snapshot| keep.lock().unwrap().push(snapshot));
+    let up_to = world.next;
+    world.compact(up_to, 1_000);
+    world.settle();
+    // Two manifests later nobody needs the segments from before.
+    world.committer.seal().unwrap();
+    world.committer.flush().unwrap();
+    world.settle();
+    world.sim.unwatch();
+    let compacted = world.check();
+    assert!(compacted.len() < world.written.len());
+
+    let cuts = std::mem::take(&mut *cuts.lock().unwrap());
+    assert!(cuts.len() > 30, "the power failed {} times", cuts.len());
+    let policies = [
+        CrashPolicy::DropUnsynced,
+        CrashPolicy::RandomSubset,
+        CrashPolicy::TornWrite,
+    ];
+    for (number, cut) in cuts.iter().enumerate() {
+        for policy in policies {
+            world.sim = cut.crash(policy, number as u64);
+            world.reopen();
+            world.check();
+            world.compact(up_to, 1_000);
+            world.settle();
+            assert_eq!(world.check(), compacted, "{policy:?} at step {number}");
+            let verified = verify(&world.sim, Path::new("/data"), &mut |_, _| {}).unwrap();
+            assert_eq!(verified.damages, [], "{policy:?} at step {number}");
+        }
     }
 }
