@@ -1,5 +1,5 @@
 //! A whole broker on a simulated disk: who makes small requests durable, and what happens when a
-//! sync fails, or the disk loses a bit of what is at rest.
+//! sync fails, the disk is full, or it loses a bit of what is at rest.
 
 #![expect(clippy::unwrap_used, reason = "a test that meets an error has failed")]
 
@@ -8,12 +8,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use weir_broker::StartOptions;
 use weir_broker::config::{ByteSize, Config};
 use weir_broker::testing::TestBroker;
 use weir_log::{CrashPolicy, SimVfs, Vfs};
+use weir_sdk::wire::error::ErrorCode;
 use weir_sdk::wire::id::Offset;
 use weir_sdk::{Client, Producer, PublishError, Record, Start};
 
@@ -153,6 +155,76 @@ async fn a_sync_that_fails_is_no_ack_and_the_end_of_the_broker() {
     let client = connect(&broker, STEP_MAX).await;
     let described = client.admin().describe_topic("orders").await.unwrap();
     assert_eq!(described.topic.records, acknowledged);
+    client.close().await;
+    broker.shutdown().await;
+}
+
+/// Sends large records until the broker says that its disk is full; answers how many it took.
+async fn fill(client: &Client, topic: &str) -> u64 {
+    let producer = client.producer(topic).open().await.unwrap();
+    for taken in 0..1_000 {
+        match producer.publish(Record::new(vec![b'x'; 32 << 10])).await {
+            Ok(_) => {}
+            Err(PublishError::Refused(fault)) => {
+                assert_eq!(fault.code, ErrorCode::DiskFull, "{fault}");
+                return taken;
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+    panic!("the disk never gets full");
+}
+
+/// Reads that many records from the first that is held.
+async fn read(client: &Client, topic: &str, records: u64) {
+    let subscriber = client.subscribe([topic]).open().await.unwrap();
+    let held = usize::try_from(records).unwrap();
+    let found = subscriber.take(held).map(Result::unwrap).count();
+    let found = tokio::time::timeout(STEP_MAX, found).await;
+    assert_eq!(found.expect("all that was stored is read"), held);
+}
+
+/// Sends a record until there is room for it.
+async fn takes_records(client: &Client, topic: &str) {
+    let producer = client.producer(topic).retry_timeout(STEP_MAX);
+    let producer = producer.open().await.unwrap();
+    publish(&producer, 1).await;
+    producer.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn topics_are_deleted_where_there_is_room_for_nothing_else() {
+    let disk = SimVfs::new(1);
+    let reserving = |config: &mut Config| {
+        small(config);
+        config.log.reserve_bytes = ByteSize::mib(2);
+        config.log.reserve_percent = 50;
+    };
+    disk.set_capacity(Some(16 << 20));
+    let broker = start(&disk, reserving).await;
+    let client = connect(&broker, SOON).await;
+    let admin = client.admin();
+    admin.create_topic("large", 1).await.unwrap();
+    admin.create_topic("small", 1).await.unwrap();
+    takes_records(&client, "small").await;
+    let large = fill(&client, "large").await;
+    assert!(large > 0);
+    // Somebody else takes the rest, but for what a manifest takes.
+    disk.set_capacity(Some(disk.used() + (16 << 10)));
+    read(&client, "large", large).await;
+    read(&client, "small", 1).await;
+    admin.delete_topic("large").await.unwrap();
+    takes_records(&client, "small").await;
+    read(&client, "small", 2).await;
+    client.close().await;
+    broker.shutdown().await;
+
+    disk.set_capacity(None);
+    let left = disk.snapshot().crash(CrashPolicy::DropUnsynced, 1);
+    let broker = start(&left, reserving).await;
+    let client = connect(&broker, STEP_MAX).await;
+    read(&client, "small", 2).await;
+    assert!(client.admin().describe_topic("large").await.is_err());
     client.close().await;
     broker.shutdown().await;
 }

@@ -292,6 +292,9 @@ impl Archiver {
             if done.as_ref().is_err_and(LogError::is_disk_full) {
                 // The log goes on with what needs no new room.
                 while self.take_in()? {}
+                if self.make_room()? {
+                    return Ok(true);
+                }
             }
             return done.map(|()| true);
         }
@@ -299,9 +302,9 @@ impl Archiver {
             return Ok(true);
         }
         if self.may_have_dead {
-            self.may_have_dead = false;
-            self.may_rewrite = true;
-            if self.drop_dead()? {
+            let dropped = self.drop_dead();
+            let full = dropped.as_ref().is_err_and(LogError::is_disk_full);
+            if (full && self.drop_spares()?) || dropped? {
                 return Ok(true);
             }
         }

@@ -135,15 +135,44 @@ impl Archiver {
     /// Writes a manifest without the segments in which nothing lives, if there are any.
     pub(super) fn drop_dead(&mut self) -> Result<bool, LogError> {
         let segments = self.living_segments();
-        if segments.len() == self.manifest.segments.len() {
-            return Ok(false);
+        let any = segments.len() < self.manifest.segments.len();
+        if any {
+            let next = Manifest {
+                segments,
+                ..self.manifest.clone()
+            };
+            self.install(next)?;
         }
-        let next = Manifest {
-            segments,
-            ..self.manifest.clone()
-        };
-        self.install(next)?;
-        Ok(true)
+        // Not before it is done: without room for a manifest it is tried again.
+        self.may_have_dead = false;
+        self.may_rewrite = true;
+        Ok(any)
+    }
+
+    /// Where there is no room for a segment: gives back what takes no more than a manifest to
+    /// give back. Answers whether there was anything.
+    pub(super) fn make_room(&mut self) -> Result<bool, LogError> {
+        if self.drop_spares()? || self.drop_dead()? {
+            return Ok(true);
+        }
+        if self.gains {
+            let again = self.manifest.clone();
+            self.install(again)?;
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    /// Removes the files that are kept for later, but for one: the log may need that, to hear of
+    /// what is deleted.
+    pub(super) fn drop_spares(&self) -> Result<bool, LogError> {
+        let mut any = false;
+        while let Some(spare) = self.files.take_spare_but_one() {
+            self.remove(&file_path(&self.home.dir, spare.sequence))?;
+            self.files.subtract(spare.bytes);
+            any = true;
+        }
+        Ok(any)
     }
 
     /// The file is used again under another number, or removed if there are enough of them.

@@ -170,6 +170,16 @@ impl Files {
         state.spares.remove(at)
     }
 
+    /// A file to be removed, unless it is the last.
+    pub(crate) fn take_spare_but_one(&self) -> Option<Spare> {
+        let mut state = self.state();
+        if state.spares.len() > 1 {
+            state.spares.pop_front()
+        } else {
+            None
+        }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
