@@ -1,5 +1,6 @@
 //! The room where records leave: a subscription reads its partitions from where it stands, runs
-//! its filters and projections, and sends what they leave, as far as the subscriber has given credit.
+//! its filters and projections, and sends what they leave, as far as the subscriber has given
+//! credit.
 
 mod credit;
 mod dead_letters;
