@@ -14,17 +14,26 @@ mod filters;
 #[path = "e2e/flights.rs"]
 mod flights;
 #[cfg(test)]
+#[path = "e2e/hot_swap.rs"]
+mod hot_swap;
+#[cfg(test)]
 #[path = "e2e/kills.rs"]
 mod kills;
 #[cfg(test)]
 #[path = "e2e/partitions.rs"]
 mod partitions;
 #[cfg(test)]
+#[path = "e2e/pipeline.rs"]
+mod pipeline;
+#[cfg(test)]
 #[path = "e2e/planted.rs"]
 mod planted;
 #[cfg(test)]
 #[path = "e2e/restart.rs"]
 mod restart;
+#[cfg(test)]
+#[path = "e2e/transforms.rs"]
+mod transforms;
 #[cfg(test)]
 #[path = "e2e/views.rs"]
 mod views;

@@ -83,6 +83,20 @@ impl Budget {
         timeout(deadline, self.hold(bytes)).await.ok().flatten()
     }
 
+    /// More room for who holds some, if there is any: whoever holds and waited could wait for
+    /// another who does the same.
+    pub(crate) fn try_grow(&self, held: &mut Held, bytes: usize) -> bool {
+        let units = bytes.div_ceil(UNIT_BYTES).min(self.units);
+        let more = units.saturating_sub(held.0.num_permits());
+        match self.try_take(more * UNIT_BYTES) {
+            Some(more) => {
+                held.0.merge(more);
+                true
+            }
+            None => false,
+        }
+    }
+
     fn try_take(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
         let units = u32::try_from(bytes.div_ceil(UNIT_BYTES).min(self.units)).ok()?;
         self.free.clone().try_acquire_many_owned(units).ok()

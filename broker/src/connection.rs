@@ -48,6 +48,8 @@ const FIRST: &[Kind] = &[
     Kind::Unbind,
     Kind::Rollback,
     Kind::DescribeHistory,
+    Kind::Unquarantine,
+    Kind::PluginLogs,
     Kind::FetchPlugin,
     Kind::Status,
     Kind::OpenProducer,

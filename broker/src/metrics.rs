@@ -150,6 +150,21 @@ impl Metrics {
         histogram.observe(time.as_secs_f64());
     }
 
+    /// The bindings that rest after grave failures, a sentence for each.
+    pub(crate) fn quarantined(&self) -> Vec<String> {
+        let sample = self.sampler.get().and_then(|sampler| sampler());
+        let bindings = sample.map(|sample| sample.status.bindings);
+        let bindings = bindings.unwrap_or_default().into_iter();
+        let resting = bindings.filter_map(|binding| {
+            let quarantine = binding.counters.quarantine?;
+            Some(format!(
+                "binding {} (plugin \"{}\" on topic \"{}\") is quarantined: {}",
+                binding.id, binding.plugin, binding.topic, quarantine.reason
+            ))
+        });
+        resting.collect()
+    }
+
     /// Says how to take what is asked for at a scrape. Only the first sampler counts: it belongs
     /// to the one broker that these metrics are of.
     pub fn sample_with(&self, sampler: Sampler) {

@@ -1,6 +1,7 @@
 //! Control requests: one frame in, one frame out.
 
 mod bindings;
+mod logs;
 mod plugins;
 mod status;
 mod topics;
@@ -57,6 +58,8 @@ pub(crate) async fn handle(shared: &Arc<Shared>, frame: Received) -> Result<Repl
         Kind::Bind => reply(bindings::bind(shared, read(&frame)?).await),
         Kind::Unbind => reply(bindings::unbind(shared, read(&frame)?).await),
         Kind::Rollback => reply(bindings::rollback(shared, &read(&frame)?).await),
+        Kind::Unquarantine => reply(bindings::unquarantine(shared, &read(&frame)?)),
+        Kind::PluginLogs => reply(logs::lines(shared, &read(&frame)?).await),
         Kind::DescribeHistory => reply(bindings::history(shared, &read(&frame)?)),
         Kind::Status => reply(Ok(status(shared))),
         kind => {

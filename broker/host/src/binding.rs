@@ -171,5 +171,6 @@ impl Binding {
     /// A call took so long on its thread.
     pub(crate) fn took(&self, wall: Duration) {
         self.health.took(wall);
+        self.counters.took(wall);
     }
 }

@@ -4,12 +4,13 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use prometheus_client::collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use weir_wire::id::{Offset, PartitionId};
 use weir_wire::name::TopicName;
+use weir_wire::plugin::CALL_TIMES_US;
 use weir_wire::request::{BindingInfo, BrokerStatus};
 
 use crate::config::ByteSize;
@@ -138,11 +139,24 @@ fn encode_high_water_marks(
 /// One number of a binding: name, help, how it is read.
 type Series = (&'static str, &'static str, fn(&BindingInfo) -> f64);
 
-const BINDING_COUNTERS: [Series; 4] = [
+const BINDING_COUNTERS: [Series; 7] = [
     (
         "binding_records",
         "Records that a binding's plugin saw",
         |b| b.counters.records as f64,
+    ),
+    (
+        "binding_records_out",
+        "Records that a binding's plugin placed, gave a key, or made",
+        |b| b.counters.records_out as f64,
+    ),
+    ("binding_traps", "Traps of a binding's plugin", |b| {
+        b.counters.traps as f64
+    }),
+    (
+        "binding_limits",
+        "Calls of a binding's plugin that were stopped at a limit",
+        |b| b.counters.limits as f64,
     ),
     (
         "binding_failed",
@@ -170,12 +184,51 @@ fn encode_bindings(
             metric.encode(family.encode_family(&binding_labels(binding))?)?;
         }
     }
-    let help = "The most memory that one instance of a binding's plugin had";
-    let name = "binding_memory_bytes";
-    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+    let gauges: [(&str, &str, fn(&BindingInfo) -> u64); 2] = [
+        (
+            "binding_memory_bytes",
+            "The most memory that one instance of a binding's plugin had",
+            |b| b.counters.memory_bytes,
+        ),
+        (
+            "binding_quarantined",
+            "Whether a binding rests after grave failures",
+            |b| u64::from(b.counters.quarantine.is_some()),
+        ),
+    ];
+    for (name, help, value) in gauges {
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for binding in bindings.iter().take(SERIES_MAX) {
+            let metric = ConstGauge::new(as_gauge(value(binding)));
+            metric.encode(family.encode_family(&binding_labels(binding))?)?;
+        }
+    }
+    encode_call_times(encoder, bindings)
+}
+
+fn encode_call_times(
+    encoder: &mut DescriptorEncoder<'_>,
+    bindings: &[BindingInfo],
+) -> Result<(), fmt::Error> {
+    let (name, help) = (
+        "binding_call_seconds",
+        "How long the calls of a binding took",
+    );
+    let kind = MetricType::Histogram;
+    let mut family = encoder.encode_descriptor(name, help, None, kind)?;
     for binding in bindings.iter().take(SERIES_MAX) {
-        let metric = ConstGauge::new(as_gauge(binding.counters.memory_bytes));
-        metric.encode(family.encode_family(&binding_labels(binding))?)?;
+        let counters = &binding.counters;
+        let bounds = CALL_TIMES_US.iter().map(|bound| *bound as f64 / 1e6);
+        let bounds = bounds.chain([f64::INFINITY]);
+        let counts = counters.call_times.iter().copied();
+        // A binding that cannot run has no counts.
+        let counts = counts.chain(std::iter::repeat(0));
+        let buckets: Vec<(f64, u64)> = bounds.zip(counts).collect();
+        let calls = buckets.iter().map(|(_, calls)| calls).sum();
+        let seconds = counters.call_ns as f64 / 1e9;
+        family
+            .encode_family(&binding_labels(binding))?
+            .encode_histogram::<NoLabelSet>(seconds, calls, &buckets, None)?;
     }
     Ok(())
 }

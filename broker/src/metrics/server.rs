@@ -94,6 +94,18 @@ struct View {
     readiness: ReadinessView,
 }
 
+impl View {
+    /// A word for programs, then a line for each binding that rests.
+    fn with_troubles(&self, word: &str) -> String {
+        let mut text = format!("{word}\n");
+        for line in self.metrics.quarantined() {
+            text.push_str(&line);
+            text.push('\n');
+        }
+        text
+    }
+}
+
 /// An endpoint that could not be opened.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot serve metrics at {address}: {source}; choose another address (--metrics ADDR)")]
@@ -160,14 +172,16 @@ async fn metrics(Shared(view): Shared<View>) -> Response {
 async fn health(Shared(view): Shared<View>) -> (StatusCode, String) {
     match view.readiness.state() {
         State::Failed(reason) => unavailable(&reason),
-        State::Starting | State::Ready | State::Draining => (StatusCode::OK, "ok\n".to_owned()),
+        State::Starting | State::Ready | State::Draining => {
+            (StatusCode::OK, view.with_troubles("ok"))
+        }
     }
 }
 
 /// Whether clients ought to be sent here.
 async fn readiness(Shared(view): Shared<View>) -> (StatusCode, String) {
     match view.readiness.state() {
-        State::Ready => (StatusCode::OK, "ready\n".to_owned()),
+        State::Ready => (StatusCode::OK, view.with_troubles("ready")),
         State::Starting => unavailable("starting"),
         State::Draining => unavailable("shutting down"),
         State::Failed(reason) => unavailable(&reason),

@@ -4,6 +4,8 @@
 //! A record on which a hook fails follows the binding's error policy; the others go on. What the
 //! producer hears is about the records that it sent, so every index is followed back to those.
 
+mod transform;
+
 use std::borrow::Cow;
 
 use bytes::Bytes;
@@ -21,7 +23,7 @@ use weir_wire::plugin::ErrorPolicy;
 use weir_wire::produce::{REFUSAL_DEAD_LETTERED, REFUSAL_DROPPED};
 
 use super::Flight;
-use crate::budget::Held;
+use crate::budget::{Budget, Held};
 use crate::topics::{Binding, RouteBinding, TopicView};
 
 /// Why a request goes no further.
@@ -30,6 +32,27 @@ pub(super) enum Stop {
     Refuse(Fault),
     /// It may be sent again.
     Retry(Fault),
+}
+
+/// The right to hold the records of one request, unfolded, until they have their places.
+pub(super) struct Room<'a> {
+    budget: &'a Budget,
+    held: Held,
+}
+
+impl<'a> Room<'a> {
+    pub(super) const fn new(budget: &'a Budget, held: Held) -> Self {
+        Self { budget, held }
+    }
+
+    /// The records became this large, and are there before and after.
+    fn make(&mut self, bytes: usize) -> Result<(), Stop> {
+        if self.budget.try_grow(&mut self.held, bytes) {
+            return Ok(());
+        }
+        let text = "the broker has unfolded as many batches as it may; send more slowly";
+        Err(Stop::Retry(Fault::new(ErrorCode::Overloaded, text)))
+    }
 }
 
 /// How many times a request's records are in memory while the hooks of a topic run, as long as
@@ -43,7 +66,7 @@ pub(super) async fn run(
     view: &TopicView,
     flight: &Flight,
     verified: Verified<'_>,
-    _room: Held,
+    mut room: Room<'_>,
 ) -> Result<Placed, Stop> {
     let header = verified.header;
     let addressed = Target {
@@ -51,6 +74,9 @@ pub(super) async fn run(
         ..view.target.clone()
     };
     let mut records = Flow::new(view, &header, Bytes::from(verified.records.into_owned()));
+    for binding in &view.transforms {
+        transform::run(&mut records, binding, &mut room).await?;
+    }
     let (sets, keys) = records.judge(&view.routes, &view.keys).await?;
     records.settled();
     let routes: Vec<Routing<'_>> = view
@@ -156,7 +182,7 @@ impl<'a> Flow<'a> {
             hook: binding.hook,
             binding: Some(binding.id),
             message: &failure.message,
-            backtrace: None,
+            backtrace: failure.backtrace.as_deref(),
             read_from: None,
         };
         let letter = Letter {

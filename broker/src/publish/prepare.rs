@@ -9,7 +9,7 @@ use weir_wire::error::{ErrorCode, Fault};
 use weir_wire::id::PartitionId;
 use weir_wire::limits::BATCH_INFLATED_MAX;
 
-use super::hooks::{self, Stop};
+use super::hooks::{self, Room, Stop};
 use super::{Flight, Prepared};
 use crate::fault::IntoFault;
 use crate::state::Shared;
@@ -61,7 +61,10 @@ async fn run(shared: &Shared, view: &TopicView, flight: &Flight) -> Prepared {
     let result = match check_partition(view, flight.partition) {
         Err(fault) => Err(Stop::Refuse(fault)),
         Ok(()) => match held {
-            Some(held) => hooks::run(view, flight, verified, held).await,
+            Some(held) => {
+                let room = Room::new(&shared.unfolded, held);
+                hooks::run(view, flight, verified, room).await
+            }
             None => place_by_key(view, flight, &verified),
         },
     };

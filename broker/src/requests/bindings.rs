@@ -1,13 +1,15 @@
 //! Requests about bindings: making and ending them, going back, how they changed and how they are.
 
+use std::time::Duration;
+
 use weir_core::catalog::Topic;
 use weir_core::change;
-use weir_core::shard::{BindRequest, ChangeRequest, RouteRequest, Shard};
+use weir_core::shard::{BindRequest, ChangeError, ChangeRequest, RouteRequest, Shard};
 use weir_wire::error::{ErrorCode, Fault};
-use weir_wire::plugin::Hook;
+use weir_wire::id::Timestamp;
 use weir_wire::request::{
     Bind, BindingCounters, BindingEvent, BindingInfo, Bound, DescribeHistory, Done, History,
-    Rollback, Route, TopicEnds, Unbind,
+    Quarantine, Rollback, Route, TopicEnds, Unbind, Unquarantine,
 };
 
 use crate::fault::IntoFault;
@@ -51,6 +53,21 @@ pub(super) fn history(shared: &Shared, request: &DescribeHistory) -> Result<Hist
     })
 }
 
+pub(super) fn unquarantine(shared: &Shared, request: &Unquarantine) -> Result<Done, Fault> {
+    let id = request.binding;
+    match shared.topics.bound(id) {
+        Some(Ok(bound)) => {
+            bound.unquarantine();
+            Ok(Done {})
+        }
+        Some(Err(reason)) => {
+            let text = format!("binding {id} cannot run: {reason}; bind it anew or unbind it");
+            Err(Fault::new(ErrorCode::PluginFailed, text))
+        }
+        None => Err(ChangeError::UnknownBinding(id).into_fault()),
+    }
+}
+
 /// The plugin says yes to its configuration, then the change gets its place in the log.
 async fn make(shared: &Shared, request: BindRequest) -> Result<Bound, Fault> {
     let routes: Vec<String> = request
@@ -88,10 +105,6 @@ async fn make(shared: &Shared, request: BindRequest) -> Result<Bound, Fault> {
 
 /// Everything that can be checked before the plugin is asked.
 fn resolve(shared: &Shared, request: Bind) -> Result<BindRequest, Fault> {
-    if request.hook == Hook::Transform {
-        let text = "hook transform cannot be bound to a topic in this version";
-        return Err(Fault::new(ErrorCode::InvalidArgument, text));
-    }
     let shard = shared.shard.read();
     let fault = IntoFault::into_fault;
     shard.existing_topic(&request.topic).map_err(fault)?;
@@ -200,14 +213,24 @@ fn counters(shared: &Shared, bound: &change::Bound) -> BindingCounters {
         failed: stats.records_failed,
         calls: stats.plugin_calls,
         cpu_ns: stats.cpu.as_nanos() as u64,
-        last_error: broken
-            .or(stats.quarantined.map(|quarantine| quarantine.to_string()))
-            .or(stats.last_error),
+        last_error: broken.or(stats.last_error),
         memory_bytes: stats.memory_max,
         records_out: stats.records_out,
         traps: stats.traps,
         limits: stats.limits,
         impure: stats.impure,
-        quarantine: None,
+        quarantine: stats.quarantined.map(|resting| Quarantine {
+            reason: resting.message,
+            since: resting.since,
+            until: after(crate::clock::now(), resting.left),
+            times: stats.quarantines,
+        }),
+        call_times: stats.call_times.to_vec(),
+        call_ns: stats.call_time.as_nanos() as u64,
     }
+}
+
+fn after(now: Timestamp, wait: Duration) -> Timestamp {
+    let wait = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
+    Timestamp::new(now.value().saturating_add(wait))
 }

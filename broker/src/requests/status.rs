@@ -30,7 +30,14 @@ pub(crate) fn status(shared: &Shared) -> BrokerStatus {
         warnings.push("no authentication: everybody on this machine may do everything".to_owned());
     }
     for binding in &bindings {
-        if let Some(error) = &binding.counters.last_error {
+        let counters = &binding.counters;
+        if let Some(resting) = &counters.quarantine {
+            warnings.push(format!(
+                "binding {} (plugin \"{}\" on topic \"{}\") is quarantined: {} \
+                 (weir plugin unquarantine {})",
+                binding.id, binding.plugin, binding.topic, resting.reason, binding.id
+            ));
+        } else if let Some(error) = &counters.last_error {
             warnings.push(format!(
                 "binding {} (plugin \"{}\" on topic \"{}\"): {error}",
                 binding.id, binding.plugin, binding.topic

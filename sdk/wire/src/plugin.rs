@@ -52,6 +52,13 @@ pub enum BindingAction {
     RolledBack = 4,
 }
 
+/// Up to how long the calls of a binding take that are counted together, in microseconds; longer
+/// ones follow.
+pub const CALL_TIMES_US: [u64; 14] = [
+    50, 100, 250, 500, 1000, 2500, 5000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000,
+    1_000_000,
+];
+
 /// A word that names none of what is expected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{word:?} is not one of {expected}")]

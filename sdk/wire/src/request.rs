@@ -416,6 +416,11 @@ message! {
         10 => impure: bool,
         /// Why it rests, while it does.
         11 => quarantine: Option<Quarantine>,
+        /// Calls of the binding by how long they took: up to 50 µs, 100 µs, 250 µs, and so on up
+        /// to 1 s, then longer ones.
+        12 => call_times: Vec<u64>,
+        /// How long they took in all, in nanoseconds.
+        13 => call_ns: u64,
     }
 
     /// End a binding.

@@ -6,6 +6,7 @@ use crate::logs::cut;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
+use weir_wire::plugin::CALL_TIMES_US;
 
 /// What a binding has done so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,6 +27,11 @@ pub struct BindingStats {
     pub limits: u64,
     /// Processor time of the plugin.
     pub cpu: Duration,
+    /// Calls of the binding by how long they took, waiting for a thread left out: up to each of
+    /// [`CALL_TIMES_US`], then longer.
+    pub call_times: [u64; CALL_TIMES_US.len() + 1],
+    /// How long they took in all.
+    pub call_time: Duration,
     /// The most linear memory that an instance had, in bytes.
     pub memory_max: u64,
     /// Idle instances kept.
@@ -52,6 +58,8 @@ pub(super) struct Counters {
     traps: AtomicU64,
     limits: AtomicU64,
     cpu: AtomicU64,
+    call_times: [AtomicU64; CALL_TIMES_US.len() + 1],
+    call_time: AtomicU64,
     memory_max: AtomicU64,
     impure: AtomicBool,
     last_error: Mutex<Option<String>>,
@@ -65,6 +73,17 @@ impl Counters {
         add(&self.records_out, out as u64);
         add(&self.records_failed, failed as u64);
         add(&self.cpu, u64::try_from(cpu.as_nanos()).unwrap_or(u64::MAX));
+    }
+
+    /// A call of the binding took so long on its thread.
+    pub(super) fn took(&self, wall: Duration) {
+        let micros = u64::try_from(wall.as_micros()).unwrap_or(u64::MAX);
+        let bucket = CALL_TIMES_US.partition_point(|bound| *bound < micros);
+        if let Some(calls) = self.call_times.get(bucket) {
+            add(calls, 1);
+        }
+        let nanos = u64::try_from(wall.as_nanos()).unwrap_or(u64::MAX);
+        add(&self.call_time, nanos);
     }
 
     pub(super) fn plugin_call(&self, memory: usize, failure: Option<&Failure>) {
@@ -103,6 +122,8 @@ impl Counters {
             traps: read(&self.traps),
             limits: read(&self.limits),
             cpu: Duration::from_nanos(read(&self.cpu)),
+            call_times: std::array::from_fn(|bucket| read(&self.call_times[bucket])),
+            call_time: Duration::from_nanos(read(&self.call_time)),
             memory_max: read(&self.memory_max),
             impure: self.impure.load(Ordering::Relaxed),
             last_error: self

@@ -104,7 +104,7 @@ message! {
         2 => since: Timestamp,
         /// When it is tried again.
         3 => until: Timestamp,
-        /// How often it has rested since it worked last.
+        /// How often it has rested since the broker started.
         4 => times: u64,
     }
 
@@ -142,7 +142,7 @@ message! {
         3 => hook: Hook,
         /// The version that logged it.
         4 => version: PluginVersion,
-        /// Counts the binding's lines, from 0; a gap means that lines were forgotten.
+        /// Counts the binding's lines, from 1; a gap means that lines were forgotten.
         5 => number: u64,
         /// 0 debug, 1 info, 2 warn, 3 error.
         6 => level: u32,
