@@ -9,10 +9,10 @@ use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 use weir_wire::error::ErrorCode;
 use weir_wire::frame::Kind;
-use weir_wire::id::{BindingEpoch, BindingId, Offset, PartitionId, PluginVersion};
+use weir_wire::id::{BindingEpoch, BindingId, Offset, PartitionId, PluginVersion, Timestamp};
 use weir_wire::message::Message;
 use weir_wire::plugin::{ErrorPolicy, Hook};
-use weir_wire::request::{BindingCounters, BindingInfo, BrokerStatus};
+use weir_wire::request::{BindingCounters, BindingInfo, BrokerStatus, Quarantine};
 
 use super::{HighWaterMark, Metrics, MetricsServer, Readiness, Sample, State};
 use crate::config::ByteSize;
@@ -146,6 +146,26 @@ async fn a_scrape_takes_a_sample() {
         "the number of series is bounded"
     );
     assert!(text.contains("weir_binding_cpu_seconds_total{binding=\"9\",topic=\"orders\""));
+    for line in [
+        "weir_binding_quarantined{LABELS} 1",
+        "weir_binding_call_seconds_bucket{le=\"0.0001\",LABELS} 5",
+        "weir_binding_call_seconds_bucket{le=\"+Inf\",LABELS} 5",
+        "weir_binding_call_seconds_sum{LABELS} 0.0025",
+    ] {
+        let labels = format!(
+            "binding=\"9\",topic=\"orders\",hook=\"key\",plugin=\"json-key\",version=\"{}\"",
+            "ab".repeat(32)
+        );
+        let line = line.replace("LABELS", &labels);
+        assert!(
+            text.lines().any(|found| found == line),
+            "no line {line:?} in\n{text}"
+        );
+    }
+    let (status, text) = fetch(endpoint.address, "/healthz").await;
+    let resting = "binding 9 (plugin \"json-key\" on topic \"orders\") is quarantined: it traps";
+    assert_eq!((status, text), (200, format!("ok\n{resting}\n")));
+    let (_, text) = fetch(endpoint.address, "/metrics").await;
     assert!(
         text.contains("} 1.5\n"),
         "nanoseconds become seconds:\n{text}"
@@ -165,11 +185,19 @@ fn binding() -> BindingInfo {
         on_error: ErrorPolicy::Fail,
         counters: BindingCounters {
             cpu_ns: 1_500_000_000,
+            call_times: vec![2, 3],
+            call_ns: 2_500_000,
+            quarantine: Some(Quarantine {
+                reason: "it traps".to_owned(),
+                since: Timestamp::new(1),
+                until: Timestamp::new(2),
+                times: 1,
+            }),
             ..BindingCounters::decode(&[]).unwrap()
         },
         position: 0,
         limits: None,
-        time: weir_wire::id::Timestamp::new(0),
+        time: Timestamp::new(0),
         dead_letters: None,
     }
 }
