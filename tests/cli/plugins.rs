@@ -167,6 +167,15 @@ fn a_chain_has_an_order() {
         .fails(1, "several times, as bindings 3, 4, 2");
     home.ok(&["plugin", "unbind", "4", "--yes"]);
     chain(&[(3, "c"), (2, "b")]);
+    home.weir(&["plugin", "unquarantine", "4"])
+        .fails(1, "binding 4 does not exist");
+    let done = home.weir(&["plugin", "unquarantine", "3"]).expect(0);
+    assert!(done.stderr.contains("binding 3 is tried again"), "{done:?}");
+    let status = &home.json(&["status"])[0]["bindings"][0];
+    assert_eq!(
+        (&status["quarantine"], &status["impure"]),
+        (&Value::Null, &false.into())
+    );
 }
 
 #[test]

@@ -9,8 +9,8 @@ use weir_wire::limits::{COMPONENT_BYTES_MAX, FRAME_HEADER_MAX, TOPIC_PARTITIONS_
 use weir_wire::plugin::{ErrorPolicy, Hook};
 use weir_wire::produce::OpenProducer;
 use weir_wire::request::{
-    Bind, CreateTopic, DeleteTopic, DescribePlugin, DescribeTopic, RemovePlugin, Route, Status,
-    Unbind, Welcome,
+    Bind, BindingLimits, CreateTopic, DeleteTopic, DescribePlugin, DescribeTopic, RemovePlugin,
+    Route, Status, Unbind, Welcome,
 };
 
 use crate::raw::{Raw, frame, hello, prefix, with_payload, word};
@@ -254,6 +254,13 @@ async fn names_and_arguments_that_are_wrong_get_their_codes() {
         .await
         .unwrap();
     let mut without_config = bind("key", "there", Hook::Key, None);
+    let mut limited = bind("key", "there", Hook::Key, None);
+    limited.limits = Some(BindingLimits {
+        cpu_ms: Some(0),
+        ..BindingLimits::default()
+    });
+    let mut twice = bind("key", "there", Hook::Key, None);
+    (twice.position, twice.replace) = (Some(0), Some(BindingId::new(1)));
     let mut route_from_key = bind("key", "there", Hook::Key, None);
     route_from_key.routes.push(Route {
         value: "*".to_owned(),
@@ -266,17 +273,15 @@ async fn names_and_arguments_that_are_wrong_get_their_codes() {
             bind("key", "there", Hook::Filter, None),
         ),
         (
-            "a hook of the future",
+            "a hook that the plugin does not have",
             bind("key", "there", Hook::Transform, None),
         ),
         (
             "a policy of other hooks",
             bind("key", "there", Hook::Key, Some(ErrorPolicy::Skip)),
         ),
-        (
-            "a policy of the future",
-            bind("key", "there", Hook::Key, Some(ErrorPolicy::DeadLetter)),
-        ),
+        ("a limit that none can have", limited),
+        ("a place of its own and another's", twice),
         ("routes of a key", route_from_key),
         ("no settings", without_config.clone()),
     ] {
