@@ -97,6 +97,11 @@ fn a_version_is_switched_to_and_back() {
     );
     home.ok(&["plugin", "unbind", "4", "--yes"]);
 
+    check_history(&home);
+}
+
+/// What the binds, rollbacks and the unbind left behind, and what there is to go back to.
+fn check_history(home: &Home) {
     let events = home.json(&["plugin", "history", "--topic", "orders"]);
     let told = events.iter().map(|event| {
         let sum: u64 = event["from"][0]["offsets"]

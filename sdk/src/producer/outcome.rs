@@ -167,11 +167,8 @@ impl Outcomes {
                 (refusal.kind, refused)
             })
             .collect();
-        let mut next: Vec<u64> = outcome
-            .destinations
-            .iter()
-            .map(|destination| destination.base_offset.value())
-            .collect();
+        let bases = outcome.destinations.iter();
+        let mut next: Vec<u64> = bases.map(|to| to.base_offset.value()).collect();
         let mut runs = Vec::new();
         let mut places = Vec::new();
         let mut start = 0_u32;

@@ -387,20 +387,21 @@ fn a_part_that_is_refused_does_not_hide_the_others() {
     assert_eq!((placed.refused(), told), (2, expected.to_vec()));
 }
 
+/// The one record of a batch with that key, as a dead letter.
+fn letter<'a>(target: &'a Target, key: &str) -> Letter<'a> {
+    let batch = batch(key, Compression::None);
+    let verified = verify(&batch).unwrap();
+    let record = Records::new(&verified.records, 1).next().unwrap().unwrap();
+    Letter {
+        target,
+        timestamp: Timestamp::new(5),
+        body: record.body_with_headers(&[("weir-dlq-message", b"trapped")]),
+    }
+}
+
 #[test]
 fn dead_letters_go_into_the_same_request() {
     let (addressed, letters_to) = (target(1, 1, None), target(7, 2, None));
-    let body = |key: &str| {
-        let batch = batch(key, Compression::None);
-        let verified = verify(&batch).unwrap();
-        let record = Records::new(&verified.records, 1).next().unwrap().unwrap();
-        record.body_with_headers(&[("weir-dlq-message", b"trapped")])
-    };
-    let letter = |target, key| Letter {
-        target,
-        timestamp: Timestamp::new(5),
-        body: body(key),
-    };
     let letters = [
         letter(&letters_to, "b"),
         letter(&letters_to, "b"),
