@@ -9,9 +9,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+mod args;
 mod line;
 mod reader;
 
+pub use args::LineArgs;
 pub use line::{Format, Item, Line, LineNumber, LineRules};
 pub use reader::{Chunks, read_in_background};
 

@@ -310,7 +310,8 @@ fn table_line(place: &str, time: &str, key: &str, tag: &str) -> String {
     format!("{place:<28} {time:<24} {key:<12} {tag:<8}")
 }
 
-fn shorten(text: &str, characters: usize) -> String {
+/// The text in at most so many characters.
+pub fn shorten(text: &str, characters: usize) -> String {
     if text.chars().count() <= characters {
         return text.to_owned();
     }
@@ -330,7 +331,8 @@ fn put_bytes(object: &mut Map<String, Value>, name: &str, bytes: Option<&[u8]>) 
 }
 
 /// Bytes in one line of a terminal: control characters, which could move its cursor, as escapes.
-struct Shown<'a>(&'a [u8]);
+#[derive(Debug)]
+pub struct Shown<'a>(pub &'a [u8]);
 
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -17,6 +17,8 @@ mod serve;
 mod status;
 mod topic;
 
+pub use plugin::setting;
+
 /// What `weir` can do.
 #[derive(Debug, clap::Subcommand)]
 pub enum Verb {

@@ -62,7 +62,8 @@ pub struct ConsumeArgs {
     connect: ConnectArgs,
 }
 
-fn start(text: &str) -> Result<Start, String> {
+/// Reads `--from`.
+pub fn start(text: &str) -> Result<Start, String> {
     if let Some(number) = text.strip_prefix("offset:") {
         let number = number.parse();
         let number = number.map_err(|_| format!("{text:?} has no number behind offset:"))?;
@@ -79,7 +80,8 @@ fn start(text: &str) -> Result<Start, String> {
     }
 }
 
-fn partition(text: &str) -> Result<PartitionId, String> {
+/// Reads `--partition`.
+pub fn partition(text: &str) -> Result<PartitionId, String> {
     let number = text
         .parse()
         .map_err(|_| "it is a number, from 0".to_owned());

@@ -1,7 +1,7 @@
 //! `weir produce`: what it is told, and how it begins. The sending is in `produce/send.rs`, the
 //! counting in `produce/tally.rs`, bad lines in `produce/bad.rs`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use weir_sdk::{Ack, Client, Compression, Producer};
 use weir_wire::id::PartitionId;
@@ -10,13 +10,12 @@ use weir_wire::name::TopicName;
 use crate::connect::{ConnectArgs, connect};
 use crate::exit::Failure;
 use crate::failure::{is_unknown_topic, unknown_topic};
-use crate::input::{Format, LineNumber, LineRules, Source, read_in_background};
+use crate::input::{LineArgs, LineNumber, Source, read_in_background};
 use crate::output::OutputArgs;
-use crate::{runtime, size};
+use crate::{bar, runtime, size};
 
 mod again;
 mod bad;
-mod bar;
 mod pace;
 mod send;
 mod tally;
@@ -41,29 +40,8 @@ pub struct ProduceArgs {
     /// The input; - for standard input
     #[arg(value_name = "FILE", default_value = "-")]
     input: PathBuf,
-    /// How the input is cut into records; by default ndjson where a field or the file's name says
-    /// so, else lines
-    #[arg(long, value_enum)]
-    format: Option<Format>,
-    /// The top-level JSON field that is the key
-    #[arg(long, value_name = "FIELD", conflicts_with = "key_separator")]
-    key_field: Option<String>,
-    /// What stands between key and value in a line
-    #[arg(
-        long,
-        value_name = "TEXT",
-        value_parser = clap::builder::NonEmptyStringValueParser::new()
-    )]
-    key_separator: Option<String>,
-    /// A header for every record
-    #[arg(long = "header", value_name = "K=V", value_parser = header)]
-    headers: Vec<(String, String)>,
-    /// The tag of every record
-    #[arg(long, conflicts_with = "tag_field")]
-    tag: Option<String>,
-    /// The top-level JSON field that is the tag
-    #[arg(long, value_name = "FIELD")]
-    tag_field: Option<String>,
+    #[command(flatten)]
+    lines: LineArgs,
     /// The partition; without one the key decides
     #[arg(long, value_name = "N", value_parser = partition)]
     partition: Option<PartitionId>,
@@ -109,11 +87,6 @@ impl From<AckWord> for Ack {
     }
 }
 
-fn header(text: &str) -> Result<(String, String), String> {
-    let setting = super::plugin::setting(text)?;
-    Ok((setting.name, setting.value))
-}
-
 fn partition(text: &str) -> Result<PartitionId, String> {
     let number = text
         .parse()
@@ -123,7 +96,7 @@ fn partition(text: &str) -> Result<PartitionId, String> {
 
 /// Does it.
 pub fn run(args: ProduceArgs) -> Result<(), Failure> {
-    let rules = line_rules(&args)?;
+    let rules = args.lines.rules(&args.input)?;
     let bad = BadLines::new(&args.on_bad_line)?;
     let source = Source::open(&args.input).map_err(|error| {
         Failure::failed(format!("cannot read {}: {error}", args.input.display()))
@@ -141,8 +114,8 @@ pub fn run(args: ProduceArgs) -> Result<(), Failure> {
             skip,
             chunks: read_in_background(source, rules, skip),
             dressing: Dressing {
-                headers: args.headers,
-                tag: args.tag,
+                headers: args.lines.headers,
+                tag: args.lines.tag,
                 one_way: args.ack == AckWord::None,
             },
             bad,
@@ -169,61 +142,5 @@ async fn open(args: &ProduceArgs) -> Result<(Client, Producer), Failure> {
         Ok(producer) => Ok((client, producer)),
         Err(error) if is_unknown_topic(error.fault()) => Err(unknown_topic(&client, &[name]).await),
         Err(error) => Err(error.into()),
-    }
-}
-
-fn line_rules(args: &ProduceArgs) -> Result<LineRules, Failure> {
-    let wants_field = args.key_field.is_some() || args.tag_field.is_some();
-    let format = args.format.unwrap_or_else(|| {
-        if wants_field || is_ndjson(&args.input) && args.key_separator.is_none() {
-            Format::Ndjson
-        } else {
-            Format::Lines
-        }
-    });
-    if wants_field && format != Format::Ndjson {
-        return Err(Failure::usage(
-            "fields are in JSON; use --format ndjson with them",
-        ));
-    }
-    if args.key_separator.is_some() && format != Format::Lines {
-        return Err(Failure::usage(
-            "--key-separator splits lines; use --format lines, or --key-field with ndjson",
-        ));
-    }
-    Ok(LineRules {
-        format,
-        key_field: args.key_field.clone(),
-        tag_field: args.tag_field.clone(),
-        key_separator: args.key_separator.clone(),
-    })
-}
-
-/// Whether the file's name says that it holds a JSON document per line.
-fn is_ndjson(path: &Path) -> bool {
-    let name = path.to_string_lossy().to_ascii_lowercase();
-    let stem = [".gz", ".zst"]
-        .iter()
-        .find_map(|end| name.strip_suffix(end))
-        .unwrap_or(&name);
-    [".ndjson", ".jsonl"].iter().any(|end| stem.ends_with(end))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_of_json_lines() {
-        for (name, expected) in [
-            ("a.ndjson", true),
-            ("a.jsonl.gz", true),
-            ("A.NDJSON.zst", true),
-            ("a.json", false),
-            ("a.txt.gz", false),
-            ("-", false),
-        ] {
-            assert_eq!(is_ndjson(Path::new(name)), expected, "{name}");
-        }
     }
 }

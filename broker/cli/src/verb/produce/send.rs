@@ -7,10 +7,10 @@ use weir_sdk::{Producer, PublishError, Record, SendError};
 
 use super::again;
 use super::bad::BadLines;
-use super::bar::Bar;
 use super::pace::Pace;
 use super::tally::Tally;
 use super::waiting::{Settled, Waiting};
+use crate::bar::Bar;
 use crate::exit::{Exit, Failure};
 use crate::input::{Chunks, Item, Line, LineNumber};
 use crate::output::{self, Format};
