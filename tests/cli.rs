@@ -13,6 +13,9 @@ mod contexts;
 #[path = "cli/home.rs"]
 mod home;
 #[cfg(test)]
+#[path = "cli/lab.rs"]
+mod lab;
+#[cfg(test)]
 #[path = "cli/log.rs"]
 mod log;
 #[cfg(test)]

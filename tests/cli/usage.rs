@@ -3,7 +3,7 @@
 use crate::home::Home;
 
 /// Every verb that a person may type.
-const VERBS: [&[&str]; 39] = [
+const VERBS: [&[&str]; 40] = [
     &["serve"],
     &["demo"],
     &["topic", "create"],
@@ -23,6 +23,7 @@ const VERBS: [&[&str]; 39] = [
     &["plugin", "history"],
     &["plugin", "rollback"],
     &["plugin", "unquarantine"],
+    &["plugin", "test"],
     &["log", "inspect"],
     &["log", "verify"],
     &["log", "rescue"],

@@ -7,6 +7,8 @@ use clap::Parser;
 
 mod address;
 mod ask;
+mod bar;
+mod componentise;
 mod connect;
 mod context;
 mod embedded;

@@ -8,8 +8,9 @@ use tracing_subscriber::EnvFilter;
 use crate::environment;
 use crate::exit::Failure;
 
-/// What a client logs: what a user has to know, such as a lost connection.
-const QUIET: &str = "warn";
+/// What a client logs: what a user has to know, such as a lost connection. What plugins log that
+/// run in this process is among the results of `plugin test`.
+const QUIET: &str = "warn,weir::plugin=off";
 const VERBOSE: &str = "weir=debug,weir_sdk=debug,info";
 
 /// Sends log lines to standard error; `WEIR_LOG` chooses which.

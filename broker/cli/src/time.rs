@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use jiff::civil;
 use jiff::tz::TimeZone;
+use rustix::time::{ClockId, clock_gettime};
 use weir_wire::id::Timestamp;
 
 /// Why a time could not be read.
@@ -17,6 +18,12 @@ pub fn now() -> Timestamp {
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default();
     Timestamp::new(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// The processor time that this thread has used: what a call costs, on a busy machine too.
+pub fn thread_cpu() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32)
 }
 
 /// Reads an absolute time (UTC where it names no zone), or a time before `now`, such as `-1h`.
