@@ -3,7 +3,7 @@
 use crate::home::Home;
 
 /// Every verb that a person may type.
-const VERBS: [&[&str]; 40] = [
+const VERBS: [&[&str]; 41] = [
     &["serve"],
     &["demo"],
     &["topic", "create"],
@@ -24,6 +24,7 @@ const VERBS: [&[&str]; 40] = [
     &["plugin", "rollback"],
     &["plugin", "unquarantine"],
     &["plugin", "test"],
+    &["plugin", "new"],
     &["log", "inspect"],
     &["log", "verify"],
     &["log", "rescue"],

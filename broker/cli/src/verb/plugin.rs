@@ -20,6 +20,7 @@ use crate::output::{self, OutputArgs};
 mod bind;
 mod component;
 mod history;
+mod new;
 mod show;
 mod test;
 
@@ -106,6 +107,16 @@ Examples:
       --route JFK --route '*' --topic flights --from time:-1h --limit 100000"
     )]
     Test(Box<test::TestArgs>),
+    /// Write a new plugin's project: one that builds and passes its own test
+    #[command(
+        after_help = "Nothing is overwritten. The project brings the kit with it, so it \
+builds wherever it lies.
+
+Examples:
+  weir plugin new late-flights --lang rust --hook filter
+  weir plugin new by-customer --lang rust --hook key --dir plugins/by-customer"
+    )]
+    New(new::NewArgs),
     /// Remove a plugin or one version of it; refused while something uses it
     #[command(after_help = "Examples:
   weir plugin remove json-key
@@ -291,6 +302,7 @@ pub async fn run(verb: PluginVerb) -> Result<(), Failure> {
         PluginVerb::Rollback(args) => rollback(args).await,
         PluginVerb::Unquarantine(args) => unquarantine(args).await,
         PluginVerb::Test(args) => test::run(*args).await,
+        PluginVerb::New(args) => new::run(args),
         PluginVerb::Remove(args) => remove(args).await,
     }
 }
