@@ -19,6 +19,9 @@ mod lab;
 #[path = "cli/log.rs"]
 mod log;
 #[cfg(test)]
+#[path = "cli/logs.rs"]
+mod logs;
+#[cfg(test)]
 #[path = "cli/new.rs"]
 mod new;
 #[cfg(test)]

@@ -318,7 +318,7 @@ fn the_demo_checks_itself() {
     );
 }
 
-fn interrupt(process: u32) {
+pub fn interrupt(process: u32) {
     let process = process.to_string();
     let status = std::process::Command::new("kill")
         .args(["-INT", &process])

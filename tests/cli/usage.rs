@@ -3,7 +3,7 @@
 use crate::home::Home;
 
 /// Every verb that a person may type.
-const VERBS: [&[&str]; 41] = [
+const VERBS: [&[&str]; 42] = [
     &["serve"],
     &["demo"],
     &["topic", "create"],
@@ -23,6 +23,7 @@ const VERBS: [&[&str]; 41] = [
     &["plugin", "history"],
     &["plugin", "rollback"],
     &["plugin", "unquarantine"],
+    &["plugin", "logs"],
     &["plugin", "test"],
     &["plugin", "new"],
     &["log", "inspect"],

@@ -20,6 +20,7 @@ use crate::output::{self, OutputArgs};
 mod bind;
 mod component;
 mod history;
+mod logs;
 mod new;
 mod show;
 mod test;
@@ -90,6 +91,15 @@ Examples:
   weir plugin unquarantine 3
   weir plugin unquarantine 3 --broker weir://127.0.0.1:7650")]
     Unquarantine(UnquarantineArgs),
+    /// Show what a plugin's bindings have logged
+    #[command(
+        after_help = "The broker keeps the last lines of each binding of a topic.
+
+Examples:
+  weir plugin logs json-route
+  weir plugin logs json-route --follow --output json"
+    )]
+    Logs(logs::LogsArgs),
     /// Try a plugin on records of a file or a topic: what it answers, and what it costs
     #[command(
         after_help = "The plugin runs in this process; nothing is stored, and no broker is needed \
@@ -301,6 +311,7 @@ pub async fn run(verb: PluginVerb) -> Result<(), Failure> {
         PluginVerb::History(args) => history(args).await,
         PluginVerb::Rollback(args) => rollback(args).await,
         PluginVerb::Unquarantine(args) => unquarantine(args).await,
+        PluginVerb::Logs(args) => logs::run(args).await,
         PluginVerb::Test(args) => test::run(*args).await,
         PluginVerb::New(args) => new::run(args),
         PluginVerb::Remove(args) => remove(args).await,

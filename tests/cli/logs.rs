@@ -1,0 +1,65 @@
+//! `weir plugin logs`: what plugins write, once and as it comes.
+
+use std::io::{BufRead, BufReader};
+
+use serde_json::Value;
+
+use crate::broker::interrupt;
+use crate::home::{Home, sources};
+
+#[test]
+fn lines_are_shown_and_followed() {
+    let home = Home::new();
+    let _broker = home.serve("data", &[]);
+    home.ok(&["topic", "create", "orders"]);
+    // It logs when it is configured, and when a record makes it panic.
+    let plugin = sources().join("plugins/golden/contract-1.0.0.wasm");
+    let push = [
+        "plugin",
+        "push",
+        plugin.to_str().unwrap(),
+        "--name",
+        "golden",
+    ];
+    home.ok(&push);
+    assert_eq!(
+        home.ok(&["plugin", "logs", "golden"]),
+        "",
+        "it is not bound"
+    );
+    let bind = [
+        "plugin", "bind", "golden", "--topic", "orders", "--hook", "key",
+    ];
+    let binding = home.json(&bind)[0]["binding"].clone();
+
+    let lines = home.json(&["plugin", "logs", "golden"]);
+    assert_eq!(lines[0]["message"], "configured with the header tag");
+    assert_eq!(lines[0]["level"], "info");
+    assert_eq!(lines[0]["binding"], binding);
+    let text = home.ok(&["plugin", "logs", "golden"]);
+    let expected = format!("binding {binding} (key of orders)  info   configured");
+    assert!(text.starts_with(&expected), "{text}");
+
+    let follow = ["plugin", "logs", "golden", "--follow", "--output", "json"];
+    let mut child = home.command(&follow).spawn().unwrap();
+    let mut followed = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut next =
+        || -> Value { serde_json::from_str(&followed.next().unwrap().unwrap()).unwrap() };
+    assert_eq!(next()["message"], "configured with the header tag");
+    let produce = ["produce", "orders", "--tag", "panic"];
+    home.weir_with_input(&produce, b"one\n").expect(1);
+    let panicked = loop {
+        let line = next();
+        if line["level"] == "error" {
+            break line;
+        }
+    };
+    let message = panicked["message"].as_str().unwrap();
+    assert!(
+        message.contains("the record asked for a panic"),
+        "{message}"
+    );
+    interrupt(child.id());
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    home.weir(&["plugin", "logs", "nobody"]).fails(1, "nobody");
+}
