@@ -9,8 +9,8 @@
 use bytes::Bytes;
 use std::error::Error;
 use std::hint::black_box;
-use std::time::Instant;
-use weir_host::{Host, HostConfig, Input, Limits, record_keys, tag_matches, upper_values};
+use std::time::{Duration, Instant};
+use weir_host::{Bound, Host, HostConfig, Input, Limits, record_keys, tag_matches, upper_values};
 use weir_wire::batch::{BatchBuilder, Compression, HEADER_LEN, NewRecord};
 use weir_wire::id::Timestamp;
 use weir_wire::plugin::Hook;
@@ -21,13 +21,16 @@ fn main() -> Result<(), Box<dyn Error>> {
     let host = Host::new(HostConfig::default())?;
     while let (Some(hook), Some(component)) = (arguments.next(), arguments.next()) {
         let component = Bytes::from(std::fs::read(component)?);
+        let (start, bytes) = (Instant::now(), component.len());
         let compiled = runtime.block_on(host.compile(component))?;
+        let compiling = start.elapsed();
         let plugin = host.load(compiled.version, &compiled.artifact)?;
         let hook: Hook = hook.parse()?;
         let tags = [("tags".to_owned(), "AAAAAAAA".to_owned())];
         let config = if hook == Hook::Filter { &tags[..] } else { &[] };
         let bound = host.bind(&plugin, hook, config, &[], Limits::default());
         let bound = runtime.block_on(bound)?;
+        starting(&bound, hook, bytes, compiling)?;
         for value_len in [100, 1000] {
             for count in [1, 10, 100, 1000, 10_000] {
                 let input = input(count, value_len)?;
@@ -58,6 +61,30 @@ fn main() -> Result<(), Box<dyn Error>> {
             }
         }
     }
+    Ok(())
+}
+
+/// What there is to say before the first measurement, with one small call made.
+#[expect(clippy::print_stdout, reason = "an example's report")]
+fn starting(
+    bound: &Bound,
+    hook: Hook,
+    bytes: usize,
+    compiling: Duration,
+) -> Result<(), Box<dyn Error>> {
+    let one = input(1, 100)?;
+    let start = Instant::now();
+    match hook {
+        Hook::Key => drop(bound.keys_now(&one)?),
+        Hook::Transform => drop(bound.transform_now(&one)?),
+        _ => drop(bound.filter_now(&one)?),
+    }
+    println!(
+        "{hook:<9} component of {bytes} bytes, compiled in {compiling:.1?}; first call, on two \
+         new instances, {:.1?}; memory of an instance {} bytes",
+        start.elapsed(),
+        bound.stats().memory_max
+    );
     Ok(())
 }
 

@@ -13,8 +13,10 @@ use xxhash_rust::xxh3::Xxh3;
 
 /// Instances of components that can exist at once. Idle ones make room when it gets tight.
 const INSTANCES_MAX: u32 = 64;
-/// Core instances, memories and tables: a component of an interpreter has several.
-const CORE_PER_COMPONENT: u32 = 16;
+/// Core instances and tables of a component: one of Python's consists of 38 modules.
+const CORE_PER_COMPONENT: u32 = 64;
+/// Memories of a component: one of JavaScript's has 3.
+const MEMORIES_PER_COMPONENT: u32 = 4;
 /// Memory kept resident: 16 slots of 2 MiB are 32 MiB in total.
 const KEPT_SLOTS: u32 = 16;
 const KEPT_PER_SLOT: usize = 2 << 20;
@@ -29,10 +31,10 @@ pub(crate) fn running() -> wasmtime::Result<Engine> {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(INSTANCES_MAX)
         .total_core_instances(INSTANCES_MAX * CORE_PER_COMPONENT)
-        .total_memories(2 * INSTANCES_MAX)
+        .total_memories(INSTANCES_MAX * MEMORIES_PER_COMPONENT)
         .total_tables(INSTANCES_MAX * CORE_PER_COMPONENT)
         .max_core_instances_per_component(CORE_PER_COMPONENT)
-        .max_memories_per_component(2)
+        .max_memories_per_component(MEMORIES_PER_COMPONENT)
         .max_tables_per_component(CORE_PER_COMPONENT)
         .max_memory_size(Limits::MEMORY_MAX)
         .max_unused_warm_slots(KEPT_SLOTS)

@@ -12,6 +12,8 @@ mod compile;
 mod golden;
 #[path = "host/hostile.rs"]
 mod hostile;
+#[path = "host/languages.rs"]
+mod languages;
 #[path = "host/limits.rs"]
 mod limits;
 #[path = "host/mapper.rs"]

@@ -3,11 +3,15 @@
 //! `cargo xtask plugins` builds every sample plugin and commits-to-be: components and manifest in
 //! `plugins/prebuilt`. `--out DIR` writes them elsewhere instead. `--check` refuses a manifest that
 //! does not belong to the sources or to the committed files, then builds into
-//! `plugins/target/fresh`; tests take that directory from `WEIR_PREBUILT`.
+//! `plugins/target/fresh`; tests take that directory from `WEIR_PREBUILT`. Samples in other languages
+//! are built where their tools are, and otherwise taken as they are committed.
+//!
+//! `cargo xtask languages` builds only those in other languages than Rust.
 //!
 //! `cargo xtask component DIR` builds the plugin in any folder into `DIR/target/NAME.wasm`.
 
 mod hostile;
+mod languages;
 mod manifest;
 mod toolchain;
 
@@ -37,8 +41,8 @@ const PLUGINS: [&str; 11] = [
 /// The packages that components are made from besides.
 const LIBRARIES: [&str; 2] = ["condition", "kit"];
 
-const USAGE: &str =
-    "usage: cargo xtask plugins [--check | --out DIR], or cargo xtask component DIR";
+const USAGE: &str = "usage: cargo xtask plugins [--check | --out DIR], cargo xtask languages, or \
+                     cargo xtask component DIR";
 
 #[expect(
     clippy::print_stdout,
@@ -72,6 +76,7 @@ fn run(arguments: &[String]) -> Result<String> {
             Manifest::read(&prebuilt)?.verify(root, &prebuilt)?;
             build(root, &root.join("target/fresh"))
         }
+        ["languages"] => languages(root, &prebuilt),
         ["component", folder] => component(Path::new(folder)),
         _ => Err(USAGE.into()),
     }
@@ -94,14 +99,24 @@ fn build(root: &Path, out: &Path) -> Result<String> {
     for (name, component) in hostile::components(root)? {
         fs::write(hostile.join(format!("{name}.wasm")), component)?;
     }
-    let manifest = Manifest::of(root, &toolchain.version()?, &components)?;
+    let (languages, report) = languages::build(root, out)?;
+    let manifest = Manifest::of(root, &toolchain.version()?, &components, languages)?;
     manifest.write(out)?;
     let sizes: usize = components.iter().map(|(_, bytes)| bytes.len()).sum();
     Ok(format!(
-        "{} components, {sizes} bytes, in {}",
+        "{}\n{} components from Rust, {sizes} bytes, in {}",
+        report.join("\n"),
         components.len(),
         out.display()
     ))
+}
+
+/// Only what is not written in Rust: no Rust for WebAssembly is needed for it.
+fn languages(root: &Path, prebuilt: &Path) -> Result<String> {
+    let manifest = Manifest::read(prebuilt)?;
+    let (entries, report) = languages::build(root, prebuilt)?;
+    manifest.with_languages(entries).write(prebuilt)?;
+    Ok(report.join("\n"))
 }
 
 /// Builds one plugin that somebody wrote, wherever it is.

@@ -1,5 +1,6 @@
 //! `manifest.toml` beside the components: which sources they were built from, and their hashes.
 
+use crate::languages::{COMMITTED, Guest};
 use crate::{LIBRARIES, PLUGINS, Result};
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
@@ -12,10 +13,26 @@ pub struct Manifest {
     sources: String,
     rustc: String,
     components: Vec<(String, String)>,
+    languages: Vec<Language>,
+}
+
+/// A component that is not written in Rust. Its tool may write other bytes on another machine, so
+/// it is known by its sources, and by the bytes that were committed.
+#[derive(Clone)]
+pub struct Language {
+    pub name: String,
+    pub sources: String,
+    pub tool: String,
+    pub sha256: String,
 }
 
 impl Manifest {
-    pub fn of(root: &Path, rustc: &str, components: &[(&str, Vec<u8>)]) -> Result<Self> {
+    pub fn of(
+        root: &Path,
+        rustc: &str,
+        components: &[(&str, Vec<u8>)],
+        languages: Vec<Language>,
+    ) -> Result<Self> {
         let components = components
             .iter()
             .map(|(name, bytes)| ((*name).to_owned(), hex(&Sha256::digest(bytes))))
@@ -24,6 +41,7 @@ impl Manifest {
             sources: source_hash(root)?,
             rustc: rustc.to_owned(),
             components,
+            languages,
         })
     }
 
@@ -42,7 +60,13 @@ impl Manifest {
                 .iter()
                 .map(|(name, hash)| (name.clone(), hash.as_str().unwrap_or_default().to_owned()))
                 .collect(),
+            languages: languages(&table),
         })
+    }
+
+    /// The same with these instead of its own.
+    pub fn with_languages(self, languages: Vec<Language>) -> Self {
+        Self { languages, ..self }
     }
 
     pub fn write(&self, directory: &Path) -> Result<()> {
@@ -55,6 +79,12 @@ impl Manifest {
         writeln!(text, "[sha256]")?;
         for (name, hash) in &self.components {
             writeln!(text, "{name} = \"{hash}\"")?;
+        }
+        for language in &self.languages {
+            writeln!(text, "\n[languages.{}]", language.name)?;
+            writeln!(text, "sources = \"{}\"", language.sources)?;
+            writeln!(text, "tool = \"{}\"", language.tool)?;
+            writeln!(text, "sha256 = \"{}\"", language.sha256)?;
         }
         Ok(fs::write(directory.join(FILE), text)?)
     }
@@ -78,8 +108,49 @@ impl Manifest {
                 );
             }
         }
+        for guest in &COMMITTED {
+            self.language(root, directory, guest)?;
+        }
         Ok(())
     }
+
+    /// The entry of a component in another language, if it belongs to the sources as they are now
+    /// and to the file in `directory`.
+    pub fn language(&self, root: &Path, directory: &Path, guest: &Guest) -> Result<Language> {
+        let name = guest.name;
+        let entry = self.languages.iter().find(|entry| entry.name == name);
+        let entry = entry.ok_or_else(|| format!("the manifest does not know {name}"))?;
+        if entry.sources != guest.source_hash(root)? {
+            return Err(format!(
+                "prebuilt/{name}.wasm is older than its sources: run `cargo xtask plugins` where \
+                 its tools are, and commit what it writes"
+            )
+            .into());
+        }
+        let bytes = fs::read(directory.join(format!("{name}.wasm")))?;
+        if entry.sha256 != hex(&Sha256::digest(&bytes)) {
+            return Err(format!("prebuilt/{name}.wasm is not the file of the manifest").into());
+        }
+        Ok(entry.clone())
+    }
+}
+
+fn languages(table: &toml::Table) -> Vec<Language> {
+    let all = table.get("languages").and_then(|all| all.as_table());
+    let entries = all.into_iter().flatten();
+    let language = |(name, entry): (&String, &toml::Value)| {
+        let word = |name: &str| {
+            let found = entry.get(name).and_then(|word| word.as_str());
+            found.unwrap_or_default().to_owned()
+        };
+        Language {
+            name: name.clone(),
+            sources: word("sources"),
+            tool: word("tool"),
+            sha256: word("sha256"),
+        }
+    };
+    entries.map(language).collect()
 }
 
 /// One hash over the names and contents of everything that a component is made of.
@@ -92,6 +163,11 @@ fn source_hash(root: &Path) -> Result<String> {
         files.push(root.join(folder).join("Cargo.toml"));
         collect(&root.join(folder).join("src"), "rs", &mut files)?;
     }
+    hash_files(root, files)
+}
+
+/// One hash over the names and contents of files.
+pub fn hash_files(root: &Path, mut files: Vec<PathBuf>) -> Result<String> {
     files.sort();
     let mut hash = Sha256::new();
     for file in files {
@@ -119,6 +195,6 @@ fn collect(folder: &Path, extension: &str, files: &mut Vec<PathBuf>) -> io::Resu
     Ok(())
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
