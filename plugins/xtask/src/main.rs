@@ -8,6 +8,8 @@
 //!
 //! `cargo xtask languages` builds only those in other languages than Rust.
 //!
+//! `cargo xtask hostile` writes only the components that break the rules, which needs no toolchain.
+//!
 //! `cargo xtask component DIR` builds the plugin in any folder into `DIR/target/NAME.wasm`.
 
 mod hostile;
@@ -41,8 +43,8 @@ const PLUGINS: [&str; 11] = [
 /// The packages that components are made from besides.
 const LIBRARIES: [&str; 2] = ["condition", "kit"];
 
-const USAGE: &str = "usage: cargo xtask plugins [--check | --out DIR], cargo xtask languages, or \
-                     cargo xtask component DIR";
+const USAGE: &str = "usage: cargo xtask plugins [--check | --out DIR], cargo xtask languages, \
+                     cargo xtask hostile, or cargo xtask component DIR";
 
 #[expect(
     clippy::print_stdout,
@@ -77,6 +79,16 @@ fn run(arguments: &[String]) -> Result<String> {
             build(root, &root.join("target/fresh"))
         }
         ["languages"] => languages(root, &prebuilt),
+        ["hostile"] => {
+            let count = hostile(root, &prebuilt)?;
+            Manifest::read(&prebuilt)?
+                .with_hostile_of(root)?
+                .write(&prebuilt)?;
+            Ok(format!(
+                "{count} hostile components in {}",
+                prebuilt.display()
+            ))
+        }
         ["component", folder] => component(Path::new(folder)),
         _ => Err(USAGE.into()),
     }
@@ -94,11 +106,7 @@ fn build(root: &Path, out: &Path) -> Result<String> {
         fs::write(out.join(format!("{plugin}.wasm")), &component)?;
         components.push((plugin, component));
     }
-    let hostile = out.join("hostile");
-    fs::create_dir_all(&hostile)?;
-    for (name, component) in hostile::components(root)? {
-        fs::write(hostile.join(format!("{name}.wasm")), component)?;
-    }
+    hostile(root, out)?;
     let (languages, report) = languages::build(root, out)?;
     let manifest = Manifest::of(root, &toolchain.version()?, &components, languages)?;
     manifest.write(out)?;
@@ -117,6 +125,17 @@ fn languages(root: &Path, prebuilt: &Path) -> Result<String> {
     let (entries, report) = languages::build(root, prebuilt)?;
     manifest.with_languages(entries).write(prebuilt)?;
     Ok(report.join("\n"))
+}
+
+/// Writes the components that break the rules; how many there are.
+fn hostile(root: &Path, out: &Path) -> Result<usize> {
+    let out = out.join("hostile");
+    fs::create_dir_all(&out)?;
+    let components = hostile::components(root)?;
+    for (name, component) in &components {
+        fs::write(out.join(format!("{name}.wasm")), component)?;
+    }
+    Ok(components.len())
 }
 
 /// Builds one plugin that somebody wrote, wherever it is.

@@ -1,0 +1,7 @@
+;; world: filter-plugin
+;; Logs what lies outside its memory.
+  (func (export "weir:plugin/filter@1.0.0#filter") (param $count i32)
+      (param $arena i32) (param $arena_len i32) (param $spans i32) (param $spans_len i32)
+      (param i32 i32 i32) (result i32)
+    (call $log (i32.const 3) (i32.const -8) (i32.const 100))
+    (call $keep_all (local.get $count)))

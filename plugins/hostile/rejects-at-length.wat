@@ -1,0 +1,10 @@
+;; world: mapper-plugin
+;; Rejects the first record for a reason of 100,000 bytes.
+  (data (i32.const 1024) (i32 0 0 0 0 0 0 0 0 0 4096 1))
+  (data (i32.const 4096) (i32 0 65536 100000))
+  (func (export "weir:plugin/mapper@1.0.0#apply") (param $count i32)
+      (param $arena i32) (param $arena_len i32) (param $spans i32) (param $spans_len i32)
+      (param i32 i32 i32) (result i32)
+    (memory.fill (i32.const 65536) (i32.const 63) (i32.const 100000))
+    (global.set $heap (i32.const 262144))
+    (i32.const 1024))

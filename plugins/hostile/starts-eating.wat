@@ -1,0 +1,12 @@
+;; world: filter-plugin
+;; Takes memory before it can be configured.
+  (start $starts)
+  (func $starts
+    (loop $more
+      (memory.fill (i32.mul (memory.grow (i32.const 16)) (i32.const 65536)) (i32.const 1)
+        (i32.const 1048576))
+      (br $more)))
+  (func (export "weir:plugin/filter@1.0.0#filter") (param $count i32)
+      (param $arena i32) (param $arena_len i32) (param $spans i32) (param $spans_len i32)
+      (param i32 i32 i32) (result i32)
+    (unreachable))
