@@ -99,9 +99,18 @@ impl Host {
     ///
     /// # Errors
     /// If it is no component, lacks an export or has a wrong one, imports what no plugin gets,
-    /// takes too long or too much memory to compile; or if there is no compiler.
+    /// takes too long or too much memory to compile, needs more memories, tables or instances than
+    /// an instance can have here; or if there is no compiler.
     pub async fn compile(&self, component: Bytes) -> Result<Compiled, CompileError> {
-        self.inner.compiler.compile(component).await
+        let compiled = self.inner.compiler.compile(component).await?;
+        // Before anybody keeps it: what cannot be loaded here is refused like what cannot be
+        // compiled, and leaves nothing behind.
+        match self.load(compiled.version, &compiled.artifact) {
+            Err(LoadError::Engine { message }) => Err(CompileError::Invalid {
+                message: format!("it needs more than a plugin gets: {message}"),
+            }),
+            _ => Ok(compiled),
+        }
     }
 
     /// Loads the precompiled form of a component.

@@ -48,7 +48,7 @@ pub enum BindError {
         message: String,
     },
     /// More than a binding may have.
-    #[error("{what} of the binding: at most {max}, there are {found}; declare fewer")]
+    #[error("too many {what}: at most {max}, there are {found}; use fewer")]
     TooMuch {
         /// What there is too much of.
         what: &'static str,
@@ -148,8 +148,16 @@ fn check_projection(projection: &Projection) -> Result<(), BindError> {
         .map(String::len)
         .max()
         .unwrap_or(0);
-    at_most("headers", HEADERS_MAX, projection.headers.len())?;
-    at_most("bytes of a header's name", HEADER_NAME_MAX, longest)
+    at_most(
+        "headers that the plugin asks for",
+        HEADERS_MAX,
+        projection.headers.len(),
+    )?;
+    at_most(
+        "bytes in the name of a header that the plugin asks for",
+        HEADER_NAME_MAX,
+        longest,
+    )
 }
 
 fn at_most(what: &'static str, max: usize, found: usize) -> Result<(), BindError> {

@@ -12,6 +12,29 @@ const BACKTRACE_MAX: usize = 2048;
 /// Bytes of a function's name.
 const NAME_MAX: usize = 120;
 
+/// What the engine says of an answer that it cannot even read, and what that means for the author
+/// of the plugin.
+const EXPLANATIONS: [(&str, &str); 6] = [
+    ("utf-8", "a text that it returned or logged is not UTF-8"),
+    (
+        "out of bounds of memory",
+        "what it returned or logged lies outside its memory",
+    ),
+    (
+        "realloc return",
+        "its `cabi_realloc` gave no room for what it was to get",
+    ),
+    ("is not aligned", "what it returned is not aligned"),
+    (
+        "discriminant",
+        "it returned or logged a case that the contract does not have",
+    ),
+    (
+        "has not been defined",
+        "it called what no plugin can: of WASI, only the names are there",
+    ),
+];
+
 /// How a call failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Failure {
@@ -100,7 +123,10 @@ impl Failure {
             .map_or_else(String::new, |name| format!(" in {}", printable(name)));
         let message = match said {
             Some(said) => format!("the plugin trapped: {said}"),
-            None => format!("the plugin trapped: {cause}{place}"),
+            None => match EXPLANATIONS.iter().find(|(part, _)| cause.contains(part)) {
+                Some((_, meaning)) => format!("the plugin trapped: {meaning} ({cause}){place}"),
+                None => format!("the plugin trapped: {cause}{place}"),
+            },
         };
         Self::new(Cause::Trapped, &message)
     }
