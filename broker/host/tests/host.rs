@@ -6,8 +6,14 @@
 
 #[path = "host/bomb.rs"]
 mod bomb;
+#[path = "host/bombs.rs"]
+mod bombs;
 #[path = "host/compile.rs"]
 mod compile;
+#[path = "host/dice.rs"]
+mod dice;
+#[path = "host/fates.rs"]
+mod fates;
 #[path = "host/golden.rs"]
 mod golden;
 #[path = "host/hostile.rs"]
@@ -18,6 +24,12 @@ mod languages;
 mod limits;
 #[path = "host/mapper.rs"]
 mod mapper;
+#[path = "host/mutated.rs"]
+mod mutated;
+#[path = "host/mutations.rs"]
+mod mutations;
+#[path = "host/puppet.rs"]
+mod puppet;
 #[path = "host/samples.rs"]
 mod samples;
 #[path = "host/support.rs"]

@@ -117,3 +117,6 @@ fn translate(component: &[u8]) -> Result<Vec<u8>, Refusal> {
     };
     Ok(assemble(&header, &compiled.serialize().map_err(refused)?))
 }
+
+#[cfg(test)]
+mod tests;

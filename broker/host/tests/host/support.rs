@@ -35,11 +35,21 @@ pub fn host() -> &'static Host {
     HOST.get_or_init(|| Host::new(config()).unwrap())
 }
 
-/// The bytes of a sample component: the committed ones, or those that WEIR_PREBUILT names.
-pub fn prebuilt(name: &str) -> Bytes {
+/// A host of one's own, for what others would notice or make hard to see.
+pub fn host_with(config: HostConfig) -> Host {
+    Host::new(config).unwrap()
+}
+
+/// Where the components are: the committed ones, or those that WEIR_PREBUILT names.
+pub fn prebuilt_folder() -> PathBuf {
     let committed = concat!(env!("CARGO_MANIFEST_DIR"), "/../../plugins/prebuilt");
     let folder = std::env::var("WEIR_PREBUILT").unwrap_or_else(|_| committed.to_owned());
-    let file = PathBuf::from(folder).join(format!("{name}.wasm"));
+    PathBuf::from(folder)
+}
+
+/// The bytes of a sample component.
+pub fn prebuilt(name: &str) -> Bytes {
+    let file = prebuilt_folder().join(format!("{name}.wasm"));
     Bytes::from(std::fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display())))
 }
 
