@@ -34,6 +34,6 @@ pub use input::{
     Attempt, Decision, Input, RecordFailure, Rejection, RouteSet, Transformed, Verdicts,
 };
 pub use logs::{LogLevel, LogLine};
-pub use native::{record_keys, tag_matches, upper_values};
+pub use native::{key_routes, record_keys, tag_matches, upper_values, value_matches};
 pub use plugin::Plugin;
 pub use run::CallError;

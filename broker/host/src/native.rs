@@ -1,8 +1,8 @@
 //! What sample plugins do, in native Rust over the same stored bytes: what a plugin is compared
 //! with when it is measured.
 
-use crate::Input;
 use crate::walk::Walker;
+use crate::{Input, RouteSet};
 use weir_wire::placement::OrderingKey;
 
 /// For each record whether its `tag` header is one of `tags`; `None` if the records are not what
@@ -37,6 +37,45 @@ pub fn record_keys(input: &Input) -> Option<Vec<OrderingKey>> {
         keys.push(key.map_or(OrderingKey::NONE, OrderingKey::hash));
     }
     Some(keys)
+}
+
+/// The route of each record, one of so many, by a hash of its key; what has no key takes the route
+/// of empty bytes. `None` if there are no routes, or the records are not what they should be.
+#[must_use]
+pub fn key_routes(input: &Input, routes: u8) -> Option<Vec<RouteSet>> {
+    let section = &input.records[..];
+    let mut walker = Walker::new(section);
+    let mut sets = Vec::with_capacity((input.count as usize).min(section.len() / 7 + 1));
+    for _ in 0..input.count {
+        let key = walker.record()?.key;
+        let key = key.and_then(|(start, end)| section.get(start..end));
+        let position = spread(key.unwrap_or_default()).checked_rem(routes.into())?;
+        sets.push(RouteSet::new(1_u64.checked_shl(position as u32)?));
+    }
+    Some(sets)
+}
+
+/// FNV-1a of 64 bits, then the finish of MurmurHash3: what the sample plugin hashes by.
+fn spread(bytes: &[u8]) -> u64 {
+    let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+    let mut hash = bytes.iter().fold(0xcbf2_9ce4_8422_2325, step);
+    hash = (hash ^ hash >> 33).wrapping_mul(0xff51_afd7_ed55_8ccd);
+    hash = (hash ^ hash >> 33).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
+    hash ^ hash >> 33
+}
+
+/// For each record whether its value passes the test. `None` if a record has no value, if the test
+/// cannot judge one, or if the records are not what they should be.
+#[must_use]
+pub fn value_matches(input: &Input, test: impl Fn(&[u8]) -> Option<bool>) -> Option<Vec<bool>> {
+    let section = &input.records[..];
+    let mut walker = Walker::new(section);
+    let mut verdicts = Vec::with_capacity((input.count as usize).min(section.len() / 7 + 1));
+    for _ in 0..input.count {
+        let (start, end) = walker.record()?.value?;
+        verdicts.push(test(section.get(start..end)?)?);
+    }
+    Some(verdicts)
 }
 
 /// The records with their values in upper case, as a new section: what a plugin that does the same
