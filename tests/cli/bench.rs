@@ -116,3 +116,94 @@ fn records_one_by_one_and_from_memory_warm_and_cold() {
         "its topics are removed"
     );
 }
+
+#[test]
+fn sample_plugins_of_every_kind_stand_beside_native_code() {
+    let home = Home::new();
+    let arguments = ["bench", "plugin", "--size", "100", "--batch", "50,1"];
+    let objects = home.json(&arguments);
+    let kinds: Vec<_> = objects
+        .iter()
+        .map(|object| (object["name"].as_str().unwrap(), &object["batch"]))
+        .collect();
+    let expected = [
+        "plugin-tag-filter",
+        "plugin-record-key",
+        "plugin-hash-route",
+        "plugin-upper-case",
+        "plugin-json-filter",
+    ];
+    let expected: Vec<_> = expected
+        .iter()
+        .flat_map(|name| [(*name, 50.into()), (*name, 1.into())])
+        .collect();
+    assert!(
+        kinds
+            .iter()
+            .map(|(name, batch)| (*name, (*batch).clone()))
+            .eq(expected),
+        "{kinds:?}"
+    );
+    for object in &objects {
+        is_positive(
+            object,
+            &[
+                "ns_per_record",
+                "native_ns_per_record",
+                "single_ns_per_record",
+                "ratio_to_native",
+                "single_ratio_to_native",
+            ],
+        );
+    }
+}
+
+#[test]
+fn a_filtered_topic_is_read_beside_an_unfiltered_one() {
+    let home = Home::new();
+    let broker = home.serve("data", &[]);
+    let broker = ["--broker", broker.address()];
+    let arguments = ["bench", "consume", "--filter", "--seconds", "1"];
+    let objects = home.json(&[&arguments[..], &broker].concat());
+    let filtered = named(&objects, "consume-filtered");
+    let kinds: Vec<_> = filtered
+        .iter()
+        .map(|object| {
+            let verdicts = object["verdicts"].as_str().unwrap();
+            (object["keeps_percent"].as_u64().unwrap(), verdicts)
+        })
+        .collect();
+    let expected = [100, 50, 1].map(|percent| [(percent, "new"), (percent, "remembered")]);
+    assert_eq!(kinds, expected.concat());
+    for object in filtered {
+        is_positive(object, &["records_per_s", "ratio_to_unfiltered"]);
+    }
+    assert_eq!(named(&objects, "consume-unfiltered").len(), 1);
+    assert!(
+        home.json(&["topic", "list"]).is_empty(),
+        "its topic is gone"
+    );
+    assert!(home.json(&["plugin", "list"]).is_empty(), "and its plugin");
+}
+
+#[test]
+fn hostile_plugins_are_let_loose_on_a_broker_of_their_own() {
+    let home = Home::new();
+    home.weir(&["bench", "isolation"]).fails(2, "--embedded");
+    let objects = home.json(&["bench", "isolation", "--embedded", ".", "--rounds", "1"]);
+    let names: Vec<_> = objects.iter().map(|object| &object["hostile"]).collect();
+    let expected = [
+        "filter-loops",
+        "filter-eats-memory",
+        "filter-floods-log",
+        "key-loops",
+    ];
+    assert_eq!(names, expected);
+    for object in &objects {
+        is_positive(
+            object,
+            &["alone_p99_us", "p99_us", "ratio_to_alone", "cores"],
+        );
+        assert_eq!(object["rounds"], 1);
+    }
+}

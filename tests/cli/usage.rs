@@ -3,7 +3,7 @@
 use crate::home::Home;
 
 /// Every verb that a person may type.
-const VERBS: [&[&str]; 42] = [
+const VERBS: [&[&str]; 43] = [
     &["serve"],
     &["demo"],
     &["topic", "create"],
@@ -35,6 +35,7 @@ const VERBS: [&[&str]; 42] = [
     &["bench", "latency"],
     &["bench", "partitions"],
     &["bench", "plugin"],
+    &["bench", "isolation"],
     &["bench", "all"],
     &["context", "list"],
     &["context", "use"],

@@ -1,10 +1,10 @@
 //! What a plugin costs, and what native code costs that does the same over the same stored bytes: a
-//! line per hook and batch size, in nanoseconds per record. `weir bench plugin` does it for filters
-//! with more comfort. The components must do what native code is there for:
+//! line per hook and batch size, in nanoseconds per record. `weir bench plugin` does it for the
+//! sample plugins with more comfort; this is for components of one's own, in whatever language,
+//! which must do what native code is there for:
 //!
-//! `cargo run --release --workspace --example plugin_cost -- filter plugins/prebuilt/tag-filter.wasm
-//! key plugins/prebuilt/record-key.wasm transform plugins/prebuilt/upper-case.wasm`, with
-//! `WEIR_COMPILER` set to `target/release/weir-compile`.
+//! `cargo run --release --workspace --example plugin_cost -- filter FILTER.wasm key KEY.wasm
+//! transform TRANSFORM.wasm`, with `WEIR_COMPILER` set to `target/release/weir-compile`.
 
 use bytes::Bytes;
 use std::error::Error;

@@ -7,13 +7,16 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use weir_wire::limits::{BATCH_BYTES_MAX, BATCH_INFLATED_MAX};
+
 use crate::connect::ConnectArgs;
 use crate::exit::Failure;
-use crate::output::OutputArgs;
+use crate::output::{Format, OutputArgs};
 use crate::size;
 
 mod consume;
 mod disk;
+mod isolation;
 mod latency;
 mod limits;
 mod load;
@@ -40,7 +43,7 @@ pub enum BenchVerb {
     Produce(ProduceArgs),
     /// Throughput of a subscription: from memory, from warm files, from a cold disk
     #[command(after_help = consume::HELP)]
-    Consume(LoadArgs),
+    Consume(ConsumeArgs),
     /// Latency: of one durable record in flight, and from sending to a subscriber at 10,000/s
     #[command(after_help = "Examples:
   weir bench latency --embedded /tmp
@@ -49,12 +52,13 @@ pub enum BenchVerb {
     /// Durable throughput over topics of ever more partitions, against that over one partition
     #[command(after_help = partitions::HELP)]
     Partitions(PartitionsArgs),
-    /// The tag filter as a plugin beside the same predicate in native Rust; needs no broker
-    #[command(after_help = "Examples:
-  weir bench plugin
-  weir bench plugin --size 100 --batch 100 --output json")]
+    /// Sample plugins of every kind beside native Rust that does the same; needs no broker
+    #[command(after_help = plugin::HELP)]
     Plugin(PluginArgs),
-    /// All of it but `partitions`, with one producer and with four
+    /// Latency of one topic while a hostile plugin does its worst on another
+    #[command(after_help = isolation::HELP)]
+    Isolation(IsolationArgs),
+    /// All of it but `partitions` and `isolation`, with one producer and with four
     #[command(after_help = "Examples:
   weir bench all --embedded /tmp
   weir bench all --seconds 2 --output json")]
@@ -94,6 +98,16 @@ pub struct LoadArgs {
     time: TimeArgs,
     #[command(flatten)]
     place: PlaceArgs,
+}
+
+/// Arguments of `bench consume`.
+#[derive(Debug, clap::Args)]
+pub struct ConsumeArgs {
+    /// Read through tag filters, and without, instead of from files
+    #[arg(long)]
+    filter: bool,
+    #[command(flatten)]
+    load: LoadArgs,
 }
 
 /// Arguments of `bench latency`.
@@ -142,14 +156,67 @@ pub struct PartitionsArgs {
 /// Arguments of `bench plugin`.
 #[derive(Debug, clap::Args)]
 pub struct PluginArgs {
+    /// Bytes of a value; several with commas between them
+    #[arg(
+        long,
+        value_name = "LIST",
+        value_delimiter = ',',
+        default_value = "100,1000",
+        value_parser = clap::value_parser!(u32).range(8..=1_000_000)
+    )]
+    size: Vec<u32>,
+    /// Records in a batch; several with commas between them
+    #[arg(
+        long,
+        value_name = "LIST",
+        value_delimiter = ',',
+        default_value = "1,100,1000,10000",
+        value_parser = clap::value_parser!(u32).range(1..=100_000)
+    )]
+    batch: Vec<u32>,
+    #[command(flatten)]
+    turn: TurnArgs,
+    /// Start brokers as well, with their data in a new folder of DIR that is removed afterwards
+    #[arg(long, value_name = "DIR")]
+    embedded: Option<PathBuf>,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// Arguments of `bench isolation`.
+#[derive(Debug, clap::Args)]
+pub struct IsolationArgs {
     #[command(flatten)]
     records: RecordArgs,
     #[command(flatten)]
-    batch: BatchArgs,
-    #[command(flatten)]
-    time: TimeArgs,
+    turn: TurnArgs,
+    /// How often the hostile plugin and peace take their turns; the median counts
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 9,
+        value_parser = clap::value_parser!(u16).range(1..=99)
+    )]
+    rounds: u16,
+    /// Start a broker for this, with its data in a new folder of DIR that is removed afterwards:
+    /// hostile plugins are let loose on no other
+    #[arg(long, value_name = "DIR")]
+    embedded: PathBuf,
     #[command(flatten)]
     output: OutputArgs,
+}
+
+/// How long one of many measurements takes.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub struct TurnArgs {
+    /// How long each of the many measurements takes
+    #[arg(
+        long,
+        value_name = "S",
+        default_value_t = 1,
+        value_parser = clap::value_parser!(u16).range(1..=3600)
+    )]
+    seconds: u16,
 }
 
 /// What the records are like.
@@ -216,16 +283,18 @@ pub struct Load {
 
 impl Load {
     fn new(records: RecordArgs, batch: u32, time: Duration) -> Result<Self, Failure> {
+        Self::at_most(BATCH_BYTES_MAX, records.size, batch, time)
+    }
+
+    fn at_most(max: usize, size: u32, batch: u32, time: Duration) -> Result<Self, Failure> {
         // With some room for what surrounds a value.
-        let bytes = u64::from(batch) * (u64::from(records.size) + 64);
-        if bytes > weir_wire::limits::BATCH_BYTES_MAX as u64 {
+        let bytes = u64::from(batch) * (u64::from(size) + 64);
+        if bytes > max as u64 {
             return Err(Failure::usage(format!(
-                "a batch of {batch} records of {} bytes is larger than a batch may be; choose a \
-                 smaller --batch",
-                records.size
+                "a batch of {batch} records of {size} bytes is larger than a batch may be; choose \
+                 a smaller --batch"
             )));
         }
-        let size = records.size;
         Ok(Self { size, batch, time })
     }
 
@@ -241,6 +310,23 @@ impl TimeArgs {
     }
 }
 
+impl TurnArgs {
+    fn time(self) -> Duration {
+        Duration::from_secs(self.seconds.into())
+    }
+}
+
+impl PluginArgs {
+    fn loads(&self) -> Result<Vec<Load>, Failure> {
+        let time = self.turn.time();
+        let pairs = self.size.iter();
+        let pairs = pairs.flat_map(|size| self.batch.iter().map(move |batch| (*size, *batch)));
+        // Plugins get batches as they are without compression, when they may be larger.
+        let load = |(size, batch)| Load::at_most(BATCH_INFLATED_MAX, size, batch, time);
+        pairs.map(load).collect()
+    }
+}
+
 impl LoadArgs {
     fn load(&self) -> Result<Load, Failure> {
         Load::new(self.records, self.batch.batch, self.time.time())
@@ -252,9 +338,13 @@ pub async fn run(verb: BenchVerb) -> Result<(), Failure> {
     match verb {
         BenchVerb::Produce(args) => produce(args).await,
         BenchVerb::Consume(args) => {
-            let load = args.load()?;
-            at(&args.place, Wanted::DOWN, async |site, report| {
-                consume::measure(site, load, report).await
+            let load = args.load.load()?;
+            at(&args.load.place, Wanted::DOWN, async |site, report| {
+                if args.filter {
+                    consume::measure_filtered(site, load, report).await
+                } else {
+                    consume::measure(site, load, report).await
+                }
             })
             .await
         }
@@ -274,10 +364,20 @@ pub async fn run(verb: BenchVerb) -> Result<(), Failure> {
             .await
         }
         BenchVerb::Plugin(args) => {
-            let load = Load::new(args.records, args.batch.batch, args.time.time())?;
             let mut report = Report::new(args.output.output, Limits::default());
-            plugin::measure(load, &mut report).await?;
+            plugin::measure(&args.loads()?, &mut report).await?;
+            if let Some(directory) = &args.embedded {
+                plugin::measure_lifecycle(directory, &mut report).await?;
+            }
             report.finish()
+        }
+        BenchVerb::Isolation(args) => {
+            let load = Load::new(args.records, 1, args.turn.time())?;
+            let site = Site::embedded(&args.embedded).await?;
+            let work = async |site: &Site, report: &mut Report| {
+                isolation::measure(site, load, args.rounds, report).await
+            };
+            on(site, args.output.output, Wanted::default(), work).await
         }
         BenchVerb::All(args) => all(args).await,
     }
@@ -290,15 +390,30 @@ async fn at(
     work: impl AsyncFnOnce(&Site, &mut Report) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let site = Site::open(place).await?;
+    on(site, place.output.output, wanted, work).await
+}
+
+/// Measures the limits that are wanted, does the work, and ends everything.
+async fn on(
+    site: Site,
+    format: Format,
+    wanted: Wanted,
+    work: impl AsyncFnOnce(&Site, &mut Report) -> Result<(), Failure>,
+) -> Result<(), Failure> {
     let result = async {
         let limits = Limits::measure(&site, wanted).await?;
-        let mut report = Report::new(place.output.output, limits);
+        let mut report = Report::new(format, limits);
         work(&site, &mut report).await?;
         report.finish()
     }
     .await;
     site.close().await;
     result
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 async fn produce(args: ProduceArgs) -> Result<(), Failure> {
@@ -326,7 +441,7 @@ async fn all(args: LoadArgs) -> Result<(), Failure> {
         single::measure(site, single, report).await?;
         consume::measure(site, load, report).await?;
         latency::measure(site, single, report).await?;
-        plugin::measure(load, report).await
+        plugin::measure(&[load], report).await
     })
     .await
 }

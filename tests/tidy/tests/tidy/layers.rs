@@ -26,6 +26,8 @@ const LAYERS: [(&str, &[&str]); 7] = [
             "weir-host",
             "weir-sdk",
             "weir-broker",
+            // What a plugin does natively, beside which it is measured.
+            "weir-plugin",
         ],
     ),
 ];

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::time::Instant;
 use weir_sdk::{Client, PublishError};
 
@@ -13,6 +14,10 @@ use super::site::Site;
 use crate::exit::{Exit, Failure};
 use crate::output;
 
+mod filtered;
+
+pub use filtered::measure as measure_filtered;
+
 /// What `weir bench consume --help` ends with.
 pub const HELP: &str = "\
 `from` says where the records are: in the broker's `memory`; on disk, with files that the operating
@@ -20,8 +25,13 @@ system holds in memory (`warm`); or on disk alone (`cold`). For the latter two a
 them out of the broker's memory; for `cold` the operating system is told before each reading to
 forget the files of the log, which it can be on the broker's own machine only.
 
+With --filter the topic stays in memory, and readings without a filter take turns with those through
+tag filters that keep 100 %, 50 % and 1 %. Rates count the stored records that are passed over, kept
+or not. `verdicts` says whether a filter is asked (`new`) or what it said before is `remembered`.
+
 Examples:
   weir bench consume --embedded /tmp
+  weir bench consume --filter --embedded /tmp
   weir bench consume --seconds 2 --output json";
 
 /// Less than a broker's cache holds by default (64 MiB).
@@ -33,8 +43,9 @@ const DISPLACING_BYTES: u64 = 256 << 20;
 
 /// Measures all three.
 pub async fn measure(site: &Site, load: Load, report: &mut Report) -> Result<(), Failure> {
+    let batches = load::batches(load)?;
     let topic = site.topic(1).await?;
-    let stored = fill(site.client(), &topic, load, MEMORY_BYTES).await?;
+    let stored = fill(site.client(), &topic, load, &batches, MEMORY_BYTES).await?;
     let begin = Instant::now();
     let mut readings = Readings::default();
     while begin.elapsed() < load.time {
@@ -44,9 +55,9 @@ pub async fn measure(site: &Site, load: Load, report: &mut Report) -> Result<(),
     report.add(readings.describe("memory", load, report))?;
 
     let topic = site.topic(1).await?;
-    let stored = fill(site.client(), &topic, load, FILE_BYTES).await?;
+    let stored = fill(site.client(), &topic, load, &batches, FILE_BYTES).await?;
     let other = site.topic(1).await?;
-    fill(site.client(), &other, load, DISPLACING_BYTES).await?;
+    fill(site.client(), &other, load, &batches, DISPLACING_BYTES).await?;
     let measured = from_files(site, &topic, stored, load, report).await;
     site.remove(&topic).await;
     site.remove(&other).await;
@@ -84,8 +95,13 @@ async fn from_files(
 }
 
 /// Stores that many bytes, and says how many records that are.
-async fn fill(client: &Client, topic: &str, load: Load, bytes: u64) -> Result<u64, Failure> {
-    let batches = load::batches(load)?;
+async fn fill(
+    client: &Client,
+    topic: &str,
+    load: Load,
+    batches: &[Bytes],
+    bytes: u64,
+) -> Result<u64, Failure> {
     let count = bytes.div_ceil(load.batch_bytes());
     let producer = client.producer(topic).open().await?;
     for batch in batches.iter().cycle().take(count as usize) {

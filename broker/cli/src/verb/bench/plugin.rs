@@ -1,102 +1,189 @@
-//! The tag filter as a plugin beside the same predicate in native Rust, over the same bytes as a
-//! broker stores them. No network, no queue: what a plugin itself costs.
+//! What plugins cost: the sample plugins beside native Rust that does the same over the same bytes
+//! as a broker stores them, and beside one call per record. No network, no queue. What is measured
+//! with a broker is in `plugin/lifecycle.rs`.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use weir_host::{CompilerCommand, Host, HostConfig, Input, Limits, tag_matches};
-use weir_wire::batch::HEADER_LEN;
-use weir_wire::id::Timestamp;
-use weir_wire::plugin::Hook;
+use rustix::time::{ClockId, clock_gettime};
+use weir_host::{Bound, CompilerCommand, Host, HostConfig, Limits};
 
 use super::Load;
-use super::load;
 use super::report::{Measurement, Report};
 use crate::exit::{Exit, Failure};
 use crate::verb::serve::COMPILER_VERB;
 
-const TAG_FILTER: &[u8] = include_bytes!("../../../../../plugins/prebuilt/tag-filter.wasm");
-/// Half of the records carry the tag that is looked for, so that no branch is predictable by
-/// being always the same.
-const TAGS: [&str; 2] = ["AAAAAAAA", "BBBBBBBB"];
-/// Rounds whose median counts; native and plugin take turns, so that a busy moment hits both.
-const ROUNDS: u32 = 9;
+mod job;
+mod lifecycle;
 
-/// Measures both.
-pub async fn measure(load: Load, report: &mut Report) -> Result<(), Failure> {
-    let failed = |error: &dyn std::error::Error| Failure::of(Exit::Failed, error);
+pub use lifecycle::measure as measure_lifecycle;
+
+use job::{Job, jobs};
+
+/// What `weir bench plugin --help` ends with.
+pub const HELP: &str = "\
+Each plugin gets stored batches, as it does in a broker, on one thread: records with a key of 16
+bytes and one header. `native` is Rust that does the same with the same bytes, `single` the same
+plugin called once for each record. The three take turns, and the least time of each counts.
+
+With --embedded brokers are started, too, for what plugins cost besides their calls: the time from
+an upload to the first record, that of a restart with 100 bound plugins, the memory of a running
+filter, and that of 100 bindings at rest, which takes two minutes.
+
+Examples:
+  weir bench plugin
+  weir bench plugin --size 100 --batch 100,1000 --output json
+  weir bench plugin --embedded /tmp";
+
+/// One way of doing a job takes about so long before it is another's turn.
+const TURN: Duration = Duration::from_millis(3);
+/// Turns of each at least, however little time there is.
+const TURNS_MIN: u32 = 5;
+/// Records that are given one by one; their number does not change what one of them costs.
+const SINGLES_MAX: usize = 1000;
+
+/// Measures every plugin with every load.
+pub async fn measure(loads: &[Load], report: &mut Report) -> Result<(), Failure> {
+    let host = host()?;
+    for job in jobs()? {
+        let bound = bind(&host, &job).await?;
+        for load in loads {
+            report.add(compare(&job, &bound, *load)?)?;
+        }
+    }
+    Ok(())
+}
+
+/// A host whose compiler is this program.
+fn host() -> Result<Host, Failure> {
     let program = std::env::current_exe()
         .map_err(|error| Failure::failed(format!("cannot find the running program: {error}")))?;
-    let host = Host::new(HostConfig {
+    Host::new(HostConfig {
         compiler: Some(CompilerCommand {
             program,
             arguments: vec![COMPILER_VERB.into()],
         }),
         ..HostConfig::default()
     })
-    .map_err(|error| failed(&error))?;
-    let component = Bytes::from_static(TAG_FILTER);
-    let compiled = host
-        .compile(component)
-        .await
-        .map_err(|error| failed(&error))?;
-    let plugin = host
-        .load(compiled.version, &compiled.artifact)
-        .map_err(|error| failed(&error))?;
-    let [wanted, _] = TAGS;
-    let config = [("tags".to_owned(), wanted.to_owned())];
-    let bound = host
-        .bind(&plugin, Hook::Filter, &config, &[], Limits::default())
-        .await
-        .map_err(|error| failed(&error))?;
-
-    let input = Input {
-        base_timestamp: Timestamp::new(0),
-        count: load.batch,
-        records: load::batch(load, &TAGS)?.slice(HEADER_LEN..),
-    };
-    let verdicts = bound.filter_now(&input).map_err(|error| failed(&error))?;
-    if tag_matches(&input, &[wanted]) != Some(verdicts.values) {
-        return Err(Failure::failed(
-            "plugin and native code disagree on what matches",
-        ));
-    }
-    let round = load.time / (2 * ROUNDS);
-    let mut native = Vec::new();
-    let mut guest = Vec::new();
-    for _ in 0..ROUNDS {
-        let mut now = || tag_matches(&input, &[wanted]).is_some();
-        native.push(nanoseconds(round, &mut now)?);
-        let mut now = || bound.filter_now(&input).is_ok();
-        guest.push(nanoseconds(round, &mut now)?);
-    }
-    let records = f64::from(load.batch);
-    let (native, guest) = (median(native) / records, median(guest) / records);
-    report.add(
-        Measurement::new("plugin-tag-filter", None)
-            .with("size", load.size)
-            .with("batch", load.batch)
-            .with("ns_per_record", guest)
-            .with("native_ns_per_record", native)
-            .with("ratio_to_native", guest / native),
-    )
+    .map_err(|error| Failure::of(Exit::Failed, &error))
 }
 
-/// Nanoseconds of a call, repeated for about that long.
-fn nanoseconds(time: Duration, call: &mut impl FnMut() -> bool) -> Result<f64, Failure> {
+async fn bind(host: &Host, job: &Job) -> Result<Bound, Failure> {
+    let failed = |error: &dyn std::error::Error| Failure::of(Exit::Failed, error);
+    let compiled = host.compile(job.component()).await;
+    let compiled = compiled.map_err(|error| failed(&error))?;
+    let plugin = host.load(compiled.version, &compiled.artifact);
+    let plugin = plugin.map_err(|error| failed(&error))?;
+    let limits = Limits::default();
+    let bound = host.bind(&plugin, job.hook, &job.config, &job.routes, limits);
+    bound.await.map_err(|error| failed(&error))
+}
+
+fn compare(job: &Job, bound: &Bound, load: Load) -> Result<Measurement, Failure> {
+    let samples = job.samples(load);
+    let whole = job::input(&samples)?;
+    let singles = samples.chunks(1).take(SINGLES_MAX).map(job::input);
+    let singles = singles.collect::<Result<Vec<_>, _>>()?;
+    if job.native(&whole)? != job.ask(bound, &whole)? {
+        return Err(Failure::failed(format!(
+            "{} and native code answer differently",
+            job.name
+        )));
+    }
+    let [native, plugin, single] = least(
+        load.time,
+        [
+            &mut || job.native(&whole).map(|answer| drop(black_box(answer))),
+            &mut || {
+                let answer = job.ask(bound, &whole);
+                answer.map(|answer| drop(black_box(answer)))
+            },
+            &mut || {
+                singles.iter().try_for_each(|single| {
+                    let answer = job.ask(bound, single);
+                    answer.map(|answer| drop(black_box(answer)))
+                })
+            },
+        ],
+    )?;
+    let native = native / samples.len() as f64;
+    let plugin = plugin / samples.len() as f64;
+    let single = single / singles.len() as f64;
+    Ok(Measurement::new(job.measurement, None)
+        .with("hook", job.hook.word())
+        .with("size", load.size)
+        .with("batch", load.batch)
+        .with("ns_per_record", plugin)
+        .with("native_ns_per_record", native)
+        .with("single_ns_per_record", single)
+        .with("ratio_to_native", plugin / native)
+        .with("single_ratio_to_native", single / native))
+}
+
+/// Nanoseconds of processor time that each takes, the least of many turns: what else the machine
+/// does slows some of them down, and makes none faster.
+fn least<const N: usize>(
+    time: Duration,
+    mut ways: [&mut dyn FnMut() -> Result<(), Failure>; N],
+) -> Result<[f64; N], Failure> {
+    let mut least = [f64::INFINITY; N];
     let begin = Instant::now();
-    let mut calls = 0_u32;
-    while begin.elapsed() < time || calls == 0 {
-        if !black_box(call()) {
-            return Err(Failure::failed("the filter failed while it was measured"));
+    let mut turns = 0;
+    while turns < TURNS_MIN || begin.elapsed() < time {
+        for (way, least) in ways.iter_mut().zip(&mut least) {
+            *least = least.min(nanoseconds(way)?);
         }
-        calls += 1;
+        turns += 1;
     }
-    Ok(begin.elapsed().as_nanos() as f64 / f64::from(calls))
+    Ok(least)
 }
 
-fn median(mut times: Vec<f64>) -> f64 {
-    times.sort_by(f64::total_cmp);
-    times.get(times.len() / 2).copied().unwrap_or(f64::NAN)
+/// Nanoseconds of a call, repeated for a turn. A call waits for nothing, so the time of this thread
+/// is all it takes.
+fn nanoseconds(call: &mut dyn FnMut() -> Result<(), Failure>) -> Result<f64, Failure> {
+    let (begin, before) = (Instant::now(), thread_time());
+    // Looking at the clock takes as long as a short call: the more of them there are, the less
+    // often that is done.
+    let mut calls = 0_u32;
+    let mut stride = 1;
+    loop {
+        for _ in 0..stride {
+            call()?;
+        }
+        calls += stride;
+        match begin.elapsed() {
+            elapsed if elapsed >= TURN => break,
+            elapsed if elapsed < TURN / 16 => stride *= 2,
+            _ => {}
+        }
+    }
+    Ok((thread_time() - before).as_nanos() as f64 / f64::from(calls))
+}
+
+/// Processor time of this thread.
+fn thread_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::try_from(time).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_least_of_all_turns_counts() {
+        let mut calls = 0;
+        let mut slow_at_first = || {
+            calls += 1;
+            if calls == 1 {
+                let begin = thread_time();
+                while thread_time() - begin < TURN * 3 {}
+            }
+            Ok(())
+        };
+        let [nanos] = least(Duration::ZERO, [&mut slow_at_first]).unwrap();
+        assert!(nanos < TURN.as_nanos() as f64, "{nanos}");
+        let mut fails = || Err(Failure::failed("no"));
+        assert!(least(Duration::ZERO, [&mut fails]).is_err());
+    }
 }

@@ -185,7 +185,9 @@ impl Report {
 
 /// What is no figure of the table's own columns.
 fn parameters(object: &Value) -> String {
-    const SHOWN: [&str; 18] = [
+    const SHOWN: [&str; 40] = [
+        "hostile",
+        "hook",
         "from",
         "partitions",
         "size",
@@ -203,7 +205,27 @@ fn parameters(object: &Value) -> String {
         "ratio_to_fdatasync",
         "ns_per_record",
         "native_ns_per_record",
+        "single_ns_per_record",
         "ratio_to_native",
+        "single_ratio_to_native",
+        "keeps_percent",
+        "verdicts",
+        "ratio_to_unfiltered",
+        "alone_cores",
+        "cores",
+        "alone_p99_us",
+        "ratio_to_alone",
+        "component_bytes",
+        "ms",
+        "slowest_ms",
+        "plugins",
+        "without_ms",
+        "ms_each",
+        "first_record_ms_each",
+        "filters",
+        "kib_each",
+        "bindings",
+        "mib",
     ];
     let shown = SHOWN.iter().filter_map(|name| {
         let value = object.get(*name)?;

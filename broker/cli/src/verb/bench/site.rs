@@ -92,7 +92,8 @@ impl Site {
         })
     }
 
-    async fn embedded(directory: &Path) -> Result<Self, Failure> {
+    /// Starts one in a new folder of that directory.
+    pub async fn embedded(directory: &Path) -> Result<Self, Failure> {
         let unusable = |error: io::Error| {
             Failure::failed(format!("cannot use {}: {error}", directory.display()))
         };
