@@ -3,8 +3,8 @@
 //! `cargo xtask plugins` builds every sample plugin and commits-to-be: components and manifest in
 //! `plugins/prebuilt`. `--out DIR` writes them elsewhere instead. `--check` refuses a manifest that
 //! does not belong to the sources or to the committed files, then builds into
-//! `plugins/target/fresh`; tests take that directory from `WEIR_PREBUILT`. Samples in other languages
-//! are built where their tools are, and otherwise taken as they are committed.
+//! `plugins/target/fresh`; tests take that directory from `WEIR_PREBUILT`. Samples in other
+//! languages are built where their tools are, and otherwise taken as they are committed.
 //!
 //! `cargo xtask languages` builds only those in other languages than Rust.
 //!
