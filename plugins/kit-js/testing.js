@@ -59,7 +59,8 @@ function columns(records, asked) {
   const column = (pick) => {
     for (const record of records) {
       const value = bytes(pick(record) ?? null);
-      spans.push(value === null ? 0 : arena.length, value === null ? ABSENT : value.length);
+      // With a sign, as componentize-qjs passes numbers of 32 bits.
+      spans.push(value === null ? 0 : arena.length, value === null ? ABSENT | 0 : value.length);
       arena.push(...(value ?? []));
     }
   };

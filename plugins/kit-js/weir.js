@@ -191,7 +191,7 @@ class Record {
   /** The producer's timestamp, a BigInt of milliseconds since the Unix epoch. */
   timestamp() {
     if (!this.#asked.timestamp) throw new PluginError("ask for columns.timestamp() first");
-    return this.#batch.timestamps[this.#index];
+    return BigInt(this.#batch.timestamps[this.#index]);
   }
 
   /** The key's bytes, or null. */
@@ -233,7 +233,8 @@ class Record {
     const { spans, arena, count } = this.#batch;
     const at = 2 * (column * count + this.#index);
     const length = spans[at + 1];
-    return length === ABSENT ? null : arena.subarray(spans[at], spans[at] + length);
+    // The tool passes numbers of 32 bits with a sign.
+    return length >>> 0 === ABSENT ? null : arena.subarray(spans[at], spans[at] + length);
   }
 }
 
@@ -271,10 +272,11 @@ class Outputs {
   }
 
   mapped() {
+    // Numbers above 2^31, and BigInts, are passed rightly in typed arrays only.
     return {
-      source: this.source,
+      source: new Uint32Array(this.source),
       data: new Uint8Array(this.#data),
-      spans: this.#spans,
+      spans: new Uint32Array(this.#spans),
       headers: this.headers,
       rejected: this.rejected,
     };
@@ -337,11 +339,11 @@ const ANSWERS = {
       spans.push(arena.length, bytes.length);
       for (const byte of bytes) arena.push(byte);
     }
-    return { arena: new Uint8Array(arena), spans };
+    return { arena: new Uint8Array(arena), spans: new Uint32Array(spans) };
   },
 
   route(plugin, batch, record, routes) {
-    const sets = [];
+    const sets = new BigUint64Array(batch.count);
     for (let index = 0; index < batch.count; index++) {
       const named = plugin.route(record.moveTo(index)) ?? [];
       let set = 0n;
@@ -350,7 +352,7 @@ const ANSWERS = {
         if (route < 0) throw new PluginError(`no route is declared as \`${name}\``);
         set |= 1n << BigInt(route);
       }
-      sets.push(set);
+      sets[index] = set;
     }
     return sets;
   },
@@ -378,7 +380,7 @@ const ANSWERS = {
       decisions.push(
         typeof decision === "string"
           ? { tag: decision }
-          : { tag: "delay", val: BigInt(decision.delay) },
+          : { tag: "delay", val: decision.delay },
       );
     }
     return decisions;
