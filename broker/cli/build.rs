@@ -8,7 +8,16 @@ use std::{env, fs, io};
 /// The templates, a folder per language.
 const TEMPLATES: &str = "broker/cli/templates";
 /// Folders of the repository that templates may carry, and the manifest that the kit's refers to.
-const CARRIED: [&str; 3] = ["plugins/kit", "plugins/Cargo.toml", "wit"];
+const CARRIED: [&str; 6] = [
+    "plugins/kit",
+    "plugins/kit-c",
+    "plugins/kit-js",
+    "plugins/kit-py",
+    "plugins/Cargo.toml",
+    "wit",
+];
+/// Folders that tools leave behind.
+const LEFT_BEHIND: [&str; 3] = ["target", "node_modules", "__pycache__"];
 
 #[expect(clippy::print_stdout, reason = "so a build script talks to cargo")]
 fn main() -> io::Result<()> {
@@ -39,7 +48,7 @@ fn main() -> io::Result<()> {
 fn collect(path: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
     if !path.is_dir() {
         files.push(path.to_owned());
-    } else if !path.ends_with("target") {
+    } else if !LEFT_BEHIND.iter().any(|name| path.ends_with(name)) {
         for entry in fs::read_dir(path)? {
             collect(&entry?.path(), files)?;
         }

@@ -74,3 +74,43 @@ fn names_that_every_language_takes() {
         assert!(name(bad).is_err(), "{bad}");
     }
 }
+
+/// The native tests of the examples in other languages than Rust, where those are installed: what
+/// `cargo test` of a Rust project is, they are to these. Those of Rust run in the plugins' workspace.
+#[test]
+#[expect(clippy::print_stderr, reason = "who reads the log should see it")]
+fn examples_pass_their_own_tests() {
+    let cc = "cc -std=c11 -Wall -Wextra -Wno-unused-function -Werror -o native test.c && ./native";
+    let commands = [
+        ("c", "cc", cc),
+        ("js", "node", "node --test test/"),
+        (
+            "python",
+            "python3",
+            "PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=weir/kit-py python3 -m unittest",
+        ),
+    ];
+    for (lang, tool, command) in commands {
+        let found = std::process::Command::new(tool).arg("--version").output();
+        if !found.is_ok_and(|output| output.status.success()) {
+            eprintln!("not run: there is no {tool} for the examples in {lang}");
+            continue;
+        }
+        for hook in Hook::ALL {
+            let folder = tempfile::tempdir().unwrap();
+            let project = Project::new(lang, hook, "my-plugin", "my-plugin").unwrap();
+            for (path, text) in &project.files {
+                super::write(&folder.path().join(path), text).unwrap();
+            }
+            let mut shell = std::process::Command::new("sh");
+            let output = shell.args(["-c", command]).current_dir(&folder).output();
+            let output = output.unwrap();
+            assert!(
+                output.status.success(),
+                "{lang} {hook}: {}{}",
+                String::from_utf8_lossy(&output.stdout),
+                String::from_utf8_lossy(&output.stderr)
+            );
+        }
+    }
+}

@@ -1,0 +1,8 @@
+"""What becomes the component; `plugin.py` is the plugin, which knows nothing of WebAssembly."""
+
+import weir_component
+from plugin import Plugin
+
+_exports = weir_component.exports(transform=Plugin)
+Lifecycle = _exports.Lifecycle
+Mapper = _exports.Mapper
