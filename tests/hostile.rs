@@ -15,6 +15,8 @@ mod flood;
 mod hello;
 #[path = "hostile/overload.rs"]
 mod overload;
+#[path = "hostile/plugin_fates.rs"]
+mod plugin_fates;
 #[path = "hostile/plugins.rs"]
 mod plugins;
 #[path = "hostile/raw.rs"]

@@ -26,7 +26,7 @@ pub fn prebuilt(name: &str) -> Bytes {
 }
 
 /// Uploads a hostile component under its own name.
-async fn push(stage: &Stage, name: &str) -> Result<(), AdminError> {
+pub async fn push(stage: &Stage, name: &str) -> Result<(), AdminError> {
     let component = prebuilt(&format!("hostile/{name}"));
     let admin = stage.client.admin();
     soon("an upload", admin.push_plugin(name, component))
@@ -35,7 +35,7 @@ async fn push(stage: &Stage, name: &str) -> Result<(), AdminError> {
 }
 
 /// Binds it to a topic, with as many routes back to that topic as `routes` says.
-async fn bind(
+pub async fn bind(
     stage: &Stage,
     topic: &str,
     (hook, plugin): (Hook, &str),
@@ -58,7 +58,7 @@ async fn bind(
 }
 
 /// Sends these values as one request.
-async fn produce(
+pub async fn produce(
     stage: &Stage,
     topic: &str,
     values: &[Vec<u8>],
@@ -83,7 +83,7 @@ fn thousand(guilty: &[usize]) -> Vec<Vec<u8>> {
     (0..1000).map(value).collect()
 }
 
-fn refused(outcomes: Result<Vec<RecordOutcome>, PublishError>) -> Fault {
+pub fn refused(outcomes: Result<Vec<RecordOutcome>, PublishError>) -> Fault {
     match outcomes.unwrap_err() {
         PublishError::Refused(fault) => fault,
         other => panic!("{other:?}"),
@@ -100,7 +100,7 @@ fn filter(plugin: &str, on_error: ErrorPolicy) -> FilterSpec {
     }
 }
 
-async fn subscribe(
+pub async fn subscribe(
     stage: &Stage,
     topic: &str,
     plugin: &str,
