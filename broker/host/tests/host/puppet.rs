@@ -11,9 +11,8 @@ use crate::dice::{Dice, rounds, seed};
 use crate::support::{bind, block, host, hostile, input, try_bind};
 use image::Image;
 use model::{Answer, Made, Stored};
-use weir_host::{Attempt, Bound, CallError, Decision, Input, Limits, RecordFailure, Transformed};
+use weir_host::{Attempt, Bound, CallError, Input, Limits, RecordFailure, Transformed};
 use weir_wire::batch::{NewRecord, Records};
-use weir_wire::placement::OrderingKey;
 use weir_wire::plugin::Hook;
 
 /// Answers per hook that a model knows what to make of, and bytes that it does not.
@@ -280,28 +279,4 @@ fn what_a_plugin_asks_for_is_granted_within_bounds() {
     let kept = block(quick.filter(crate::support::values(&[sound.bytes]))).unwrap();
     assert_eq!((kept.values, kept.failures), (vec![true], vec![]));
     assert!(host().memory_used() < 1 << 30);
-}
-
-/// What the model and the host are compared by.
-impl PartialEq for Made {
-    fn eq(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Kept(one), Self::Kept(other)) => one == other,
-            (Self::Keys(one), Self::Keys(other)) => keys(one).eq(keys(other)),
-            (Self::Routes(one), Self::Routes(other)) => one == other,
-            (Self::Decisions(one), Self::Decisions(other)) => same_decisions(one, other),
-            (Self::Outputs(one, no), Self::Outputs(other, neither)) => {
-                one == other && no == neither
-            }
-            _ => false,
-        }
-    }
-}
-
-fn keys(keys: &[OrderingKey]) -> impl Iterator<Item = u64> {
-    keys.iter().map(|key| key.value())
-}
-
-fn same_decisions(one: &[Decision], other: &[Decision]) -> bool {
-    one == other
 }

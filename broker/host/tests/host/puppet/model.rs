@@ -29,7 +29,7 @@ pub struct Output {
 }
 
 /// What becomes of a batch.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Made {
     Kept(Vec<bool>),
     Keys(Vec<OrderingKey>),
