@@ -19,7 +19,6 @@ const CARRIED: [&str; 6] = [
 /// Folders that tools leave behind.
 const LEFT_BEHIND: [&str; 3] = ["target", "node_modules", "__pycache__"];
 
-#[expect(clippy::print_stdout, reason = "so a build script talks to cargo")]
 fn main() -> io::Result<()> {
     let manifest = PathBuf::from(env::var("CARGO_MANIFEST_DIR").map_err(io::Error::other)?);
     let top = manifest.ancestors().nth(2).ok_or(io::ErrorKind::NotFound)?;

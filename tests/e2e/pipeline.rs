@@ -180,7 +180,7 @@ async fn read(
     let mut last: HashMap<(TopicName, Bytes), (PartitionId, usize)> = HashMap::new();
     let reading = to_the_end(client, &TOPICS, None, |record| {
         let number = record.header(NUMBER).expect("it has its number");
-        let number: usize = String::from_utf8_lossy(&number).parse().expect("a number");
+        let number: usize = String::from_utf8_lossy(number).parse().expect("a number");
         check(&flights[number], &record);
         if let Some(key) = record.key.clone() {
             let aircraft = ((*record.topic).clone(), key);

@@ -20,7 +20,7 @@ const ADDED_MAX: u32 = 8;
 /// Something that an operator might want.
 #[derive(Debug)]
 pub(crate) enum Wish {
-    Change(ChangeRequest),
+    Change(Box<ChangeRequest>),
     /// Drop the beginning of some partition.
     Trim,
 }
@@ -28,7 +28,7 @@ pub(crate) enum Wish {
 pub(crate) fn wish(random: &mut SmallRng) -> Wish {
     let topic = topic_name(random.random_range(0..TOPICS));
     let settings = TopicSettings::default();
-    Wish::Change(match random.random_range(0..16) {
+    Wish::Change(Box::new(match random.random_range(0..16) {
         0 => ChangeRequest::DeleteTopic(topic),
         1..=6 => return Wish::Trim,
         7..=8 => ChangeRequest::UpdateTopic(UpdateTopic {
@@ -52,5 +52,5 @@ pub(crate) fn wish(random: &mut SmallRng) -> Wish {
             partitions: random.random_range(1..=PARTITIONS_MAX),
             settings,
         },
-    })
+    }))
 }

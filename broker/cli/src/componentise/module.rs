@@ -49,7 +49,7 @@ impl<'a> Module<'a> {
     pub fn parse(bytes: &'a [u8]) -> Result<Self, Malformed> {
         let mut reader = Reader(bytes.strip_prefix(MAGIC).ok_or(Malformed::Magic)?);
         let mut module = Self::default();
-        while let Some((id, content, _)) = reader.section()? {
+        while let Some(Section { id, content, .. }) = reader.section()? {
             match id {
                 IMPORTS => module.imports = imports(content)?,
                 EXPORTS => module.exports = exports(content)?,
@@ -96,7 +96,7 @@ pub fn replace_first_module(component: &[u8], module: &[u8]) -> Result<Vec<u8>, 
     let mut reader = Reader(sections.ok_or(Malformed::Magic)?);
     let mut out = COMPONENT_MAGIC.to_vec();
     let mut replaced = false;
-    while let Some((id, _, whole)) = reader.section()? {
+    while let Some(Section { id, whole, .. }) = reader.section()? {
         if id == CORE_MODULE && !replaced {
             let length = u32::try_from(module.len()).map_err(|_| Malformed::Number)?;
             out.push(CORE_MODULE);
@@ -122,12 +122,20 @@ fn put_number(out: &mut Vec<u8>, mut number: u32) {
     out.push(number as u8);
 }
 
+/// A section of a module.
+struct Section<'a> {
+    id: u8,
+    content: &'a [u8],
+    /// With the id and the length before the content.
+    whole: &'a [u8],
+}
+
 /// Bytes that are read from the front.
 struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
-    /// Id, content and all bytes of the next section; none at the end.
-    fn section(&mut self) -> Result<Option<(u8, &'a [u8], &'a [u8])>, Malformed> {
+    /// The next section; none at the end.
+    fn section(&mut self) -> Result<Option<Section<'a>>, Malformed> {
         let before = self.0;
         if before.is_empty() {
             return Ok(None);
@@ -138,7 +146,7 @@ impl<'a> Reader<'a> {
         let (whole, _) = before
             .split_at_checked(before.len() - self.0.len())
             .ok_or(Malformed::Cut)?;
-        Ok(Some((id, content, whole)))
+        Ok(Some(Section { id, content, whole }))
     }
 
     fn byte(&mut self) -> Result<u8, Malformed> {

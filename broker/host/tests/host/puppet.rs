@@ -215,7 +215,6 @@ fn play(bound: &Bound, routes: usize) -> Tally {
 
 /// Enough of both to mean something.
 fn is_balanced(hook: Hook, tally: &Tally) {
-    println!("{hook}: {tally:?}");
     let least = rounds(SOUND_OR_WRONG) / 10;
     assert!(
         tally.taken > least && tally.refused > least,

@@ -47,7 +47,10 @@ fn read(section: &[u8], count: u32) -> Vec<Plain> {
     plain
 }
 
-fn section(records: &[(Option<Vec<u8>>, Option<Vec<u8>>, Vec<(&str, Vec<u8>)>)]) -> Bytes {
+/// Key, value and headers.
+type Parts<'a> = (Option<Vec<u8>>, Option<Vec<u8>>, Vec<(&'a str, Vec<u8>)>);
+
+fn section(records: &[Parts<'_>]) -> Bytes {
     let mut builder = BatchBuilder::default();
     for (index, (key, value, headers)) in records.iter().enumerate() {
         let headers: Vec<_> = headers

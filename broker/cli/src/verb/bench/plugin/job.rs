@@ -36,6 +36,9 @@ pub(super) enum Answer {
     Records(Bytes),
 }
 
+/// How native code does what a plugin does; `None` if it cannot.
+type Native = Box<dyn Fn(&Input) -> Option<Answer>>;
+
 /// A plugin, its settings, and how native code does the same.
 pub(super) struct Job {
     pub(super) name: &'static str,
@@ -44,7 +47,7 @@ pub(super) struct Job {
     pub(super) config: Vec<(String, String)>,
     pub(super) routes: Vec<String>,
     component: &'static [u8],
-    native: Box<dyn Fn(&Input) -> Option<Answer>>,
+    native: Native,
 }
 
 /// A record, before it stands in a batch.
@@ -72,8 +75,7 @@ pub(super) fn jobs() -> Result<Vec<Job>, Failure> {
         component,
         native,
     };
-    let tag: Box<dyn Fn(&Input) -> Option<Answer>> =
-        Box::new(move |input| tag_matches(input, &[wanted]).map(Answer::Kept));
+    let tag: Native = Box::new(move |input| tag_matches(input, &[wanted]).map(Answer::Kept));
     Ok(vec![
         Job {
             config: vec![("tags".to_owned(), wanted.to_owned())],

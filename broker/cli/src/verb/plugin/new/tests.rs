@@ -78,7 +78,6 @@ fn names_that_every_language_takes() {
 /// The native tests of the examples in other languages than Rust, where those are installed: what
 /// `cargo test` of a Rust project is, they are to these. Those of Rust run in the plugins' workspace.
 #[test]
-#[expect(clippy::print_stderr, reason = "who reads the log should see it")]
 fn examples_pass_their_own_tests() {
     let cc = "cc -std=c11 -Wall -Wextra -Wno-unused-function -Werror -o native test.c && ./native";
     let commands = [
@@ -100,7 +99,7 @@ fn examples_pass_their_own_tests() {
             let folder = tempfile::tempdir().unwrap();
             let project = Project::new(lang, hook, "my-plugin", "my-plugin").unwrap();
             for (path, text) in &project.files {
-                super::write(&folder.path().join(path), text).unwrap();
+                write(&folder.path().join(path), text).unwrap();
             }
             let mut shell = std::process::Command::new("sh");
             let output = shell.args(["-c", command]).current_dir(&folder).output();
