@@ -13,7 +13,7 @@ pub fn build(root: &Path, folder: &Path) -> Result<Outcome> {
     if !tool.exists() {
         let shown = folder.strip_prefix(root).unwrap_or(folder).display();
         return Ok(Outcome::LeftOut(format!(
-            "needs node and componentize-qjs: npm ci in {shown}"
+            "needs node and componentize-qjs: npm install in {shown}"
         )));
     }
     let manifest = folder.join("node_modules/componentize-qjs/package.json");
