@@ -15,7 +15,7 @@ use weir_wire::id::Offset;
 
 use crate::crash_plan::{Plan, Step};
 use crate::support::{
-    Driven, append, config, drive, entry, line, open, partition, payload, read_all,
+    Driven, append, config, deep, drive, entry, line, open, partition, payload, read_all,
 };
 
 const PAGE: usize = 4096;
@@ -152,7 +152,7 @@ fn damage_in_any_file_is_found_or_harms_nothing() {
     assert!(kinds.iter().all(|paths| !paths.is_empty()), "{paths:?}");
     let mut random = SmallRng::seed_from_u64(8);
     let mut found = [0; 5];
-    for round in 0..2_000 {
+    for round in 0..deep(2_000) as usize {
         let disk = copy(&sim);
         let kind = round % kinds.len();
         let path = kinds[kind].choose(&mut random).unwrap();
@@ -180,7 +180,7 @@ fn damage_in_any_file_is_found_or_harms_nothing() {
     }
     // The rest fell on what is not used: the ends of files, padding, the file made ahead, files
     // that only the manifest before names.
-    println!("of 400 each were found: {found:?}");
+    println!("of {} each were found: {found:?}", deep(2_000) / 5);
     assert!(found.iter().all(|found| *found >= 100), "only {found:?}");
 }
 

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use weir_log::{Bug, CrashPolicy, LogConfig, LogReader, SimVfs, Snapshot, Submission, Vfs};
 
 use crate::crash_plan::{Plan, Step};
-use crate::support::{Driven, append, config, drive, entry, partition, payload, plant};
+use crate::support::{Driven, append, config, deep, drive, entry, partition, payload, plant};
 
 const POLICIES: [CrashPolicy; 3] = [
     CrashPolicy::DropUnsynced,
@@ -291,7 +291,7 @@ fn check_all(plan: &Plan, points: &[Point], seeds: u64) -> usize {
 fn whatever_a_crash_leaves_holds_all_that_was_acknowledged() {
     let plan = Plan::new(1, 200);
     let points = record(&plan, None);
-    let crashes = check_all(&plan, &points, 9);
+    let crashes = check_all(&plan, &points, deep(9));
     println!(
         "{} steps of 200 operations, {crashes} crashes",
         points.len()

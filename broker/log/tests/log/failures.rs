@@ -12,7 +12,7 @@ use weir_log::{
 use crate::crash_plan::{Plan, Step};
 use crate::history::History;
 use crate::support::{
-    Driven, Opened, append, config, drive, entry, open, partition, payload, read_all,
+    Driven, Opened, append, config, deep, drive, entry, open, partition, payload, read_all,
 };
 
 /// Where a run stopped: how many entries were acknowledged, and how many were handed over.
@@ -99,7 +99,7 @@ fn check_after(plan: &Plan, sim: &SimVfs, stopped: &Stopped) {
 /// All n of several runs, until one has no n-th; answers how many failed.
 fn fail_all(fail: impl Fn(&SimVfs, u64)) -> usize {
     let mut failures = 0;
-    for seed in 0..4 {
+    for seed in 0..deep(4) {
         let plan = Plan::new(seed, 120);
         for n in 1.. {
             let sim = SimVfs::new(seed);
@@ -117,12 +117,14 @@ fn fail_all(fail: impl Fn(&SimVfs, u64)) -> usize {
 #[test]
 fn whichever_sync_fails_nothing_is_falsely_acknowledged() {
     let failures = fail_all(SimVfs::fail_sync);
+    println!("{failures} failures");
     assert!(failures >= 500, "only {failures}");
 }
 
 #[test]
 fn whichever_write_fails_nothing_is_falsely_acknowledged() {
     let failures = fail_all(SimVfs::fail_write);
+    println!("{failures} failures");
     assert!(failures >= 500, "only {failures}");
 }
 

@@ -273,3 +273,9 @@ pub fn summary(entry: &RecoveredEntry) -> String {
         .collect();
     format!("{}: {}", entry.index, ops.join(", "))
 }
+
+/// How many rounds: more with `WEIR_DEEP`, which multiplies.
+pub fn deep(rounds: u64) -> u64 {
+    let factor = std::env::var("WEIR_DEEP");
+    rounds * factor.map_or(1, |factor| factor.parse().expect("WEIR_DEEP is a number"))
+}
