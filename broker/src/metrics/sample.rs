@@ -173,16 +173,19 @@ const BINDING_COUNTERS: [Series; 7] = [
     ),
 ];
 
-const BINDING_GAUGES: [Series; 2] = [
+/// The same of a number that is whole.
+type WholeSeries = (&'static str, &'static str, fn(&BindingInfo) -> u64);
+
+const BINDING_GAUGES: [WholeSeries; 2] = [
     (
         "binding_memory_bytes",
         "The most memory that one instance of a binding's plugin had",
-        |b| b.counters.memory_bytes as f64,
+        |b| b.counters.memory_bytes,
     ),
     (
         "binding_quarantined",
         "Whether a binding rests after grave failures",
-        |b| f64::from(u8::from(b.counters.quarantine.is_some())),
+        |b| u64::from(b.counters.quarantine.is_some()),
     ),
 ];
 
@@ -200,7 +203,7 @@ fn encode_bindings(
     for (name, help, value) in BINDING_GAUGES {
         let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
         for binding in bindings.iter().take(SERIES_MAX) {
-            let metric = ConstGauge::new(value(binding));
+            let metric = ConstGauge::new(as_gauge(value(binding)));
             metric.encode(family.encode_family(&binding_labels(binding))?)?;
         }
     }
