@@ -196,7 +196,12 @@ impl<'a> Flow<'a> {
     /// Applies the binding's error policy to a record that it failed on: whether the record is
     /// taken out, or goes on as it was.
     fn fail(&mut self, binding: &'a Binding, failure: RecordFailure) -> Result<Failed, Stop> {
-        match (binding.on_error, &binding.dead_letters) {
+        let policy = binding.on_error;
+        // A binding before this one has had the record taken out, and said what becomes of it.
+        if policy != ErrorPolicy::Fail && self.left_out.contains(&failure.index) {
+            return Ok(Failed::TakenOut);
+        }
+        match (policy, &binding.dead_letters) {
             (ErrorPolicy::Skip, _) => return Ok(Failed::GoesOn),
             (ErrorPolicy::Drop, _) => {
                 self.refuse(
@@ -207,10 +212,7 @@ impl<'a> Flow<'a> {
                 );
             }
             (ErrorPolicy::DeadLetter, Some(target)) => {
-                // Two bindings may fail on one record; it is dead once.
-                if !self.left_out.contains(&failure.index) {
-                    self.bury(binding, target, &failure);
-                }
+                self.bury(binding, target, &failure);
                 let message = failure.message.into();
                 self.refuse(failure.index, REFUSAL_DEAD_LETTERED, binding, message);
             }
