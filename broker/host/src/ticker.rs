@@ -8,7 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 /// How often a running plugin is looked at.
-const TICK: Duration = Duration::from_millis(5);
+pub(crate) const TICK: Duration = Duration::from_millis(5);
 /// How often idle instances are looked at.
 const SWEEP: Duration = Duration::from_secs(1);
 /// Ticks without a call after which the thread sleeps: calls usually follow each other closely,

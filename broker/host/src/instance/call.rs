@@ -62,7 +62,7 @@ impl Instance {
         let state = State::new(setup.budget, setup.logs.clone(), setup.host.clone());
         let mut store = Store::new(setup.plugin.pre().engine(), state);
         store.limiter(|state| state);
-        store.epoch_deadline_callback(|store| Ok(store.data().tick()?));
+        store.epoch_deadline_callback(|mut store| Ok(store.data_mut().tick()?));
         store.set_epoch_deadline(1);
         store.data_mut().begin(0);
         let instance = match setup.plugin.pre().instantiate(&mut store) {

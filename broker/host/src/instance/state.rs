@@ -4,6 +4,7 @@
 use crate::clock;
 use crate::host::Shared;
 use crate::logs::{LogLevel, Logs, cut};
+use crate::ticker::TICK;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use wasmtime::{ResourceLimiter, UpdateDeadline};
@@ -43,11 +44,22 @@ pub(crate) struct Budget {
     pub(crate) memory: usize,
 }
 
+/// The moment of a call from which on its processor time is measured. Asking for it is a system
+/// call, which takes longer than a short call of a plugin: those that end before are measured by
+/// the wall clock.
+#[derive(Clone, Copy, Debug)]
+struct FirstTick {
+    /// Processor time of the thread.
+    cpu: Duration,
+    /// What the call is taken to have used before.
+    before: Duration,
+}
+
 /// The data of a store.
 #[derive(Debug)]
 pub(crate) struct State {
     budget: Budget,
-    cpu_start: Duration,
+    first_tick: Option<FirstTick>,
     /// Processor time of the current call for copying.
     copying: Duration,
     wall_start: Instant,
@@ -61,7 +73,7 @@ impl State {
     pub(crate) fn new(budget: Budget, logs: Arc<Logs>, host: Arc<Shared>) -> Self {
         Self {
             budget,
-            cpu_start: clock::thread_cpu(),
+            first_tick: None,
             copying: Duration::ZERO,
             wall_start: clock::now(),
             memory: 0,
@@ -74,14 +86,21 @@ impl State {
     /// A call begins, with so many bytes to be copied into the plugin.
     pub(crate) fn begin(&mut self, bytes: usize) {
         self.copying = COPY_PER_MIB.mul_f64(bytes as f64 / f64::from(1 << 20));
-        self.cpu_start = clock::thread_cpu();
+        self.first_tick = None;
         self.wall_start = clock::now();
         self.said = None;
     }
 
-    /// Processor time since `begin`.
+    /// Processor time since `begin`; up to a tick of it may be time in which the thread did not run.
     pub(crate) fn cpu_used(&self) -> Duration {
-        clock::thread_cpu().saturating_sub(self.cpu_start)
+        match self.first_tick {
+            None => self.elapsed(),
+            Some(first) => first.before + clock::thread_cpu().saturating_sub(first.cpu),
+        }
+    }
+
+    fn elapsed(&self) -> Duration {
+        clock::now().duration_since(self.wall_start)
     }
 
     /// Bytes of linear memory.
@@ -102,16 +121,23 @@ impl State {
     }
 
     /// Every few milliseconds of a call: may it go on?
-    pub(crate) fn tick(&self) -> Result<UpdateDeadline, Stop> {
+    pub(crate) fn tick(&mut self) -> Result<UpdateDeadline, Stop> {
         if self.host.is_stopping() {
             return Err(Stop::Shutdown);
         }
-        if self.cpu_used() > self.budget.cpu + self.copying {
+        let (cpu, elapsed) = (clock::thread_cpu(), self.elapsed());
+        let first = self.first_tick.get_or_insert(FirstTick {
+            cpu,
+            before: elapsed.min(TICK),
+        });
+        // What came before the first tick is not held against the plugin: its thread may not have
+        // had the processor.
+        if cpu.saturating_sub(first.cpu) > self.budget.cpu + self.copying {
             return Err(Stop::Cpu {
                 limit: self.budget.cpu,
             });
         }
-        if clock::now().duration_since(self.wall_start) > self.budget.wall {
+        if elapsed > self.budget.wall {
             return Err(Stop::Wall {
                 limit: self.budget.wall,
             });
