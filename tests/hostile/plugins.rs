@@ -9,7 +9,7 @@ use weir_sdk::{AdminError, FilterSpec, PublishError, RecordOutcome, SubscribeErr
 use weir_wire::batch::Compression;
 use weir_wire::error::{ErrorCode, Fault};
 use weir_wire::plugin::{ErrorPolicy, Hook};
-use weir_wire::request::{Bind, BindingInfo, Route};
+use weir_wire::request::{Bind, BindingInfo, BindingLimits, Route};
 
 use crate::batches::batch_of;
 use crate::stage::{Stage, soon};
@@ -34,6 +34,14 @@ pub async fn push(stage: &Stage, name: &str) -> Result<(), AdminError> {
         .map(drop)
 }
 
+/// Those that take memory until they are stopped have time for it on a slow machine, too.
+fn patience(plugin: &str) -> Option<BindingLimits> {
+    plugin.contains("memory").then(|| BindingLimits {
+        cpu_ms: Some(4_000),
+        ..BindingLimits::default()
+    })
+}
+
 /// Binds it to a topic, with as many routes back to that topic as `routes` says.
 pub async fn bind(
     stage: &Stage,
@@ -51,6 +59,7 @@ pub async fn bind(
     let bind = Bind {
         routes: (0..routes).map(route).collect(),
         on_error: Some(on_error),
+        limits: patience(plugin),
         ..Bind::new(plugin.parse().unwrap(), topic.parse().unwrap(), hook)
     };
     let admin = stage.client.admin();
@@ -96,7 +105,7 @@ fn filter(plugin: &str, on_error: ErrorPolicy) -> FilterSpec {
         version: None,
         config: Vec::new(),
         on_error: Some(on_error),
-        limits: None,
+        limits: patience(plugin),
     }
 }
 

@@ -1,7 +1,9 @@
 //! What becomes of each hostile component, from upload to its first records, in the very words that
 //! its author gets; and that none of them costs more than it may, or leaves anything behind.
 
-use crate::support::{block, config, host_with, prebuilt, prebuilt_folder, sample, tagged, values};
+use crate::support::{
+    block, config, host_with, patient, prebuilt, prebuilt_folder, sample, tagged, values,
+};
 use expect_test::expect_file;
 use std::fmt::Write;
 use std::time::{Duration, Instant};
@@ -13,6 +15,14 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Processor time of all calls of one component: its limit once in `configure`, then for each of
 /// two records and both of them, and the same again for those that are asked twice.
 const CPU: Duration = Duration::from_secs(3);
+
+/// Those that take memory until they are stopped.
+const MEMORY: [&str; 4] = [
+    "configure-eats-memory",
+    "eats-memory",
+    "keys-eat-memory",
+    "starts-eating",
+];
 
 /// All of them, sorted.
 fn names() -> Vec<String> {
@@ -111,7 +121,12 @@ fn fate(host: &Host, name: &str) -> String {
             Hook::Route => &["a".to_owned(), "b".to_owned()],
             _ => &[],
         };
-        match block(host.bind(&plugin, *hook, &[], routes, Limits::default())) {
+        let limits = if MEMORY.contains(&name) {
+            patient()
+        } else {
+            Limits::default()
+        };
+        match block(host.bind(&plugin, *hook, &[], routes, limits)) {
             Err(error) => writeln!(lines, "{name} {hook}: cannot be bound: {error}").unwrap(),
             Ok(bound) => {
                 writeln!(lines, "{name} {hook}: {}", call(&bound, *hook)).unwrap();

@@ -2,7 +2,7 @@
 //! that says why, only the guilty record is blamed, and the host lives.
 
 use crate::support::{
-    bind, block, config, host, hostile, poisoned, sample, tagged, try_bind, values,
+    bind, block, config, host, hostile, patient, poisoned, sample, tagged, try_bind, values,
 };
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -229,7 +229,7 @@ fn an_interpreter_that_loops_before_or_in_configure_cannot_be_bound() {
 
 #[test]
 fn memory_is_bounded_and_comes_back() {
-    let bound = filter("eats-memory");
+    let bound = try_bind(&hostile("eats-memory"), Hook::Filter, &[], &[], patient()).unwrap();
     let message = "the plugin was stopped: it needs more than its 67108864 bytes of memory";
     assert_eq!(failure(&bound), message);
     let before = statm_rss();

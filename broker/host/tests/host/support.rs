@@ -4,6 +4,7 @@ use bytes::Bytes;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Mutex, OnceLock};
+use std::time::Duration;
 use weir_host::{BindError, Bound, CompilerCommand, Host, HostConfig, Input, Limits, Plugin};
 use weir_wire::batch::{BatchBuilder, Compression, HEADER_LEN, NewRecord};
 use weir_wire::id::Timestamp;
@@ -106,6 +107,17 @@ pub fn try_bind(
     let config: Vec<_> = config.iter().map(pair).collect();
     let routes: Vec<_> = routes.iter().map(|name| (*name).to_owned()).collect();
     block(host().bind(plugin, hook, &config, &routes, limits))
+}
+
+/// Limits for what is stopped by its memory: a machine that is slow at finding pages must not have
+/// it stopped by its time first.
+pub fn patient() -> Limits {
+    let minute = Duration::from_secs(60);
+    Limits {
+        cpu: minute,
+        wall: minute,
+        ..Limits::default()
+    }
 }
 
 /// Records with only values.
