@@ -176,7 +176,7 @@ impl Answers {
         batch: &WireBatch<'_>,
     ) -> Result<(), Failure> {
         match self {
-            Self::Keys(values) => check::keys(keys, batch, |key| values.push(key)),
+            Self::Keys(values) => check::keys(keys, batch, values),
             _ => Ok(()),
         }
     }

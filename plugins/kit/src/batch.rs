@@ -123,7 +123,7 @@ impl<'a> Batch<'a> {
     /// # Panics
     /// If `configure` did not ask for the header.
     #[inline]
-    pub fn header(&self, name: &str) -> impl ExactSizeIterator<Item = Option<&'a [u8]>> {
+    pub fn header(&self, name: &str) -> impl ExactSizeIterator<Item = Option<&'a [u8]>> + Clone {
         self.column(self.columns.header_column(name))
     }
 
@@ -132,7 +132,7 @@ impl<'a> Batch<'a> {
     /// # Panics
     /// If `configure` did not ask for keys.
     #[inline]
-    pub fn keys(&self) -> impl ExactSizeIterator<Item = Option<&'a [u8]>> {
+    pub fn keys(&self) -> impl ExactSizeIterator<Item = Option<&'a [u8]>> + Clone {
         self.column(self.columns.key_column())
     }
 
@@ -141,12 +141,15 @@ impl<'a> Batch<'a> {
     /// # Panics
     /// If `configure` did not ask for values.
     #[inline]
-    pub fn values(&self) -> impl ExactSizeIterator<Item = Option<&'a [u8]>> {
+    pub fn values(&self) -> impl ExactSizeIterator<Item = Option<&'a [u8]>> + Clone {
         self.column(self.columns.value_column())
     }
 
     #[inline]
-    fn column(&self, column: usize) -> impl ExactSizeIterator<Item = Option<&'a [u8]>> + use<'a> {
+    fn column(
+        &self,
+        column: usize,
+    ) -> impl ExactSizeIterator<Item = Option<&'a [u8]>> + Clone + use<'a> {
         let arena = self.arena;
         let spans = &self.spans[2 * column * self.count..][..2 * self.count];
         spans

@@ -13,7 +13,7 @@ mod error;
 mod export;
 mod hooks;
 pub mod json;
-mod key_spans;
+mod keys;
 pub mod log;
 mod outputs;
 pub mod testing;
@@ -28,6 +28,7 @@ pub use error::Error;
 pub use hooks::{
     Decision, Failure, Filter, Key, Project, RetryPolicy, Route, RouteSet, Routes, Transform,
 };
+pub use keys::Keys;
 pub use outputs::{Buffer, Output, Outputs, View};
 
 #[cfg(target_family = "wasm")]

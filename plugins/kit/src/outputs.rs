@@ -22,7 +22,7 @@ pub(crate) const SPANS: usize = 4;
 pub struct Outputs {
     pub(crate) source: Vec<u32>,
     pub(crate) data: Vec<u8>,
-    pub(crate) spans: Vec<u32>,
+    pub(crate) spans: Vec<[u32; SPANS]>,
     pub(crate) headers: Vec<Change>,
     pub(crate) rejected: Vec<(u32, String)>,
     /// The first record that may still have outputs.
@@ -43,7 +43,7 @@ impl Outputs {
     pub(crate) fn new(records: usize, data_expected: usize) -> Self {
         Self {
             source: Vec::with_capacity(records),
-            spans: Vec::with_capacity(SPANS * records),
+            spans: Vec::with_capacity(records),
             data_expected,
             ..Self::default()
         }
@@ -64,10 +64,9 @@ impl Outputs {
         let index = number(record.index());
         self.expect_open(index);
         self.open = index;
-        let at = self.spans.len();
         self.source.push(index);
-        self.spans.extend_from_slice(&[0, UNCHANGED, 0, UNCHANGED]);
-        Output { outputs: self, at }
+        self.spans.push([0, UNCHANGED, 0, UNCHANGED]);
+        Output { outputs: self }
     }
 
     /// Refuses the record. The producer is told the reason; the other records of its request are
@@ -84,7 +83,7 @@ impl Outputs {
         let pushed = pushed.take_while(|source| **source == index).count();
         let left = self.source.len() - pushed;
         self.source.truncate(left);
-        self.spans.truncate(SPANS * left);
+        self.spans.truncate(left);
         let undone = self.headers.iter().rev();
         let undone = undone.take_while(|change| change.output as usize >= left);
         self.headers.truncate(self.headers.len() - undone.count());
@@ -115,8 +114,6 @@ pub type View<'a> = Output<'a>;
 #[derive(Debug)]
 pub struct Output<'a> {
     outputs: &'a mut Outputs,
-    /// Where its spans begin.
-    at: usize,
 }
 
 impl Output<'_> {
@@ -149,7 +146,7 @@ impl Output<'_> {
     }
 
     /// Gives it the value that `write` writes, straight to where the host will read it; answers
-    /// what `write` answers. The fastest way to change every byte is to extend the buffer:
+    /// what `write` answers:
     ///
     /// ```
     /// # use weir_plugin::{Columns, Config, Error, Project, Record, View, testing};
@@ -161,7 +158,7 @@ impl Output<'_> {
     /// # }
     /// fn project(&self, record: Record<'_>, view: &mut View<'_>) -> Result<(), Error> {
     ///     let value = record.value().unwrap_or_default();
-    ///     view.write_value(|buffer| buffer.extend(value.iter().map(u8::to_ascii_uppercase)));
+    ///     view.write_value(|buffer| buffer.push_mapped(value, |byte| byte.to_ascii_uppercase()));
     ///     Ok(())
     /// }
     /// # }
@@ -187,7 +184,7 @@ impl Output<'_> {
     }
 
     fn change(&mut self, name: String, value: Option<Vec<u8>>) -> &mut Self {
-        let output = number(self.at / SPANS);
+        let output = number(self.outputs.spans.len() - 1);
         self.outputs.headers.push(Change {
             output,
             name,
@@ -208,9 +205,10 @@ impl Output<'_> {
 
     #[inline]
     fn set(&mut self, column: usize, start: u32, length: u32) {
-        let at = self.at + column;
-        self.outputs.spans[at] = start;
-        self.outputs.spans[at + 1] = length;
+        if let Some(spans) = self.outputs.spans.last_mut() {
+            spans[column] = start;
+            spans[column + 1] = length;
+        }
     }
 }
 
@@ -234,6 +232,17 @@ impl Buffer<'_> {
     #[inline]
     pub fn push_all(&mut self, bytes: &[u8]) {
         self.data.extend_from_slice(bytes);
+    }
+
+    /// Adds these bytes, each as `change` has it: the fastest way to change every byte of a value.
+    /// `change` must depend on the byte alone; it may be called several times for one.
+    #[inline]
+    pub fn push_mapped(&mut self, bytes: &[u8], change: impl Fn(u8) -> u8) {
+        if !push_blocks::<64>(self.data, bytes, &change)
+            && !push_blocks::<16>(self.data, bytes, &change)
+        {
+            self.data.extend(bytes.iter().map(|byte| change(*byte)));
+        }
     }
 
     /// What was written so far, to be changed in place.
@@ -276,6 +285,34 @@ impl fmt::Write for Buffer<'_> {
     }
 }
 
+/// [`Buffer::push_mapped`] in blocks of `N` bytes, of which the last may overlap the one before:
+/// loops over as many bytes become a few instructions for all of them. Whether there are enough.
+#[inline]
+fn push_blocks<const N: usize>(
+    data: &mut Vec<u8>,
+    bytes: &[u8],
+    change: &impl Fn(u8) -> u8,
+) -> bool {
+    let Some(last) = bytes.last_chunk::<N>() else {
+        return false;
+    };
+    let changed = |block: &[u8; N]| {
+        let mut block = *block;
+        block.iter_mut().for_each(|byte| *byte = change(*byte));
+        block
+    };
+    let (blocks, rest) = bytes.as_chunks::<N>();
+    data.reserve(bytes.len());
+    for block in blocks {
+        data.extend_from_slice(&changed(block));
+    }
+    if !rest.is_empty() {
+        data.truncate(data.len() + rest.len() - N);
+        data.extend_from_slice(&changed(last));
+    }
+    true
+}
+
 #[inline]
 fn number(size: usize) -> u32 {
     u32::try_from(size).expect("a plugin's memory has less than 4 GiB")
@@ -316,8 +353,25 @@ mod tests {
             [0, 1, 0, ABSENT],
             [0, ABSENT, 6, 6],
         ];
-        assert_eq!(outputs.spans, expected.as_flattened());
+        assert_eq!(outputs.spans, expected);
         assert_eq!(outputs.data, b"kfirstV17XYZ");
+    }
+
+    #[test]
+    fn bytes_are_mapped_at_every_length() {
+        let bytes: Vec<u8> = (0..200).map(|n| n as u8).collect();
+        for length in 0..bytes.len() {
+            let outputs = with_batch(|batch, out| {
+                let record = batch.iter().next().unwrap();
+                out.push(record).write_value(|buffer| {
+                    buffer.push(b'<');
+                    buffer.push_mapped(&bytes[..length], |byte| !byte);
+                    buffer.push(b'>');
+                });
+            });
+            let mapped: Vec<u8> = bytes[..length].iter().map(|byte| !byte).collect();
+            assert_eq!(outputs.data, [b"<", &mapped[..], b">"].concat());
+        }
     }
 
     #[test]
@@ -331,7 +385,7 @@ mod tests {
             out.push(records[2]).header("d", "3");
         });
         assert_eq!(outputs.source, [0, 2]);
-        assert_eq!(outputs.spans.len(), 8);
+        assert_eq!(outputs.spans.len(), 2);
         let changed: Vec<_> = outputs
             .headers
             .iter()

@@ -31,15 +31,15 @@
 //!
 //! A sample has only the columns that the plugin asked for in `configure`, as in the broker:
 //! reading another one panics with a sentence that says which. A whole batch at a time is what
-//! [`Bound::keep_all`] and [`Bound::transform_all`] run.
+//! [`Bound::keep_all`], [`Bound::key_all`] and [`Bound::transform_all`] run.
 
 mod sample;
 
 pub use sample::{Sample, value};
 
-use crate::outputs::{ABSENT, SPANS, UNCHANGED};
+use crate::outputs::{ABSENT, UNCHANGED};
 use crate::{
-    Batch, Columns, Config, Decision, Error, Failure, Filter, Key, Outputs, Project, Record,
+    Batch, Columns, Config, Decision, Error, Failure, Filter, Key, Keys, Outputs, Project, Record,
     RetryPolicy, Route, Routes, Transform,
 };
 
@@ -114,6 +114,18 @@ impl<P: Key> Bound<P> {
     pub fn key(&self, sample: Sample) -> Result<Option<Vec<u8>>, Error> {
         self.with(sample, |record| {
             Ok(self.plugin.key(record)?.map(|key| key.into_owned()))
+        })
+    }
+
+    /// The ordering keys of a batch, by the plugin's own [`Key::keys`].
+    ///
+    /// # Errors
+    /// The plugin's.
+    pub fn key_all(&self, samples: &[Sample]) -> Result<Vec<Option<Vec<u8>>>, Error> {
+        self.with_batch(samples, |batch| {
+            let mut keys = Keys::new(batch.arena(), batch.len());
+            self.plugin.keys(batch, &mut keys)?;
+            Ok(keys.to_vec())
         })
     }
 }
@@ -288,8 +300,7 @@ fn read(samples: &[Sample], outputs: Outputs) -> Vec<Transformed> {
         length => Some(outputs.data[span[0] as usize..][..length as usize].to_vec()),
     };
     let mut changes = outputs.headers.iter().peekable();
-    let spans = outputs.spans.chunks_exact(SPANS);
-    for (index, (source, span)) in outputs.source.iter().zip(spans).enumerate() {
+    for (index, (source, span)) in outputs.source.iter().zip(&outputs.spans).enumerate() {
         let source = *source as usize;
         let mut made = samples[source].clone();
         made.key = part(&span[..2], &made.key);

@@ -2,7 +2,7 @@
 //! and for producers that give a key but no order. No settings.
 
 use std::borrow::Cow;
-use weir_plugin::{Columns, Config, Error, Key, Record};
+use weir_plugin::{Batch, Columns, Config, Error, Key, Keys, Record};
 
 struct RecordKey;
 
@@ -14,6 +14,12 @@ impl Key for RecordKey {
 
     fn key<'a>(&'a self, record: Record<'a>) -> Result<Option<Cow<'a, [u8]>>, Error> {
         Ok(record.key().map(Cow::Borrowed))
+    }
+
+    // The same for a whole batch, where the column is looked up once and not for each record.
+    fn keys(&self, batch: &Batch<'_>, keys: &mut Keys<'_>) -> Result<(), Error> {
+        keys.extend(batch.keys());
+        Ok(())
     }
 }
 
@@ -34,5 +40,8 @@ mod tests {
         );
         assert_eq!(of(Sample::new().key("")).as_deref(), Some(&b""[..]));
         assert_eq!(of(value("no key")), None);
+        let samples = [Sample::new().key("N14228"), value("no key")];
+        let keys = [Some(b"N14228".to_vec()), None];
+        assert_eq!(plugin.key_all(&samples).unwrap(), keys);
     }
 }

@@ -29,7 +29,7 @@ impl Transform for UpperCase {
 fn change(record: Record<'_>, value: Option<&[u8]>, out: &mut Outputs) {
     let mut output = out.push(record);
     if let Some(value) = value {
-        output.write_value(|buffer| buffer.extend(value.iter().map(u8::to_ascii_uppercase)));
+        output.write_value(|buffer| buffer.push_mapped(value, |byte| byte.to_ascii_uppercase()));
     }
 }
 

@@ -39,7 +39,7 @@ pub(super) fn routes(sets: &[u64], records: u32, routes: usize) -> Result<(), Fa
 pub(super) fn keys(
     keys: &KeySpans,
     batch: &WireBatch<'_>,
-    mut put: impl FnMut(OrderingKey),
+    values: &mut Vec<OrderingKey>,
 ) -> Result<(), Failure> {
     count(keys.spans.len() / 2, batch.count)?;
     count(keys.spans.len().div_ceil(2), batch.count)?;
@@ -48,19 +48,25 @@ pub(super) fn keys(
     } else {
         &keys.arena
     };
-    for (index, [start, length]) in keys.spans.as_chunks::<2>().0.iter().enumerate() {
+    let mut outside = None;
+    let spans = keys.spans.as_chunks::<2>().0.iter().enumerate();
+    values.extend(spans.map(|(index, [start, length])| {
         if *length == ABSENT {
-            put(OrderingKey::NONE);
-            continue;
+            return OrderingKey::NONE;
         }
-        let bytes = bytes(arena, *start, *length).ok_or_else(|| {
-            Failure::answered(format!(
-                "the plugin answered a key outside its bytes for record {index}"
-            ))
-        })?;
-        put(OrderingKey::hash(bytes));
-    }
-    Ok(())
+        bytes(arena, *start, *length).map_or_else(
+            || {
+                outside.get_or_insert(index);
+                OrderingKey::NONE
+            },
+            OrderingKey::hash,
+        )
+    }));
+    outside.map_or(Ok(()), |index| {
+        Err(Failure::answered(format!(
+            "the plugin answered a key outside its bytes for record {index}"
+        )))
+    })
 }
 
 /// One verdict per record.

@@ -55,6 +55,8 @@ pub(super) struct Filled {
 /// A part of an output.
 #[derive(Clone, Copy, Debug)]
 enum Piece<'a> {
+    /// As the source has it.
+    Unchanged,
     /// With its length, if it has one.
     Stored(&'a [u8]),
     Null,
@@ -163,21 +165,13 @@ impl Outputs {
             let unchanged = key_len == UNCHANGED && value_len == UNCHANGED && own.is_empty();
             let section = question.section;
             if unchanged {
-                self.put_unchanged(section, record, &mut room)?;
+                self.put_unchanged(section, &record, &mut room)?;
             } else {
                 let outside = |what| outside(what, output);
-                let stored = |from, to| section.get(from..to).map(Piece::Stored);
-                let key = piece(
-                    &mapped.data,
-                    key_at,
-                    key_len,
-                    stored(record.body, record.value_at),
-                )
-                .ok_or_else(|| outside("key"))?;
-                let stored = stored(record.value_at, record.headers);
-                let value = piece(&mapped.data, value_at, value_len, stored)
-                    .ok_or_else(|| outside("value"))?;
-                self.put_changed(section, record, [key, value], own, &mut room)?;
+                let key = piece(&mapped.data, key_at, key_len).ok_or_else(|| outside("key"))?;
+                let value = piece(&mapped.data, value_at, value_len);
+                let value = value.ok_or_else(|| outside("value"))?;
+                self.put_changed(section, &record, [key, value], own, &mut room)?;
             }
             self.sources.push(question.first + source);
         }
@@ -212,9 +206,7 @@ impl Outputs {
         let delta = self.delta(record);
         self.reserve(section, record.end - record.start + HEAD_MAX, room)?;
         if delta != record.offset_delta {
-            let body = section.get(record.body..record.end);
-            let body = body.ok_or_else(Failure::malformed)?;
-            return self.put(section, record, delta, [Piece::Stored(body)]);
+            return self.put(section, record, delta, record.end, []);
         }
         if self.prefix == record.start && self.bytes() == record.start {
             self.prefix = record.end;
@@ -251,10 +243,18 @@ impl Outputs {
             changed(section, record, changes, entries, made).ok_or_else(Failure::malformed)?;
             headers = made;
         }
-        let length = key.len() + value.len() + headers.len() + HEAD_MAX;
-        self.reserve(section, length, room)?;
+        let stored = section.get(record.value_at..record.headers);
+        let stored = Piece::Stored(stored.ok_or_else(Failure::malformed)?);
+        let (kept_to, key, value) = match (key, value) {
+            (Piece::Unchanged, Piece::Unchanged) => (record.headers, key, value),
+            (Piece::Unchanged, _) => (record.value_at, key, value),
+            (key, Piece::Unchanged) => (record.body, key, stored),
+            (key, value) => (record.body, key, value),
+        };
         let pieces = [key, value, Piece::Stored(headers)];
-        let put = self.put(section, record, delta, pieces);
+        let length = pieces.iter().map(Piece::len).sum::<usize>() + (kept_to - record.body);
+        self.reserve(section, length + HEAD_MAX, room)?;
+        let put = self.put(section, record, delta, kept_to, pieces);
         if !changes.is_empty() {
             self.scratch = scratch;
         }
@@ -272,29 +272,46 @@ impl Outputs {
         Ok(())
     }
 
+    /// Puts together the record up to `kept_to`, with another offset delta, and what follows then.
     fn put<const N: usize>(
         &mut self,
         section: &[u8],
         record: &RecordAt,
         delta: u32,
+        kept_to: usize,
         pieces: [Piece<'_>; N],
     ) -> Result<(), Failure> {
         self.settle(section);
+        self.make_room(section);
+        let new_delta = (delta != record.offset_delta).then_some(i64::from(delta));
         // Attributes and timestamp stay as they are.
-        let kept = section.get(record.attributes..record.offset_at);
-        let kept = kept.ok_or_else(Failure::malformed)?;
-        let delta = i64::from(delta);
+        let (first, second) = match new_delta {
+            None => (record.attributes..kept_to, kept_to..kept_to),
+            Some(_) => (record.attributes..record.offset_at, record.body..kept_to),
+        };
+        let (first, second) = (section.get(first), section.get(second));
+        let (first, second) = first.zip(second).ok_or_else(Failure::malformed)?;
         let body: usize = pieces.iter().map(Piece::len).sum();
-        let length = kept.len() + signed_len(delta) + body;
+        let length = first.len() + new_delta.map_or(0, signed_len) + second.len() + body;
         let out = &mut self.records;
         out.reserve(length + HEAD_MAX);
         put_signed(out, length as i64);
-        out.extend_from_slice(kept);
-        put_signed(out, delta);
+        put_bytes(out, first);
+        if let Some(delta) = new_delta {
+            put_signed(out, delta);
+            put_bytes(out, second);
+        }
         for piece in pieces {
             piece.put(out);
         }
         Ok(())
+    }
+
+    /// Outputs mostly come to about as many bytes as there were.
+    fn make_room(&mut self, section: &[u8]) {
+        if self.records.capacity() == 0 {
+            self.records.reserve(section.len() + HEAD_MAX);
+        }
     }
 
     /// Copies the run.
@@ -303,9 +320,7 @@ impl Outputs {
         if run.is_empty() {
             return;
         }
-        if self.records.capacity() == 0 {
-            self.records.reserve(section.len());
-        }
+        self.make_room(section);
         self.records
             .extend_from_slice(section.get(run).unwrap_or_default());
     }
@@ -314,35 +329,47 @@ impl Outputs {
 /// The sources of a question's outputs, which ascend.
 struct Sources<'a> {
     walker: Walker<'a>,
-    /// The next record's number in the chunk, and that of the question's first.
-    next: u32,
+    /// How many records of the chunk have been read, and where the last of them begins.
+    read: u32,
+    last: Walker<'a>,
+    /// The number in the chunk of the question's first record.
     skip: u32,
-    current: Option<RecordAt>,
 }
 
 impl<'a> Sources<'a> {
     fn new(question: &Question<'a>) -> Self {
+        let walker = Walker::at(question.section, question.start);
         Self {
-            walker: Walker::at(question.section, question.start),
-            next: 0,
+            walker,
+            read: 0,
+            last: walker,
             skip: question.skip,
-            current: None,
         }
     }
 
-    #[inline]
-    fn record(&mut self, source: u32) -> Result<&RecordAt, Failure> {
-        while self.next <= self.skip + source {
-            self.current = self.walker.record();
-            self.next += 1;
+    // Inlined, so that what nobody asks for of a record is not put together.
+    #[inline(always)]
+    fn record(&mut self, source: u32) -> Result<RecordAt, Failure> {
+        let wanted = self.skip + source;
+        // The same once more: it is multiplied.
+        if self.read > wanted {
+            (self.walker, self.read) = (self.last, wanted);
         }
-        self.current.as_ref().ok_or_else(Failure::malformed)
+        loop {
+            self.last = self.walker;
+            let record = self.walker.record().ok_or_else(Failure::malformed)?;
+            self.read += 1;
+            if self.read > wanted {
+                return Ok(record);
+            }
+        }
     }
 }
 
 impl Piece<'_> {
     fn len(&self) -> usize {
         match self {
+            Self::Unchanged => 0,
             Self::Stored(bytes) => bytes.len(),
             Self::Null => 1,
             Self::New(bytes) => signed_len(bytes.len() as i64) + bytes.len(),
@@ -352,25 +379,45 @@ impl Piece<'_> {
     #[inline]
     fn put(self, out: &mut Vec<u8>) {
         match self {
-            Self::Stored(bytes) => out.extend_from_slice(bytes),
+            Self::Unchanged => {}
+            Self::Stored(bytes) => put_bytes(out, bytes),
             Self::Null => put_signed(out, -1),
             Self::New(bytes) => {
                 put_signed(out, bytes.len() as i64);
-                out.extend_from_slice(bytes);
+                put_bytes(out, bytes);
             }
         }
     }
 }
 
+/// Appends bytes. Most parts of a record are a few, for which a call of memmove takes longer than
+/// two moves that overlap.
+#[inline(always)]
+fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    match bytes.len() {
+        0 => {}
+        2..=4 => put_ends::<2>(out, bytes),
+        5..=8 => put_ends::<4>(out, bytes),
+        9..=16 => put_ends::<8>(out, bytes),
+        17..=32 => put_ends::<16>(out, bytes),
+        _ => out.extend_from_slice(bytes),
+    }
+}
+
+/// Appends `N` to `2 * N` bytes.
+#[inline]
+fn put_ends<const N: usize>(out: &mut Vec<u8>, bytes: &[u8]) {
+    let end = out.len() + bytes.len();
+    out.extend_from_slice(bytes.first_chunk::<N>().expect("as many bytes"));
+    out.truncate(end - N);
+    out.extend_from_slice(bytes.last_chunk::<N>().expect("as many bytes"));
+}
+
 /// What a span stands for; `None` if it lies outside.
-fn piece<'a>(
-    data: &'a [u8],
-    start: u32,
-    length: u32,
-    stored: Option<Piece<'a>>,
-) -> Option<Piece<'a>> {
+#[inline]
+fn piece(data: &[u8], start: u32, length: u32) -> Option<Piece<'_>> {
     match length {
-        UNCHANGED => stored,
+        UNCHANGED => Some(Piece::Unchanged),
         ABSENT => Some(Piece::Null),
         length => bytes(data, start, length).map(Piece::New),
     }

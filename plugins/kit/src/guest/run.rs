@@ -6,10 +6,9 @@ use super::slot::{
     FilterHook, KeyHook, ProjectHook, RetryPolicyHook, RouteHook, Slot, TransformHook,
 };
 use super::{filter, key, mapper, retry, route};
-use crate::key_spans::KeySpans;
 use crate::log::Level;
 use crate::{
-    Batch, Decision, Failure, Filter, Key, Outputs, Project, RetryPolicy, Route, Transform,
+    Batch, Decision, Failure, Filter, Key, Keys, Outputs, Project, RetryPolicy, Route, Transform,
 };
 
 /// A [`Batch`] over the parts of the generated type, which each hook has its own of.
@@ -44,10 +43,8 @@ where
 {
     E::with_configured(|configured| {
         let batch = view!(&configured.columns, batch);
-        let mut keys = KeySpans::new(batch.arena(), batch.len());
-        for record in &batch {
-            keys.push(configured.plugin.key(record)?.as_deref());
-        }
+        let mut keys = Keys::new(batch.arena(), batch.len());
+        configured.plugin.keys(&batch, &mut keys)?;
         let (arena, spans) = keys.finish();
         Ok(key::KeySpans { arena, spans })
     })
@@ -110,7 +107,7 @@ fn mapped(outputs: Outputs) -> mapper::Mapped {
     mapper::Mapped {
         source: outputs.source,
         data: outputs.data,
-        spans: outputs.spans,
+        spans: outputs.spans.into_flattened(),
         headers: headers.collect(),
         rejected: outputs.rejected,
     }

@@ -1,6 +1,6 @@
 //! The hook `key`.
 
-use crate::{Columns, Config, Error, Record};
+use crate::{Batch, Columns, Config, Error, Keys, Record};
 use std::borrow::Cow;
 
 /// Chooses what records are ordered by: those with an equal key stay in order.
@@ -47,4 +47,16 @@ pub trait Key: Sized + 'static {
     /// # Errors
     /// If it cannot be told; the binding's error policy then decides about this record alone.
     fn key<'a>(&'a self, record: Record<'a>) -> Result<Option<Cow<'a, [u8]>>, Error>;
+
+    /// Gives a whole batch its keys, one for each record. Implement it only to share work between
+    /// records, such as looking a column up once ([`Batch::keys`]).
+    ///
+    /// # Errors
+    /// If any key cannot be told; the host finds out which.
+    fn keys(&self, batch: &Batch<'_>, keys: &mut Keys<'_>) -> Result<(), Error> {
+        for record in batch {
+            keys.push(self.key(record)?.as_deref());
+        }
+        Ok(())
+    }
 }
