@@ -41,6 +41,8 @@ use crate::{clock, connection, sampler, tls};
 
 /// The hidden verb of `weir` that compiles components.
 const COMPILER_VERB: &str = "compile-component";
+/// The least wall-clock time after which a compiler is given up that uses no processor time.
+const COMPILE_WALL_MIN: Duration = Duration::from_secs(60);
 /// How long connections may take to finish when the broker ends.
 const DRAIN_MAX: Duration = Duration::from_secs(20);
 
@@ -384,7 +386,7 @@ fn host_config(config: &Config) -> HostConfig {
         threads: config.plugins.threads,
         compile_cpu: config.plugins.compile_time,
         // A busy machine gives a compiler less than a core.
-        compile_wall: config.plugins.compile_time * 3,
+        compile_wall: (config.plugins.compile_time * 3).max(COMPILE_WALL_MIN),
         compile_memory: config.plugins.compile_memory_bytes.as_u64(),
         component_bytes_max: config.plugins.component_bytes.as_usize(),
         memory_total: config.plugins.total_memory_bytes.as_u64(),
