@@ -4,6 +4,7 @@
 //! Two kinds of records meet here: the producer's, which the outcome is about, and what the
 //! transforms made of them, which is stored. Without transforms they are the same.
 
+mod bounds;
 mod plan;
 mod split;
 
@@ -15,13 +16,14 @@ use weir_wire::id::{BindingId, Offset, PartitionId, Timestamp, TopicId, TopicPar
 use weir_wire::limits::{BATCH_INFLATED_MAX, BATCH_RECORDS_MAX, SET_PLACES_MAX};
 use weir_wire::name::TopicName;
 use weir_wire::placement::OrderingKey;
-use weir_wire::produce::{Outcome, Refusal};
+use weir_wire::produce::{Destination, Outcome, Refusal};
 use weir_wire::varint::ReadError;
 
 use plan::{Plan, destination};
 
-/// What the records of one request may become together, before they are compressed: a route to
-/// many places must not turn one large batch into gigabytes.
+/// What the records of one request may become together, before they are compressed, with their
+/// ordering keys and as dead letters: a route to many places must not turn one batch into
+/// gigabytes.
 pub const PLACED_BYTES_MAX: usize = 4 * BATCH_INFLATED_MAX;
 
 /// A topic that records may go to.
@@ -156,6 +158,12 @@ pub enum PlaceError {
         max = PLACED_BYTES_MAX
     )]
     TooLarge,
+    /// Spread over so many places that no client could read where they are.
+    #[error(
+        "the records would be spread over more places than a reply can list; \
+         send smaller batches, or route them to fewer partitions"
+    )]
+    OutcomeTooLarge,
     /// What goes to one partition is more than a batch may hold.
     #[error(
         "what became of the records would be a batch of more than {bytes} bytes or {records} \
@@ -251,6 +259,25 @@ impl Placed {
         outcome
     }
 
+    /// About what it takes in memory: its batches, and what will be told of them.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let parts = self.parts.iter().map(|part| {
+            let keys = part.ordering_keys.as_ref().map_or(0, Bytes::len);
+            size_of::<Part>() + part.batch.as_ref().map_or(0, Vec::capacity) + keys
+        });
+        let destinations = self.outcome.destinations.iter().map(|destination| {
+            let name = &destination.name;
+            size_of::<Destination>() + name.namespace().len() + name.topic().len()
+        });
+        let sets = &self.outcome.sets;
+        let sets = sets.iter().map(|set| size_of::<Bytes>() + set.len());
+        let refusals = self.outcome.refusals.iter();
+        let refusals = refusals.map(|refusal| size_of::<Refusal>() + refusal.reason.len());
+        let all = parts.chain(destinations).chain(sets).chain(refusals);
+        all.sum::<usize>() + self.outcome.runs.len()
+    }
+
     /// How many of the producer's records are not stored.
     #[must_use]
     pub const fn refused(&self) -> u32 {
@@ -277,7 +304,7 @@ pub fn place(batch: &Batch<'_>, decisions: &Decisions<'_>) -> Result<Placed, Pla
             });
         }
     }
-    let mut plan = Plan::new(decisions);
+    let mut plan = Plan::new(decisions)?;
     for (index, record) in (0..).zip(Records::new(batch.records, batch.count)) {
         plan.decide(index, &record?)?;
     }

@@ -105,6 +105,7 @@ impl From<PlaceError> for Stop {
         let code = match &error {
             PlaceError::Answers { .. } | PlaceError::Lost { .. } => ErrorCode::PluginFailed,
             PlaceError::TooLarge
+            | PlaceError::OutcomeTooLarge
             | PlaceError::PartTooLarge
             | PlaceError::TooManyPlaces { .. }
             | PlaceError::Compression(CompressionError::TooLarge(_)) => ErrorCode::BatchTooLarge,

@@ -1,7 +1,9 @@
 //! The decision for every record, before any batch is built.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::iter::Peekable;
+use std::rc::Rc;
 use std::slice::Iter;
 
 use weir_wire::batch::RecordView;
@@ -11,6 +13,7 @@ use weir_wire::placement::{OrderingKey, partition_of_key};
 use weir_wire::produce::{Destination, Fate, Refusal};
 use weir_wire::produce::{REFUSAL_DEAD_LETTERED, REFUSAL_DROPPED, REFUSAL_REJECTED};
 
+use super::bounds::Bounds;
 use super::{Decisions, PlaceError, Refused, Target};
 
 /// Different reasons that an outcome tells, and the bytes of one; it is kept in memory for
@@ -27,10 +30,11 @@ pub(super) struct Plan<'a> {
     /// The producer's record that the next one is part of.
     source: u32,
     /// Where the parts of that record go, so far.
-    places: Vec<usize>,
-    place_index: HashMap<TopicPartition, usize>,
-    set_index: HashMap<Vec<usize>, usize>,
+    places: Vec<u32>,
+    place_index: HashMap<TopicPartition, u32>,
+    set_index: HashMap<Rc<[u32]>, usize>,
     refusal_index: HashMap<(u32, BindingId, String), usize>,
+    bounds: Bounds,
     decided: Decided,
 }
 
@@ -38,7 +42,8 @@ pub(super) struct Plan<'a> {
 #[derive(Default)]
 pub(super) struct Decided {
     pub(super) destinations: Vec<Destination>,
-    pub(super) sets: Vec<Vec<usize>>,
+    /// Places: indexes into the destinations.
+    pub(super) sets: Vec<Rc<[u32]>>,
     pub(super) refusals: Vec<Refusal>,
     /// For each of the producer's records.
     pub(super) fates: Vec<Fate>,
@@ -47,8 +52,12 @@ pub(super) struct Decided {
 }
 
 impl<'a> Plan<'a> {
-    pub(super) fn new(decisions: &'a Decisions<'a>) -> Self {
-        Self {
+    pub(super) fn new(decisions: &'a Decisions<'a>) -> Result<Self, PlaceError> {
+        let mut bounds = Bounds::default();
+        for letter in decisions.letters {
+            bounds.letter(letter)?;
+        }
+        Ok(Self {
             decisions,
             left_out: decisions.left_out.iter().peekable(),
             refused: decisions.refused.iter().peekable(),
@@ -57,8 +66,9 @@ impl<'a> Plan<'a> {
             place_index: HashMap::new(),
             set_index: HashMap::new(),
             refusal_index: HashMap::new(),
+            bounds,
             decided: Decided::default(),
-        }
+        })
     }
 
     /// Decides about a record to be placed.
@@ -72,12 +82,14 @@ impl<'a> Plan<'a> {
             .next_if(|left_out| **left_out == index)
             .is_none()
         {
-            self.send(index as usize, record);
+            self.send(index as usize, record)?;
         }
         let taken = self.places.len() - before;
         if self.places.len() > SET_PLACES_MAX {
             return Err(PlaceError::TooManyPlaces { index: source });
         }
+        let keyed = self.decisions.keys.is_some();
+        self.bounds.record(record, taken, keyed)?;
         self.decided.taken.push(taken as u16);
         Ok(())
     }
@@ -92,6 +104,9 @@ impl<'a> Plan<'a> {
     fn close_before(&mut self, source: u32) -> Result<(), PlaceError> {
         while self.source < source {
             let fate = self.fate()?;
+            if self.decided.fates.last() != Some(&fate) {
+                self.bounds.run(self.places.len())?;
+            }
             self.decided.fates.push(fate);
             self.places.clear();
             self.source += 1;
@@ -114,7 +129,7 @@ impl<'a> Plan<'a> {
             }
         }
         if stored {
-            return Ok(Fate::Set(self.set()));
+            return Ok(Fate::Set(self.set()?));
         }
         let index = match (gravest, self.decisions.routes.first()) {
             (Some(refused), _) => self.refuse(refused.kind, refused.binding, &refused.reason),
@@ -124,30 +139,33 @@ impl<'a> Plan<'a> {
         Ok(Fate::Refusal(index))
     }
 
-    fn set(&mut self) -> usize {
-        if let Some(&set) = self.set_index.get(&self.places) {
-            return set;
+    fn set(&mut self) -> Result<usize, PlaceError> {
+        if let Some(&set) = self.set_index.get(self.places.as_slice()) {
+            return Ok(set);
         }
         let sets = &mut self.decided.sets;
-        sets.push(self.places.clone());
-        self.set_index.insert(self.places.clone(), sets.len() - 1);
-        sets.len() - 1
+        self.bounds.set(&self.places, sets.len())?;
+        let set: Rc<[u32]> = self.places.as_slice().into();
+        sets.push(set.clone());
+        self.set_index.insert(set, sets.len() - 1);
+        Ok(sets.len() - 1)
     }
 
-    fn send(&mut self, index: usize, record: &RecordView<'_>) {
+    fn send(&mut self, index: usize, record: &RecordView<'_>) -> Result<(), PlaceError> {
         let decisions = self.decisions;
         let key = decisions.keys.map(|keys| keys[index]);
         let own = self.places.len();
         if decisions.routes.is_empty() {
-            self.add_place(decisions.addressed, key, record.key, own);
+            self.add_place(decisions.addressed, key, record.key, own)?;
         }
         for routing in decisions.routes {
             let set = routing.sets[index];
             let declared = routing.targets.iter().enumerate();
             for (_, target) in declared.filter(|(bit, _)| set >> bit & 1 == 1) {
-                self.add_place(target, key, record.key, own);
+                self.add_place(target, key, record.key, own)?;
             }
         }
+        Ok(())
     }
 
     /// Adds a place to those of a record, which are the ones from `own` on.
@@ -157,21 +175,27 @@ impl<'a> Plan<'a> {
         ordering_key: Option<OrderingKey>,
         key: Option<&[u8]>,
         own: usize,
-    ) {
+    ) -> Result<(), PlaceError> {
         let partition = partition(target, ordering_key, key, self.decisions.sticky);
         let at = TopicPartition {
             topic: target.topic,
             partition,
         };
-        let destinations = &mut self.decided.destinations;
-        let place = *self.place_index.entry(at).or_insert_with(|| {
-            destinations.push(destination(target, partition));
-            destinations.len() - 1
-        });
+        let place = match self.place_index.entry(at) {
+            Entry::Occupied(known) => *known.get(),
+            Entry::Vacant(new) => {
+                let destinations = &mut self.decided.destinations;
+                let made = destination(target, partition);
+                self.bounds.destination(&made, destinations.len())?;
+                destinations.push(made);
+                *new.insert(destinations.len() as u32 - 1)
+            }
+        };
         // Several declared routes may lead to one place; a record is stored there once.
         if !self.places[own..].contains(&place) {
             self.places.push(place);
         }
+        Ok(())
     }
 
     fn refuse(&mut self, kind: u32, binding: BindingId, reason: &str) -> usize {

@@ -3,18 +3,13 @@
 use bytes::Bytes;
 use weir_wire::batch::{BatchBuilder, HEADER_LEN, Records};
 use weir_wire::id::TopicPartition;
-use weir_wire::limits::{
-    BATCH_INFLATED_MAX, BATCH_RECORDS_MAX, OUTCOME_PLACES_MAX, RECORDS_HEADER_MAX,
-};
+use weir_wire::limits::{BATCH_INFLATED_MAX, BATCH_RECORDS_MAX};
 use weir_wire::placement::OrderingKey;
 use weir_wire::produce::{Destination, Fate, Outcome, encode_runs};
 use weir_wire::varint::{Reader, put_unsigned};
 
 use super::plan::{Decided, partition};
-use super::{Batch, Decisions, PLACED_BYTES_MAX, Part, PlaceError, Placed};
-
-/// Room for everything in an outcome but its sets and runs.
-const OUTCOME_REST: usize = 1 << 20;
+use super::{Batch, Decisions, Part, PlaceError, Placed};
 
 /// One batch per partition, and the outcome.
 pub(super) fn build(
@@ -39,16 +34,8 @@ pub(super) fn build(
     let fates = decided.fates.iter();
     let refused = fates.filter(|fate| matches!(fate, Fate::Refusal(_)));
     let refused = refused.count() as u32;
-    let run_places = places_of_runs(&decided);
     let sets: Vec<Bytes> = decided.sets.iter().map(|set| encode_set(set)).collect();
     let runs = encode_runs(decided.fates.into_iter().map(|fate| (1, fate)));
-    if run_places > OUTCOME_PLACES_MAX {
-        return Err(PlaceError::TooLarge);
-    }
-    let bytes = runs.len() + sets.iter().map(|set| set.len() + 6).sum::<usize>();
-    if bytes > RECORDS_HEADER_MAX - OUTCOME_REST {
-        return Err(PlaceError::TooLarge);
-    }
     Ok(Placed {
         parts,
         outcome: Outcome {
@@ -59,16 +46,6 @@ pub(super) fn build(
         },
         refused,
     })
-}
-
-/// The places of all runs, as a client counts them.
-fn places_of_runs(decided: &Decided) -> usize {
-    let fates = decided.fates.chunk_by(|one, next| one == next);
-    let runs = fates.filter_map(|run| match run.first() {
-        Some(Fate::Set(set)) => Some(decided.sets[*set].len()),
-        _ => None,
-    });
-    runs.sum()
 }
 
 /// The batch of a part, and its ordering keys if there are any.
@@ -113,9 +90,8 @@ fn split(
     let mut builders: Vec<Builder> = places
         .map(|at| Builder::new(at, share, keys.is_some()))
         .collect();
-    let mut bytes = 0;
     let mut source = 0;
-    let mut left: &[usize] = places_of(decided, source);
+    let mut left: &[u32] = places_of(decided, source);
     for (index, record) in Records::new(batch.records, batch.count).enumerate() {
         let record = record?;
         let from = decisions.sources.map_or(index, |s| s.of[index] as usize);
@@ -125,12 +101,8 @@ fn split(
         }
         let (own, others) = left.split_at(usize::from(decided.taken[index]));
         left = others;
-        bytes += record.body().len() * own.len();
-        if bytes > PLACED_BYTES_MAX {
-            return Err(PlaceError::TooLarge);
-        }
         for &place in own {
-            let builder = &mut builders[place];
+            let builder = &mut builders[place as usize];
             let timestamp = record.timestamp(batch.base_timestamp);
             builder.batch.push_body(timestamp, record.body());
             if let (Some(all), Some(keys)) = (keys, &mut builder.keys) {
@@ -144,7 +116,7 @@ fn split(
 }
 
 /// Where the parts of a record of the producer go, in their order.
-fn places_of(decided: &Decided, source: usize) -> &[usize] {
+fn places_of(decided: &Decided, source: usize) -> &[u32] {
     match decided.fates.get(source) {
         Some(Fate::Set(set)) => &decided.sets[*set],
         _ => &[],
@@ -186,10 +158,10 @@ fn encode_keys(keys: &[OrderingKey]) -> Bytes {
         .collect()
 }
 
-fn encode_set(set: &[usize]) -> Bytes {
+fn encode_set(set: &[u32]) -> Bytes {
     let mut out = Vec::with_capacity(set.len());
     for &place in set {
-        put_unsigned(&mut out, place as u64);
+        put_unsigned(&mut out, place.into());
     }
     Bytes::from(out)
 }
