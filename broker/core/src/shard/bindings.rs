@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use weir_wire::id::{BindingId, PartitionId, PluginVersion, Timestamp, TopicId};
+use weir_wire::id::{BindingId, Offset, PartitionId, PluginVersion, Timestamp, TopicId};
 use weir_wire::limits::{BINDINGS_MAX, CONFIG_ENTRIES_MAX, HISTORY_ENDS_MAX, ROUTES_MAX};
 use weir_wire::name::{PluginName, TopicName};
 use weir_wire::plugin::{ErrorPolicy, Hook};
@@ -71,7 +71,7 @@ impl Shard {
             _ => (None, None),
         };
         let leads_to = routes.iter().map(|route| route.topic).chain(dead_letters);
-        let ends = self.ends_behind(topic, leads_to);
+        let ends = self.ends_behind(topic, leads_to, topic_created.as_ref());
         let bound = Bound {
             id: self.catalog.next_binding_id(),
             epoch: topic.binding_epoch.next(),
@@ -106,7 +106,7 @@ impl Shard {
             id: bound.id,
             epoch: topic.binding_epoch.next(),
             time: now,
-            ends: self.ends_behind(topic, std::iter::empty()),
+            ends: self.ends_behind(topic, std::iter::empty(), None),
         };
         Ok(Change {
             unbound: Some(unbound),
@@ -212,13 +212,22 @@ impl Shard {
         Ok((self.catalog.next_topic_id(), made.topic_created))
     }
 
-    /// Where the partitions end that the topic's records go to, before a change and after it. A
-    /// topic whose partitions are too many is left out.
-    fn ends_behind(&self, topic: &Topic, after: impl Iterator<Item = TopicId>) -> Vec<TopicEnds> {
+    /// Where the partitions end that the topic's records go to, before a change and after it, also
+    /// those of a topic that it makes. A topic whose partitions are too many is left out.
+    fn ends_behind(
+        &self,
+        topic: &Topic,
+        after: impl Iterator<Item = TopicId>,
+        made: Option<&TopicCreated>,
+    ) -> Vec<TopicEnds> {
         let others: BTreeSet<TopicId> = topic.leads_to().chain(after).collect();
         let others = others.iter().filter(|other| **other != topic.id);
         let others = others.filter_map(|other| self.catalog.topic(*other));
-        let mut room = HISTORY_ENDS_MAX;
+        let made = made.map(|made| TopicEnds {
+            topic: made.id,
+            ends: vec![Offset::ZERO; made.partitions as usize],
+        });
+        let mut room = HISTORY_ENDS_MAX - made.as_ref().map_or(0, |made| made.ends.len());
         let mut ends = Vec::new();
         for topic in std::iter::once(topic).chain(others) {
             if let Some(left) = room.checked_sub(topic.partitions as usize) {
@@ -229,6 +238,7 @@ impl Shard {
                 });
             }
         }
+        ends.extend(made);
         ends
     }
 

@@ -182,6 +182,22 @@ fn what_cannot_come_back_says_why() {
 }
 
 #[test]
+fn the_history_tells_of_the_dead_letter_topic_that_a_bind_makes() {
+    check(
+        &(TOOLS.to_owned()
+            + "bind a key one aa dead-letter
+               bind a key two cc dead-letter
+               unbind 1"),
+        &expect![[r#"
+            key: 2:two@cc
+            5 epoch 1: bound 1 at 0 1:[0] 2:[0]
+            6 epoch 2: bound 2 at 1 1:[0] 2:[0]
+            7 epoch 3: unbound 1 at 0 1:[0] 2:[0]
+        "#]],
+    );
+}
+
+#[test]
 fn a_dead_letter_topic_is_made_once_and_stays_while_it_is_used() {
     changes::check(
         ".create a 1
