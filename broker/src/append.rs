@@ -6,7 +6,6 @@ use weir_core::place::Part;
 use weir_core::shard::ProduceRequest;
 use weir_log::{Entry, Log, PageBuf, Submission};
 use weir_wire::error::Fault;
-use weir_wire::id::TopicId;
 
 use crate::clock;
 use crate::commit::Token;
@@ -28,40 +27,24 @@ pub(crate) struct Appended {
     logged: oneshot::Sender<Result<(), Fault>>,
 }
 
-/// Stores batches in partitions of a topic, in one entry; returns once that is durable.
-pub(crate) async fn append(shared: &Shared, topic: TopicId, parts: Vec<Part>) -> Result<(), Fault> {
+/// Stores batches in one entry; returns once that is durable.
+pub(crate) async fn append(shared: &Shared, parts: Vec<Part>) -> Result<(), Fault> {
     let (reply, answer) = oneshot::channel();
-    let command = Command::Append {
-        topic,
-        parts,
-        reply,
-    };
+    let command = Command::Append { parts, reply };
     shared.sequencer.send(command).await.map_err(|_| ending())?;
     let stored = answer.await.map_err(|_| ending())??;
     stored.await.map_err(|_| ending())?
 }
 
 /// Gives the batches their place in the log. No hook runs on them.
-pub(crate) fn sequence(
-    shared: &Shared,
-    log: &Log<Token>,
-    topic: TopicId,
-    parts: &[Part],
-    reply: Reply,
-) {
+pub(crate) fn sequence(shared: &Shared, log: &Log<Token>, parts: &[Part], reply: Reply) {
     // Whoever asked may have gone.
-    drop(reply.send(submit(shared, log, topic, parts)));
+    drop(reply.send(submit(shared, log, parts)));
 }
 
-fn submit(
-    shared: &Shared,
-    log: &Log<Token>,
-    topic: TopicId,
-    parts: &[Part],
-) -> Result<Stored, Fault> {
+fn submit(shared: &Shared, log: &Log<Token>, parts: &[Part]) -> Result<Stored, Fault> {
     let request = ProduceRequest {
-        topic,
-        binding_epoch: None,
+        hooks_of: None,
         turn: None,
         parts,
     };

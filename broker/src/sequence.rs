@@ -17,7 +17,6 @@ use weir_host::Bound;
 use weir_log::{Append, BatchBytes, Columns, Entry, Log, Op, PageBuf, Submission, SubmitError};
 use weir_wire::batch::stamp;
 use weir_wire::error::{ErrorCode, Fault};
-use weir_wire::id::TopicId;
 use weir_wire::message::Message;
 use weir_wire::produce::{Ack, Produced};
 use weir_wire::request::Error;
@@ -53,8 +52,6 @@ pub(crate) enum Command {
     },
     /// Store batches that no producer sent, in one entry.
     Append {
-        /// The topic that they are for.
-        topic: TopicId,
         /// The batches.
         parts: Vec<Part>,
         /// Where the answer goes once they have their place.
@@ -148,11 +145,9 @@ impl Sequencer {
                     } => {
                         self.change(&request, bound, reply);
                     }
-                    Command::Append {
-                        topic,
-                        parts,
-                        reply,
-                    } => append::sequence(&self.shared, &self.log, topic, &parts, reply),
+                    Command::Append { parts, reply } => {
+                        append::sequence(&self.shared, &self.log, &parts, reply);
+                    }
                     Command::Trim { trims, reply } => {
                         trim::sequence(&self.shared, &self.log, &trims, reply);
                     }
@@ -184,8 +179,7 @@ impl Sequencer {
         });
         let topic = flight.producer.topic;
         let request = ProduceRequest {
-            topic,
-            binding_epoch,
+            hooks_of: binding_epoch.map(|epoch| (topic, epoch)),
             turn,
             parts: &parts,
         };
@@ -360,6 +354,11 @@ impl Sequencer {
     fn apply(&self, change: &Change, bound: Option<Bound>) {
         let shared = &self.shared;
         let mut shard = shared.shard.write();
+        // Behind the change nobody knows any more whose it was.
+        let unbound = change.unbound.as_ref().and_then(|unbound| {
+            let (topic, _) = shard.catalog().binding(unbound.id)?;
+            Some(topic.id)
+        });
         let forgotten = shard.commit_change(change);
         shared.producers.forget(&forgotten);
         if let (Some(made), Some(bound)) = (&change.bound, bound) {
@@ -385,11 +384,8 @@ impl Sequencer {
             }
             shared.tails.wake_topic(added.id);
         }
-        if change.unbound.is_some() {
-            let topics: Vec<_> = catalog.topics().map(|topic| topic.id).collect();
-            topics
-                .into_iter()
-                .for_each(|topic| shared.topics.refresh(catalog, topic));
+        if let Some(topic) = unbound {
+            shared.topics.refresh(catalog, topic);
         }
         if change.unbound.is_some() || change.bound.is_some() || change.topic_deleted.is_some() {
             shared.topics.sweep(catalog);

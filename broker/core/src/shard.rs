@@ -34,7 +34,8 @@ pub const TERM: Term = Term::new(1);
 /// Bounds of a shard's memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of outcomes that are remembered for retries, over all producer sessions.
+    /// Bytes of outcomes that are remembered for retries, over all producer sessions. One alone
+    /// may take more: the outcomes that its client may still ask for are never forgotten.
     pub dedup_bytes: u64,
 }
 
@@ -64,10 +65,9 @@ struct PartitionState {
 /// A produce request as the shard sees it.
 #[derive(Clone, Copy, Debug)]
 pub struct ProduceRequest<'a> {
-    /// The addressed topic.
-    pub topic: TopicId,
-    /// The epoch of the bindings that its hooks ran under; `None` if it was refused before any.
-    pub binding_epoch: Option<BindingEpoch>,
+    /// The addressed topic, and the epoch of its bindings that the hooks ran under; `None` if
+    /// none did.
+    pub hooks_of: Option<(TopicId, BindingEpoch)>,
     /// Whose request it is, and its place in the session; `None` for one-way requests, which are
     /// not deduplicated.
     pub turn: Option<Turn>,
@@ -158,9 +158,9 @@ impl Shard {
         if let Some(turn) = request.turn {
             self.producers.check(turn)?;
         }
-        if let Some(epoch) = request.binding_epoch {
-            let topic = self.catalog.topic(request.topic);
-            let topic = topic.ok_or(SequenceError::UnknownTopic(request.topic))?;
+        if let Some((topic, epoch)) = request.hooks_of {
+            let known = self.catalog.topic(topic);
+            let topic = known.ok_or(SequenceError::UnknownTopic(topic))?;
             if topic.binding_epoch != epoch {
                 return Err(SequenceError::Stale);
             }

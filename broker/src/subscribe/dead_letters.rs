@@ -118,7 +118,7 @@ impl DeadLetters {
                 })?),
                 ordering_keys: None,
             };
-            let stored = append::append(shared, to, vec![part]).await;
+            let stored = append::append(shared, vec![part]).await;
             stored.map_err(|fault| lost(way, &fault))?;
             shared.metrics.dead_letters.inc_by(count.into());
         }

@@ -385,8 +385,9 @@ impl Broker {
             Prepared::Refused(_) => (None, [].as_slice()),
         };
         let request = ProduceRequest {
-            topic: row.topic,
-            binding_epoch: epoch.filter(|_| self.planted != Some(Planted::StalePlacement)),
+            hooks_of: epoch
+                .filter(|_| self.planted != Some(Planted::StalePlacement))
+                .map(|epoch| (row.topic, epoch)),
             turn,
             parts,
         };

@@ -50,8 +50,7 @@ const fn session(producer: u64) -> Session {
 /// A request to topic 1 whose hooks ran under that binding epoch.
 const fn produce(epoch: u64, turn: Option<Turn>, parts: &[Part]) -> ProduceRequest<'_> {
     ProduceRequest {
-        topic: TopicId::new(1),
-        binding_epoch: Some(BindingEpoch::new(epoch)),
+        hooks_of: Some((TopicId::new(1), BindingEpoch::new(epoch))),
         turn,
         parts,
     }
@@ -169,7 +168,7 @@ fn each_reason_not_to_sequence() {
 fn a_refused_request_takes_its_turn_and_no_offset() {
     let mut shard = shard(&["create a 1", "open a"]);
     let refused = ProduceRequest {
-        binding_epoch: None,
+        hooks_of: None,
         ..produce(0, turn(1, 0), &[])
     };
     take(&mut shard, 1, &refused).unwrap();
@@ -205,7 +204,7 @@ fn a_deleted_topic_takes_its_partitions_and_producers_along() {
     assert_eq!(shard.session(session(4)).unwrap().0, TopicId::new(3));
     let begins = [part(3, 0, 1)];
     let again = ProduceRequest {
-        topic: TopicId::new(3),
+        hooks_of: Some((TopicId::new(3), BindingEpoch::new(0))),
         ..produce(0, turn(4, 0), &begins)
     };
     let plan = take(&mut shard, 3, &again).unwrap();

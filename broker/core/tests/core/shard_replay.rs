@@ -250,8 +250,7 @@ impl Harness {
             }
         });
         let request = ProduceRequest {
-            topic,
-            binding_epoch: Some(BindingEpoch::new(epoch.unwrap_or(0) + stale)),
+            hooks_of: Some((topic, BindingEpoch::new(epoch.unwrap_or(0) + stale))),
             turn,
             parts: &parts,
         };
@@ -398,8 +397,7 @@ fn observe(shard: &Shard) -> String {
                 ordering_keys: None,
             };
             let request = ProduceRequest {
-                topic: topic.id,
-                binding_epoch: Some(topic.binding_epoch),
+                hooks_of: Some((topic.id, topic.binding_epoch)),
                 turn: None,
                 parts: &[part],
             };

@@ -33,8 +33,7 @@ fn append(shard: &mut Shard, partition: u32, count: u32) -> Result<(), SequenceE
         ordering_keys: None,
     }];
     let request = ProduceRequest {
-        topic: FLIGHTS,
-        binding_epoch: Some(topic.binding_epoch),
+        hooks_of: Some((FLIGHTS, topic.binding_epoch)),
         turn: None,
         parts: &parts,
     };
@@ -113,8 +112,7 @@ fn a_request_placed_before_the_fence_is_placed_again() {
     let before = shard.catalog().topic(FLIGHTS).unwrap().binding_epoch;
     apply(&mut shard, "update flights partitions=3");
     let stale = ProduceRequest {
-        topic: FLIGHTS,
-        binding_epoch: Some(before),
+        hooks_of: Some((FLIGHTS, before)),
         turn: None,
         parts: &[],
     };
