@@ -218,12 +218,15 @@ impl Admin {
         after: &[LogCursor],
         wait: Duration,
     ) -> Result<Vec<LogLine>, AdminError> {
+        let wait = wait.min(LOGS_WAIT_MAX);
         let request = PluginLogs {
             plugin: plugin.parse()?,
             after: after.to_vec(),
-            wait_ms: wait.min(LOGS_WAIT_MAX).as_millis() as u64,
+            wait_ms: wait.as_millis() as u64,
         };
-        let reply: PluginLogLines = self.ask(&request).await?;
+        // The broker keeps silent on purpose for so long.
+        let limit = self.client.retry_timeout() + wait;
+        let reply: PluginLogLines = self.ask_within(limit, &request).await?;
         Ok(reply.lines)
     }
 
@@ -238,7 +241,8 @@ impl Admin {
             version: version.map(str::to_owned),
         };
         let link = self.client.control_link().await?;
-        let fetched = self.within(&link, link.fetch(&request)).await?;
+        let limit = self.client.retry_timeout();
+        let fetched = within(limit, &link, link.fetch(&request)).await?;
         let (PluginFetched { version }, component) = fetched;
         Ok((version, Bytes::from(component)))
     }
@@ -249,8 +253,16 @@ impl Admin {
     }
 
     async fn ask<Q: FrameMessage, A: FrameMessage>(&self, query: &Q) -> Result<A, AdminError> {
-        match self.change(query, Bytes::new()).await {
-            Err(AdminError::Lost { .. }) => self.change(query, Bytes::new()).await,
+        self.ask_within(self.client.retry_timeout(), query).await
+    }
+
+    async fn ask_within<Q: FrameMessage, A: FrameMessage>(
+        &self,
+        limit: Duration,
+        query: &Q,
+    ) -> Result<A, AdminError> {
+        match self.request(limit, query, Bytes::new()).await {
+            Err(AdminError::Lost { .. }) => self.request(limit, query, Bytes::new()).await,
             other => other,
         }
     }
@@ -260,28 +272,37 @@ impl Admin {
         query: &Q,
         payload: Bytes,
     ) -> Result<A, AdminError> {
-        let link = self.client.control_link().await?;
-        self.within(&link, link.request(query, payload)).await
+        let limit = self.client.retry_timeout();
+        self.request(limit, query, payload).await
     }
 
-    /// Waits for a reply as long as this client waits for anything.
-    async fn within<A>(
+    async fn request<Q: FrameMessage, A: FrameMessage>(
         &self,
-        link: &Link,
-        reply: impl Future<Output = Result<A, StreamError>>,
+        limit: Duration,
+        query: &Q,
+        payload: Bytes,
     ) -> Result<A, AdminError> {
-        let limit = self.client.retry_timeout();
-        match timeout(limit, reply).await {
-            Err(_) => Err(AdminError::TimedOut {
-                seconds: limit.as_secs(),
-            }),
-            Ok(Ok(reply)) => Ok(reply),
-            Ok(Err(StreamError::Fault(fault))) => Err(AdminError::Refused(fault)),
-            Ok(Err(StreamError::Lost(reason))) => Err(AdminError::Lost { reason }),
-            Ok(Err(StreamError::Violation(reason))) => {
-                link.refuse(&reason);
-                Err(AdminError::Protocol { reason })
-            }
+        let link = self.client.control_link().await?;
+        within(limit, &link, link.request(query, payload)).await
+    }
+}
+
+/// Waits for a reply, but not for longer than that.
+async fn within<A>(
+    limit: Duration,
+    link: &Link,
+    reply: impl Future<Output = Result<A, StreamError>>,
+) -> Result<A, AdminError> {
+    match timeout(limit, reply).await {
+        Err(_) => Err(AdminError::TimedOut {
+            seconds: limit.as_secs(),
+        }),
+        Ok(Ok(reply)) => Ok(reply),
+        Ok(Err(StreamError::Fault(fault))) => Err(AdminError::Refused(fault)),
+        Ok(Err(StreamError::Lost(reason))) => Err(AdminError::Lost { reason }),
+        Ok(Err(StreamError::Violation(reason))) => {
+            link.refuse(&reason);
+            Err(AdminError::Protocol { reason })
         }
     }
 }

@@ -1,8 +1,12 @@
 //! Control requests.
 
+use std::time::Duration;
+
 use weir_sdk::wire::error::ErrorCode;
 use weir_sdk::wire::id::{Timestamp, TopicId};
-use weir_sdk::wire::request::{CreateTopic, ListTopics, Status, TopicCreated, TopicInfo, Topics};
+use weir_sdk::wire::request::{
+    CreateTopic, ListTopics, PluginLogLines, PluginLogs, Status, TopicCreated, TopicInfo, Topics,
+};
 use weir_sdk::{AdminError, Client};
 
 use crate::peer::{Peer, accept};
@@ -114,6 +118,25 @@ async fn a_question_is_asked_again_and_a_change_is_not() {
     };
     let (error, _connection) = tokio::join!(requests, broker);
     assert!(matches!(error, AdminError::Lost { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_wait_that_was_asked_for_does_not_count_as_silence() {
+    let peer = Peer::start();
+    let client = peer.client().retry_timeout(Duration::ZERO);
+    let (client, connection) = tokio::join!(client.connect(), peer.welcome());
+    let admin = client.unwrap().admin();
+    let broker = async {
+        let mut stream = accept(&connection).await;
+        let logs: PluginLogs = stream.take().await;
+        assert_eq!(logs.wait_ms, 10_000);
+        stream.reply(&PluginLogLines { lines: Vec::new() }).await;
+    };
+    let logs = admin.plugin_logs("chatty", &[], Duration::from_secs(60));
+    let (lines, ()) = tokio::join!(logs, broker);
+    assert_eq!(lines.unwrap(), []);
+    let silent = admin.status().await.unwrap_err();
+    assert!(matches!(silent, AdminError::TimedOut { .. }), "{silent:?}");
 }
 
 #[tokio::test]
