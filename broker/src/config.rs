@@ -114,7 +114,8 @@ pub struct LimitsSection {
     /// Bytes of requests under way, of one connection.
     pub connection_buffer_bytes: ByteSize,
     /// Bytes of outcomes remembered for retries, of all producers; beyond, the producer idle
-    /// longest is forgotten.
+    /// longest is forgotten. The one in use is not: its last 128 outcomes stay, which take more
+    /// than this if they are very large.
     pub dedup_bytes: ByteSize,
     /// A request older than this is refused as `overloaded`.
     #[serde(with = "quantity::span")]
