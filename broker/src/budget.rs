@@ -73,7 +73,8 @@ impl Budget {
 
     /// Room for what a batch becomes when it is unfolded for its hooks: first for the most it
     /// may be, then, by [`Held::shrink_to`], for what it is. One holds it while plugins run and
-    /// waits for nothing else of this kind, so it comes free.
+    /// waits for nothing else of this kind, but for the requests of its producer before it, which
+    /// have theirs because they asked first: so it comes free.
     pub(crate) async fn hold(&self, bytes: usize) -> Option<Held> {
         self.take(bytes).await.map(Held)
     }

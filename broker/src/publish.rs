@@ -11,11 +11,12 @@ mod pipeline;
 mod prepare;
 mod reply;
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Instant;
 
 use quinn::SendStream;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use weir_core::dedup::FlightId;
 use weir_core::place::Placed;
 use weir_log::PageBuf;
@@ -24,7 +25,7 @@ use weir_wire::id::{BindingEpoch, PartitionId};
 use weir_wire::limits::PRODUCER_IN_FLIGHT_MAX;
 use weir_wire::produce::{Ack, OpenProducer};
 
-use crate::budget::{Budget, Permit};
+use crate::budget::{Budget, Held, Permit};
 use crate::frames::{Ended, FrameReader, Received, send, send_fault};
 use crate::producers::Producer;
 use crate::state::Shared;
@@ -50,10 +51,30 @@ pub(crate) struct Flight {
     /// The batch as it came.
     pub(crate) batch: PageBuf,
     pub(crate) prepared: Prepared,
+    turn: Turn,
     pub(crate) arrived: Instant,
     pub(crate) permit: Permit,
     /// Where the sequencer sends it when its hooks must run again.
     pub(crate) redo: mpsc::Sender<Flight>,
+}
+
+/// A request's place behind the one before it: its turn comes when that one has gone into the log,
+/// back to its hooks, or nowhere.
+#[derive(Default)]
+struct Turn {
+    /// Nothing is ever sent: it ends with the one before.
+    before: Option<oneshot::Receiver<Infallible>>,
+    /// For the one behind.
+    _over: Option<oneshot::Sender<Infallible>>,
+}
+
+impl Turn {
+    /// Waits until every request before this one is out of the way.
+    async fn come(&mut self) {
+        if let Some(before) = self.before.take() {
+            let Err(_over) = before.await;
+        }
+    }
 }
 
 /// What the hooks made of a request.
@@ -68,6 +89,8 @@ pub(crate) enum Prepared {
         placed: Placed,
         /// Records in it.
         count: u32,
+        /// The room for what hooks made of it, until the log has it.
+        _held: Option<Held>,
     },
     /// Refused for good.
     Refused {
@@ -78,6 +101,13 @@ pub(crate) enum Prepared {
     },
     /// Not now.
     Retry(Fault),
+}
+
+/// There is no room for a request now; after this time there may be.
+fn overloaded(shared: &Shared, text: &str) -> Fault {
+    let mut fault = Fault::new(ErrorCode::Overloaded, text);
+    fault.retry_after = Some(shared.config.limits.request_deadline / 10);
+    fault
 }
 
 /// A frame, with the right to hold it; without one the broker was too busy for too long.

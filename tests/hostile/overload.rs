@@ -12,7 +12,7 @@ use weir_wire::frame::FrameMessage;
 use weir_wire::id::{Offset, Timestamp};
 use weir_wire::plugin::Hook;
 use weir_wire::produce::Produced;
-use weir_wire::request::Bind;
+use weir_wire::request::{Bind, Route, Setting};
 use weir_wire::subscribe::{Subscribe, Subscribed};
 
 use crate::batches::{batch_of, became, open, produce};
@@ -182,6 +182,106 @@ async fn batches_that_unfold_while_plugins_run_share_one_budget() {
     assert!(stored > 0);
     assert!(grown < 2 * SLACK_MIB, "{grown} MiB more than before");
     assert_eq!(stage.records("balloons").await, stored);
+    stage.is_unharmed().await;
+    stage.end().await;
+}
+
+/// Binds plugins that send every record to all of these topics, slowly.
+async fn bind_copies(stage: &Stage, topic: &str, copies: &[String]) {
+    let admin = stage.client.admin();
+    let fan_out = prebuilt("fan-out-route");
+    admin.push_plugin("fan-out", fan_out).await.unwrap();
+    let setting = |name: &str, value: String| Setting {
+        name: name.to_owned(),
+        value,
+    };
+    let also = copies
+        .iter()
+        .map(|copy| setting("also", format!("{copy}:n >= 0")));
+    let bind = Bind {
+        config: std::iter::once(setting("field", "to".to_owned()))
+            .chain(also)
+            .collect(),
+        routes: copies
+            .iter()
+            .map(|copy| Route {
+                value: copy.clone(),
+                topic: copy.parse().unwrap(),
+                partition: None,
+            })
+            .collect(),
+        ..Bind::new(
+            "fan-out".parse().unwrap(),
+            topic.parse().unwrap(),
+            Hook::Route,
+        )
+    };
+    admin.bind(&bind).await.unwrap();
+    bind_slow(stage, topic).await;
+}
+
+#[tokio::test]
+async fn copies_for_which_there_is_no_room_wait_for_the_requests_before_them() {
+    const COPIES: usize = 12;
+    const REQUESTS: u64 = 12;
+    let mut stage = Stage::alone_with(|config| {
+        config.log.wal_file_bytes = ByteSize::mib(32);
+        config.log.cache_bytes = ByteSize::mib(8);
+        config.limits.connection_buffer_bytes = ByteSize::mib(16);
+        config.limits.broker_buffer_bytes = ByteSize::mib(16);
+    })
+    .await;
+    stage.topic("many", 1).await;
+    let copies: Vec<String> = (0..COPIES).map(|n| format!("copy-{n}")).collect();
+    for copy in &copies {
+        stage.topic(copy, 1).await;
+    }
+    bind_copies(&stage, "many", &copies).await;
+    // The first keeps the slow plugin busy for several calls, those behind it for one each, and
+    // each of these becomes more than half of what there is room for.
+    let small = br#"{"to":"copy-0","n":-1}"#;
+    let first = batch_of(&vec![&small[..]; 40_000], Compression::Zstd);
+    let padding = "x".repeat(900_000);
+    let behind = |n: u64| format!(r#"{{"to":"copy-0","n":{n},"padding":"{padding}"}}"#);
+    let before = resident();
+    let raw = Raw::client(&stage.broker).await;
+    let mut talks = Vec::new();
+    for _ in 0..2 {
+        talks.push(open(&raw, "many", None).await.0);
+    }
+    for sequence in 0..REQUESTS {
+        let batch = match sequence {
+            0 => first.clone(),
+            n => batch_of(&[behind(n).as_bytes()], Compression::None),
+        };
+        let mut request = produce(sequence);
+        request.partition = None;
+        for talk in &mut talks {
+            talk.say(&with_payload(&request, &batch)).await;
+        }
+    }
+    let mut peak = 0;
+    for talk in &mut talks {
+        for sequence in 0..REQUESTS {
+            let produced: Produced = talk.reply().await;
+            peak = peak.max(resident());
+            assert_eq!(
+                became(&produced),
+                "stored",
+                "{sequence}: {:?}",
+                produced.error
+            );
+            assert_eq!(produced.sequence.value(), sequence);
+            let places = produced.outcome.unwrap().destinations.len();
+            assert_eq!(places, if sequence == 0 { 1 } else { COPIES });
+        }
+    }
+    let grown = peak.saturating_sub(before) >> 20;
+    println!("{grown} MiB more memory at most");
+    assert!(grown < SLACK_MIB, "{grown} MiB more than before");
+    let large = 2 * (REQUESTS - 1);
+    assert_eq!(stage.records("copy-0").await, 2 * 40_000 + large);
+    assert_eq!(stage.records("copy-11").await, large);
     stage.is_unharmed().await;
     stage.end().await;
 }

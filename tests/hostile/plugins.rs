@@ -9,9 +9,11 @@ use weir_sdk::{AdminError, FilterSpec, PublishError, RecordOutcome, SubscribeErr
 use weir_wire::batch::Compression;
 use weir_wire::error::{ErrorCode, Fault};
 use weir_wire::plugin::{ErrorPolicy, Hook};
+use weir_wire::produce::{Produce, Produced};
 use weir_wire::request::{Bind, BindingInfo, BindingLimits, Route};
 
-use crate::batches::batch_of;
+use crate::batches::{self, batch_of, open};
+use crate::raw::{Raw, with_payload};
 use crate::stage::{Stage, soon};
 
 #[path = "../../broker/host/tests/host/bomb.rs"]
@@ -266,6 +268,28 @@ async fn one_guilty_record_in_a_thousand_is_dropped_or_refuses_its_request() {
 }
 
 #[tokio::test]
+async fn the_first_binding_that_takes_a_record_out_says_what_becomes_of_it() {
+    let mut stage = Stage::start().await;
+    stage.topic("twice", 1).await;
+    let route = (Hook::Route, "routes-trap-on-poison");
+    let key = (Hook::Key, "keys-trap-on-poison");
+    let routed = bind(&stage, "twice", route, ErrorPolicy::Drop, 1).await;
+    bind(&stage, "twice", key, ErrorPolicy::DeadLetter, 0).await;
+    // Both fail on the one record, and the route comes first.
+    let outcomes = produce(&stage, "twice", &thousand(&[617])).await.unwrap();
+    match &outcomes[617] {
+        RecordOutcome::Dropped(refused) => assert_eq!(refused.binding, routed.id),
+        other => panic!("{other:?}"),
+    }
+    let stored = outcomes.iter().filter(|outcome| outcome.stored().is_some());
+    assert_eq!(stored.count(), 999);
+    assert_eq!(stage.records("twice").await, 999);
+    assert_eq!(stage.records("twice.dlq").await, 0, "it was not kept twice");
+    stage.is_unharmed().await;
+    stage.end().await;
+}
+
+#[tokio::test]
 async fn too_many_guilty_records_put_the_binding_to_rest_for_a_while() {
     let mut stage = Stage::start().await;
     stage.topic("resting", 1).await;
@@ -280,7 +304,19 @@ async fn too_many_guilty_records_put_the_binding_to_rest_for_a_while() {
             .contains("more than 8 records of one batch failed"),
         "{fault}"
     );
-    // The client waits it out by itself.
+    // Whoever comes meanwhile hears when to come back, and the client waits it out by itself.
+    let raw = Raw::client(&stage.broker).await;
+    let (mut talk, _) = open(&raw, "resting", None).await;
+    let request = Produce {
+        partition: None,
+        ..batches::produce(0)
+    };
+    talk.say(&with_payload(&request, &batches::batch())).await;
+    let produced: Produced = talk.reply().await;
+    let error = produced.error.unwrap();
+    assert_eq!(error.code, ErrorCode::Overloaded, "{error:?}");
+    let wait = error.retry_after_ms.unwrap();
+    assert!((1..=1000).contains(&wait), "{wait} ms");
     assert_eq!(
         produce(&stage, "resting", &thousand(&[]))
             .await

@@ -20,10 +20,11 @@ use weir_wire::error::{ErrorCode, Fault};
 use weir_wire::id::Timestamp;
 use weir_wire::placement::OrderingKey;
 use weir_wire::plugin::ErrorPolicy;
-use weir_wire::produce::{REFUSAL_DEAD_LETTERED, REFUSAL_DROPPED};
+use weir_wire::produce::{Fate, REFUSAL_DEAD_LETTERED, REFUSAL_DROPPED};
 
-use super::Flight;
-use crate::budget::{Budget, Held};
+use super::{Flight, Turn, overloaded};
+use crate::budget::Held;
+use crate::state::Shared;
 use crate::topics::{Binding, RouteBinding, TopicView};
 
 /// Why a request goes no further.
@@ -34,31 +35,50 @@ pub(super) enum Stop {
     Retry(Fault),
 }
 
-/// The right to hold the records of one request, unfolded, until they have their places.
+/// Why there is no room.
+pub(super) const CROWDED: &str =
+    "the broker has unfolded as many batches as it may; send more slowly";
+
+/// The right to hold the records of one request, unfolded, and what becomes of them.
 pub(super) struct Room<'a> {
-    budget: &'a Budget,
+    shared: &'a Shared,
     held: Held,
 }
 
 impl<'a> Room<'a> {
-    pub(super) const fn new(budget: &'a Budget, held: Held) -> Self {
-        Self { budget, held }
+    /// Waits for room as long as a request may wait.
+    pub(super) async fn within(shared: &'a Shared, bytes: usize) -> Option<Self> {
+        let deadline = shared.config.limits.request_deadline;
+        let held = shared.unfolded.hold_within(bytes, deadline).await?;
+        Some(Self { shared, held })
     }
 
-    /// The records became this large, and are there before and after.
+    /// The records take this much, before and after a hook together.
     fn make(&mut self, bytes: usize) -> Result<(), Stop> {
-        if self.budget.try_grow(&mut self.held, bytes) {
+        if self.shared.unfolded.try_grow(&mut self.held, bytes) {
             return Ok(());
         }
-        let text = "the broker has unfolded as many batches as it may; send more slowly";
-        Err(Stop::Retry(Fault::new(ErrorCode::Overloaded, text)))
+        Err(Stop::Retry(overloaded(self.shared, CROWDED)))
+    }
+
+    /// What became of the records takes this much, and they themselves are no more. Answers whether
+    /// there is room for it.
+    fn keep(&mut self, bytes: usize) -> bool {
+        let fits = self.shared.unfolded.try_grow(&mut self.held, bytes);
+        self.held.shrink_to(bytes);
+        fits
     }
 }
 
-/// How many times a request's records are in memory while the hooks of a topic run, as long as
-/// they do not grow.
-pub(super) fn copies(view: &TopicView) -> usize {
-    if view.transforms.is_empty() { 1 } else { 2 }
+/// What a request takes while the hooks of a topic run, as long as its records do not grow.
+pub(super) fn room_for(view: &TopicView, bytes: usize, count: u32) -> usize {
+    let copies = if view.transforms.is_empty() { 1 } else { 2 };
+    bytes * copies + count as usize * per_record(view)
+}
+
+/// What is noted of each record: where it comes from, what each route and key says, its fate.
+fn per_record(view: &TopicView) -> usize {
+    size_of::<u32>() + size_of::<u64>() * (view.routes.len() + view.keys.len()) + size_of::<Fate>()
 }
 
 /// Runs the hooks, and places what they leave.
@@ -67,8 +87,11 @@ pub(super) async fn run(
     flight: &Flight,
     verified: Verified<'_>,
     mut room: Room<'_>,
-) -> Result<Placed, Stop> {
+    turn: &mut Turn,
+) -> Result<(Placed, Option<Held>), Stop> {
     let header = verified.header;
+    let unfolded = room_for(view, verified.records.len(), header.count);
+    room.held.shrink_to(unfolded);
     let addressed = Target {
         partition: flight.partition,
         ..view.target.clone()
@@ -109,7 +132,15 @@ pub(super) async fn run(
         count: records.count,
         records: &records.section,
     };
-    Ok(place(&batch, &decisions)?)
+    let mut placed = place(&batch, &decisions)?;
+    if !room.keep(placed.bytes()) {
+        // Many copies of the records, perhaps, while a request before this one is slow. They are
+        // made again when they can be handed on at once: one stream has so much only once.
+        drop(placed);
+        turn.come().await;
+        placed = place(&batch, &decisions)?;
+    }
+    Ok((placed, Some(room.held)))
 }
 
 /// The records of a request on their way through the hooks.
@@ -316,6 +347,9 @@ fn stop(binding: &Binding, error: &CallError) -> Stop {
     let mut fault = refusal(binding, &error.to_string());
     if error.is_retryable() {
         fault.code = ErrorCode::Overloaded;
+        if let CallError::Quarantined { retry_after, .. } = error {
+            fault.retry_after = Some(*retry_after);
+        }
         return Stop::Retry(fault);
     }
     Stop::Refuse(fault)

@@ -1,5 +1,6 @@
 //! The pipeline of one producer: admit, prepare (in parallel), hand over (in order).
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -15,7 +16,7 @@ use weir_wire::limits::PRODUCER_IN_FLIGHT_MAX;
 use weir_wire::produce::{Ack, Produce};
 
 use super::reply::Expected;
-use super::{Admitted, Flight, Prepared, prepare};
+use super::{Admitted, Flight, Prepared, Turn, overloaded, prepare};
 use crate::budget::Permit;
 use crate::fault::IntoFault;
 use crate::producers::{Producer, Reply, Waiter, out_of_sequence};
@@ -33,6 +34,8 @@ pub(super) struct Pipeline {
     preparing: FuturesOrdered<BoxFuture<'static, Flight>>,
     redo: mpsc::Receiver<Flight>,
     to_redo: Option<mpsc::Sender<Flight>>,
+    /// The turn of the request that was taken in last.
+    last: Option<oneshot::Receiver<Infallible>>,
     sticky: u32,
 }
 
@@ -55,6 +58,7 @@ impl Pipeline {
             preparing: FuturesOrdered::new(),
             redo,
             to_redo: Some(to_redo),
+            last: None,
             sticky,
         }
     }
@@ -169,6 +173,7 @@ impl Pipeline {
             sticky: self.next_sticky(),
             batch,
             prepared: Prepared::Not,
+            turn: Turn::default(),
             arrived,
             permit,
             redo: self
@@ -212,15 +217,18 @@ impl Pipeline {
 
     fn refuse_overloaded(&self, sequence: Sequence, waiter: Waiter) {
         self.shared.metrics.overloaded.inc();
-        let wait = self.shared.config.limits.request_deadline;
         let text = "the broker holds as many bytes of requests as it may; send more slowly";
-        let mut fault = Fault::new(ErrorCode::Overloaded, text);
-        fault.retry_after = Some(wait / 10);
+        let fault = overloaded(&self.shared, text);
         let _ = waiter.send(Reply::Fault(sequence, fault));
     }
 
-    fn prepare(&mut self, flight: Flight) {
+    fn prepare(&mut self, mut flight: Flight) {
         let shared = self.shared.clone();
+        let (over, next) = oneshot::channel();
+        flight.turn = Turn {
+            before: self.last.replace(next),
+            _over: Some(over),
+        };
         self.preparing
             .push_back(Box::pin(prepare::prepare(shared, flight)));
     }

@@ -7,23 +7,25 @@ use weir_core::place::{Batch, Decisions, PlaceError, Placed, Target, place};
 use weir_wire::batch::{BatchHeader, Compression, CompressionError, Verified, verify};
 use weir_wire::error::{ErrorCode, Fault};
 use weir_wire::id::PartitionId;
-use weir_wire::limits::BATCH_INFLATED_MAX;
+use weir_wire::limits::{BATCH_INFLATED_MAX, BATCH_RECORDS_MAX};
 
 use super::hooks::{self, Room, Stop};
-use super::{Flight, Prepared};
+use super::{Flight, Prepared, Turn, overloaded};
 use crate::fault::IntoFault;
 use crate::state::Shared;
 use crate::topics::TopicView;
 
 /// Runs everything that comes before the sequencer.
 pub(super) async fn prepare(shared: Arc<Shared>, mut flight: Flight) -> Flight {
+    let mut turn = std::mem::take(&mut flight.turn);
     flight.prepared = match shared.topics.view(flight.producer.topic) {
-        Some(view) => run(&shared, &view, &flight).await,
+        Some(view) => run(&shared, &view, &flight, &mut turn).await,
         None => Prepared::Refused {
             epoch: None,
             fault: Fault::new(ErrorCode::UnknownTopic, "the topic was deleted meanwhile"),
         },
     };
+    flight.turn = turn;
     flight
 }
 
@@ -33,16 +35,14 @@ pub(crate) fn count_lost(shared: &Shared, batch: &[u8]) {
     shared.metrics.one_way_lost.inc_by(u64::from(count));
 }
 
-async fn run(shared: &Shared, view: &TopicView, flight: &Flight) -> Prepared {
+async fn run(shared: &Shared, view: &TopicView, flight: &Flight, turn: &mut Turn) -> Prepared {
     // Held while hooks run: a batch of a few kilobytes may unfold to a thousand times as much.
-    let mut held = None;
+    let mut room = None;
     if view.has_hooks() {
-        let bytes = unfolded_max(flight.batch.as_slice()) * hooks::copies(view);
-        let deadline = shared.config.limits.request_deadline;
-        held = shared.unfolded.hold_within(bytes, deadline).await;
-        if held.is_none() {
-            let text = "the broker has unfolded as many batches as it may; send more slowly";
-            return Prepared::Retry(Fault::new(ErrorCode::Overloaded, text));
+        let (bytes, count) = unfolded_max(flight.batch.as_slice());
+        room = Room::within(shared, hooks::room_for(view, bytes, count)).await;
+        if room.is_none() {
+            return Prepared::Retry(overloaded(shared, hooks::CROWDED));
         }
     }
     let verified = match verify(flight.batch.as_slice()) {
@@ -54,23 +54,17 @@ async fn run(shared: &Shared, view: &TopicView, flight: &Flight) -> Prepared {
             };
         }
     };
-    if let Some(held) = &mut held {
-        held.shrink_to(verified.records.len() * hooks::copies(view));
-    }
     let count = verified.header.count;
     let result = match check_partition(view, flight.partition) {
         Err(fault) => Err(Stop::Refuse(fault)),
-        Ok(()) => match held {
-            Some(held) => {
-                let room = Room::new(&shared.unfolded, held);
-                hooks::run(view, flight, verified, room).await
-            }
-            None => place_by_key(view, flight, &verified),
+        Ok(()) => match room {
+            Some(room) => hooks::run(view, flight, verified, room, turn).await,
+            None => place_by_key(view, flight, &verified).map(|placed| (placed, None)),
         },
     };
     let epoch = view.epoch;
     match result {
-        Ok(placed) if flight.all_or_nothing && !placed.refusals().is_empty() => {
+        Ok((placed, _)) if flight.all_or_nothing && !placed.refusals().is_empty() => {
             let reason = &placed.refusals()[0].reason;
             let text = format!("all or nothing was asked for, and a record was refused: {reason}");
             let fault = Fault::new(ErrorCode::RecordsRefused, text);
@@ -79,10 +73,11 @@ async fn run(shared: &Shared, view: &TopicView, flight: &Flight) -> Prepared {
                 fault,
             }
         }
-        Ok(placed) => Prepared::Placed {
+        Ok((placed, held)) => Prepared::Placed {
             epoch,
             placed,
             count,
+            _held: held,
         },
         Err(Stop::Refuse(fault)) => Prepared::Refused {
             epoch: Some(epoch),
@@ -92,12 +87,16 @@ async fn run(shared: &Shared, view: &TopicView, flight: &Flight) -> Prepared {
     }
 }
 
-/// The most that a batch's records may take once they are uncompressed.
-fn unfolded_max(batch: &[u8]) -> usize {
-    match BatchHeader::parse(batch) {
-        Ok(header) if header.compression != Compression::None => BATCH_INFLATED_MAX,
-        _ => batch.len(),
-    }
+/// The most that a batch's records may take once they are uncompressed, and how many there are.
+fn unfolded_max(batch: &[u8]) -> (usize, u32) {
+    let Ok(header) = BatchHeader::parse(batch) else {
+        return (batch.len(), 0);
+    };
+    let bytes = match header.compression {
+        Compression::None => batch.len(),
+        _ => BATCH_INFLATED_MAX,
+    };
+    (bytes, header.count.min(BATCH_RECORDS_MAX))
 }
 
 impl From<PlaceError> for Stop {

@@ -8,7 +8,7 @@ use weir_wire::error::{ErrorCode, Fault};
 use weir_wire::id::Timestamp;
 use weir_wire::produce::{REFUSAL_DROPPED, REFUSAL_REJECTED};
 
-use super::{Failed, Flow, Room, Stop, ready, stop};
+use super::{Failed, Flow, Room, Stop, per_record, ready, stop};
 use crate::topics::Binding;
 
 /// Runs the transform; the records are then what it made of them.
@@ -23,7 +23,8 @@ pub(super) async fn run<'a>(
     }
     let made = bound.transform(flow.input()).await;
     let made = made.map_err(|error| stop(binding, &error))?;
-    room.make(flow.section.len() + made.records.len())?;
+    let noted = made.count as usize * per_record(flow.view);
+    room.make(flow.section.len() + made.records.len() + noted)?;
     // Byte for byte what they were: a batch stays its producer's.
     if made.unchanged {
         return Ok(());
