@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use weir_host::HostConfig;
+
 mod quantity;
 
 pub use quantity::ByteSize;
@@ -377,8 +379,9 @@ impl Config {
             let reason = "a call takes at least as long as its processor time (plugins.cpu_time)";
             return Err(invalid("plugins.wall_time", time, reason));
         }
-        if !(1..=256).contains(&plugins.threads) {
-            return Err(invalid("plugins.threads", plugins.threads, "take 1 to 256"));
+        if !(1..=HostConfig::THREADS_MAX).contains(&plugins.threads) {
+            let reason = format!("take 1 to {}", HostConfig::THREADS_MAX);
+            return Err(invalid("plugins.threads", plugins.threads, reason));
         }
         if plugins.compile_time < Duration::from_secs(1) {
             let reason = "the system counts a process's time in seconds";

@@ -120,6 +120,11 @@ impl Binding {
         }
     }
 
+    /// A call was interrupted after so much processor time; it will begin anew.
+    pub(crate) fn interrupted(&self, cpu: Duration) {
+        self.counters.cpu(cpu);
+    }
+
     fn warn_quarantined(&self, message: &str) {
         tracing::warn!(
             target: "weir::plugin", version = %self.plugin.version().short(), hook = %self.hook(),
@@ -134,7 +139,6 @@ impl Binding {
     pub(crate) fn found_impure(&self, why: &str) {
         self.plugin.found_impure(self.hook());
         if self.counters.impure() {
-            self.host.count_impurity();
             tracing::warn!(
                 target: "weir::plugin", version = %self.plugin.version().short(),
                 hook = %self.hook(), "the plugin is impure: {why}"

@@ -22,7 +22,7 @@ pub struct HostConfig {
     /// component is compiled.
     pub compiler: Option<CompilerCommand>,
     /// Threads that run plugins. At least 4, so that a slow plugin leaves others room even on a
-    /// small machine: half of them never run plugins known to be slow.
+    /// small machine: half of them never run slow ones. At most [`HostConfig::THREADS_MAX`].
     pub threads: usize,
     /// Bytes of linear memory that all instances may have together.
     pub memory_total: u64,
@@ -39,12 +39,18 @@ pub struct HostConfig {
     pub compile_memory: u64,
 }
 
+impl HostConfig {
+    /// Threads that run plugins: a call has up to two instances, for all of which there must be
+    /// places.
+    pub const THREADS_MAX: usize = 32;
+}
+
 impl Default for HostConfig {
     fn default() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             compiler: None,
-            threads: cores.max(4),
+            threads: cores.clamp(4, Self::THREADS_MAX),
             memory_total: 1 << 30,
             component_bytes_max: COMPONENT_BYTES_MAX,
             idle: Duration::from_secs(30),

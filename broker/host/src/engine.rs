@@ -1,9 +1,9 @@
 //! The engine's settings: the same in the child that compiles and in the host that runs, except
 //! for how instances get their memory.
 
-use crate::Limits;
 use crate::contract::{HOST, WireLevel};
 use crate::instance::State;
+use crate::{HostConfig, Limits};
 use std::hash::{Hash, Hasher};
 use wasmtime::component::{Component, Linker};
 use wasmtime::{
@@ -11,8 +11,9 @@ use wasmtime::{
 };
 use xxhash_rust::xxh3::Xxh3;
 
-/// Instances of components that can exist at once. Idle ones make room when it gets tight.
-const INSTANCES_MAX: u32 = 64;
+/// Instances of components that can exist at once: two for the call of each thread. Idle ones make
+/// room when it gets tight.
+pub(crate) const INSTANCES_MAX: u32 = 2 * HostConfig::THREADS_MAX as u32;
 /// Core instances and tables of a component: one of Python's consists of 38 modules.
 const CORE_PER_COMPONENT: u32 = 64;
 /// Memories of a component: one of JavaScript's has 3.

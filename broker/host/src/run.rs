@@ -12,6 +12,7 @@ use crate::columns::{CHUNK_RECORDS_MAX, Chunk, Chunks, Malformed};
 use crate::contract::{WireBatch, WireFailure};
 use crate::instance::{Cause, Failure, Instance};
 use crate::logs::cut;
+use crate::scheduler::{self, SLOW, Stopped};
 use crate::{Attempt, Input, RecordFailure, clock};
 use std::ops::Range;
 use std::time::Duration;
@@ -25,15 +26,17 @@ const CALL_CPU_FACTOR: u32 = 100;
 const ATTEMPT_MESSAGE_MAX: usize = 1024;
 
 /// Runs a call on this thread. A retry policy gets an attempt for each record, other hooks none.
+/// The call has the same number when it is begun anew.
 pub(crate) fn call(
     binding: &Binding,
+    number: u64,
     input: &Input,
     attempts: &[Attempt],
-) -> Result<Answered, CallError> {
+) -> Result<Answered, Stopped<CallError>> {
     binding.check_quarantine(clock::now())?;
     let _running = binding.host().ticker().enter();
     let mut run = Run::new(binding, input, attempts);
-    let result = run.chunks();
+    let result = run.chunks(number.is_multiple_of(PURITY_EVERY));
     let cpu = run.cpu;
     let (answers, failures, at_limit) = run.end();
     match result {
@@ -42,9 +45,13 @@ pub(crate) fn call(
             binding.succeeded(input.count, out, &failures, cpu, at_limit, clock::now());
             Ok(Answered { answers, failures })
         }
-        Err(error) => {
+        Err(Stopped::Failed(error)) => {
             binding.failed(&error, cpu, clock::now());
-            Err(error)
+            Err(error.into())
+        }
+        Err(Stopped::Interrupted) => {
+            binding.interrupted(cpu);
+            Err(Stopped::Interrupted)
         }
     }
 }
@@ -61,6 +68,8 @@ struct Run<'a> {
     /// Processor time of the whole call, and of the last call into the plugin.
     cpu: Duration,
     last_cpu: Duration,
+    /// Parts of chunks that were tried while guilty records were looked for.
+    parts: u32,
 }
 
 /// Some records of a chunk.
@@ -85,12 +94,12 @@ impl<'a> Run<'a> {
             at_limit: false,
             cpu: Duration::ZERO,
             last_cpu: Duration::ZERO,
+            parts: 0,
         }
     }
 
-    fn chunks(&mut self) -> Result<(), CallError> {
+    fn chunks(&mut self, verify: bool) -> Result<(), Stopped<CallError>> {
         let (binding, input) = (self.binding, self.input);
-        let verify = binding.next_call().is_multiple_of(PURITY_EVERY);
         let mut chunks = Chunks::new(input, binding.projection());
         let mut chunk = binding.take_scratch();
         loop {
@@ -98,7 +107,7 @@ impl<'a> Run<'a> {
             match chunks.fill(&mut chunk, records_max) {
                 Ok(true) => self.chunk(&chunk, verify)?,
                 Ok(false) => break,
-                Err(Malformed { index }) => return Err(CallError::Malformed { index }),
+                Err(Malformed { index }) => return Err(CallError::Malformed { index }.into()),
             }
         }
         binding.give_scratch(chunk);
@@ -106,7 +115,7 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    fn chunk(&mut self, chunk: &Chunk, verify: bool) -> Result<(), CallError> {
+    fn chunk(&mut self, chunk: &Chunk, verify: bool) -> Result<(), Stopped<CallError>> {
         let whole = Asked {
             chunk,
             batch: chunk.whole(self.input),
@@ -123,7 +132,8 @@ impl<'a> Run<'a> {
         let Some(again) = &mut again else {
             return Ok(());
         };
-        let used = self.instance.replace(self.binding.fresh_instance()?);
+        let fresh = self.fresh_instance()?;
+        let used = self.instance.replace(fresh);
         std::mem::swap(again, &mut self.answers);
         let repeated = self.attempt(whole);
         std::mem::swap(again, &mut self.answers);
@@ -141,18 +151,39 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// One call into the plugin; its answers are appended.
-    fn attempt(&mut self, asked: Asked<'_>) -> Result<Result<(), Failure>, CallError> {
-        let limits = self.binding.limits();
-        if self.cpu > limits.cpu.saturating_mul(CALL_CPU_FACTOR) {
-            return Err(CallError::TooSlow {
+    /// A new instance; what it costs to make counts.
+    fn fresh_instance(&mut self) -> Result<Instance, Stopped<CallError>> {
+        let instance = self.binding.fresh_instance()?;
+        self.cpu += instance.cpu;
+        Ok(instance)
+    }
+
+    /// Whether the call may go on after what it has cost so far.
+    fn check_cpu(&self) -> Result<(), Stopped<CallError>> {
+        if self.cpu > self.binding.limits().cpu.saturating_mul(CALL_CPU_FACTOR) {
+            return Err(Stopped::Failed(CallError::TooSlow {
                 cpu: self.cpu,
                 records: self.input.count,
-            });
+            }));
         }
-        let mut instance = match self.instance.take() {
+        // Many short calls into the plugin may all end before they are looked at.
+        if self.cpu > SLOW && !scheduler::may_go_on(clock::thread_cpu()) {
+            return Err(Stopped::Interrupted);
+        }
+        Ok(())
+    }
+
+    /// One call into the plugin; its answers are appended.
+    fn attempt(&mut self, asked: Asked<'_>) -> Result<Result<(), Failure>, Stopped<CallError>> {
+        self.check_cpu()?;
+        let limits = self.binding.limits();
+        let instance = self
+            .instance
+            .take()
+            .or_else(|| self.binding.idle_instance());
+        let mut instance = match instance {
             Some(instance) => instance,
-            None => self.binding.instance()?,
+            None => self.fresh_instance()?,
         };
         let Asked {
             chunk,
@@ -188,18 +219,20 @@ impl<'a> Run<'a> {
     }
 
     /// The error of a failure that no smaller part of the records would avoid.
-    fn ends(&self, failure: &Failure, first: u32) -> Option<CallError> {
-        match failure.cause {
-            Cause::Said | Cause::Trapped | Cause::Answered | Cause::Limit => None,
-            Cause::Crowded => Some(CallError::Crowded {
+    fn ends(&self, failure: &Failure, first: u32) -> Option<Stopped<CallError>> {
+        let error = match failure.cause {
+            Cause::Said | Cause::Trapped | Cause::Answered | Cause::Limit => return None,
+            Cause::Interrupted => return Some(Stopped::Interrupted),
+            Cause::Crowded => CallError::Crowded {
                 message: failure.to_string(),
-            }),
-            Cause::TooLarge => Some(CallError::TooLarge {
+            },
+            Cause::TooLarge => CallError::TooLarge {
                 records: self.input.count,
-            }),
-            Cause::Malformed => Some(CallError::Malformed { index: first }),
-            Cause::Shutdown => Some(CallError::Shutdown),
-        }
+            },
+            Cause::Malformed => CallError::Malformed { index: first },
+            Cause::Shutdown => CallError::Shutdown,
+        };
+        Some(error.into())
     }
 
     /// How the records from `first` on failed; empty unless the hook is a retry policy.
@@ -220,9 +253,10 @@ impl<'a> Run<'a> {
         &mut self,
         chunk: &Chunk,
         range: &Range<u32>,
-    ) -> Result<Result<(), Failure>, CallError> {
+    ) -> Result<Result<(), Failure>, Stopped<CallError>> {
         let part = chunk.part(range);
-        self.instance = Some(self.binding.fresh_instance()?);
+        self.parts += 1;
+        self.instance = Some(self.fresh_instance()?);
         let batch = part.batch(chunk, range, self.input);
         self.attempt(Asked {
             chunk,

@@ -1,15 +1,26 @@
 //! The threads that run plugins, and who is next: bindings take turns, call by call, and slow ones
-//! never occupy more than half of the threads.
+//! never occupy more than half of the threads. Who turns out to be slow only while it runs, when
+//! as many are slow as may be, leaves its thread and begins anew among the slow ones: a plugin's
+//! calls have no effects besides their answers and log lines.
+
+mod turn;
+
+pub(crate) use turn::{Stopped, may_go_on};
 
 use crate::answer::Answered;
 use crate::binding::{BindError, Binding};
 use crate::run::{self, CallError};
-use crate::{Attempt, Input, clock};
+use crate::{Attempt, HostConfig, Input, clock};
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
+use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use turn::Turn;
+
+/// What takes longer is slow: a binding whose calls do on average, and a call that does.
+pub(crate) const SLOW: Duration = Duration::from_millis(5);
 
 /// Calls of a binding that wait besides those that run; who comes later waits for a place.
 const WAITING_MAX: usize = 8;
@@ -26,6 +37,8 @@ pub(crate) enum Job {
     },
     /// Judge a batch.
     Call {
+        /// Of the binding's calls.
+        number: u64,
         input: Input,
         attempts: Vec<Attempt>,
         /// Who waits for it.
@@ -33,6 +46,16 @@ pub(crate) enum Job {
         /// The place in the queue, given back at the end.
         place: OwnedSemaphorePermit,
     },
+}
+
+/// A job that waits for its turn.
+#[derive(Debug)]
+struct Waits {
+    job: Job,
+    /// Gone when nobody waits for its result any more.
+    caller: Weak<()>,
+    /// Whether it has left a thread because it was slow.
+    slow: bool,
 }
 
 /// The waiting jobs of one binding.
@@ -45,7 +68,7 @@ pub(crate) struct Queue {
 
 #[derive(Debug, Default)]
 struct Waiting {
-    jobs: VecDeque<Job>,
+    jobs: VecDeque<Waits>,
     running: usize,
     /// Whether the binding stands in one of the lanes.
     in_lane: bool,
@@ -83,14 +106,25 @@ impl Queue {
         self.places.clone().acquire_owned().await.ok()
     }
 
+    /// Whether the next job has turned out to be slow already.
+    fn next_is_slow(&self) -> bool {
+        self.lock().next_is_slow()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+impl Waiting {
+    fn next_is_slow(&self) -> bool {
+        self.jobs.front().is_some_and(|next| next.slow)
+    }
+}
+
 impl Scheduler {
     pub(crate) fn start(threads: usize) -> std::io::Result<(Arc<Self>, Vec<JoinHandle<()>>)> {
-        let threads = threads.max(2);
+        let threads = threads.clamp(2, HostConfig::THREADS_MAX);
         let scheduler = Arc::new(Self {
             lanes: Mutex::default(),
             work: Condvar::new(),
@@ -106,13 +140,18 @@ impl Scheduler {
         Ok((scheduler, handles))
     }
 
-    /// Queues a job of that binding.
-    pub(crate) fn push(&self, binding: &Arc<Binding>, job: Job) {
+    /// Queues a job of that binding. It is run as long as somebody has `caller`.
+    pub(crate) fn push(&self, binding: &Arc<Binding>, job: Job, caller: &Arc<()>) {
         let mut lanes = self.lock();
         if lanes.stopped {
             return;
         }
-        binding.queue.lock().jobs.push_back(job);
+        let waits = Waits {
+            job,
+            caller: Arc::downgrade(caller),
+            slow: false,
+        };
+        binding.queue.lock().jobs.push_back(waits);
         if lanes.enter(binding) {
             self.work.notify_one();
         }
@@ -136,13 +175,18 @@ impl Scheduler {
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn work(&self) {
+    /// So many slow jobs may run at once.
+    fn slow_max(&self) -> usize {
+        self.threads / 2
+    }
+
+    fn work(self: &Arc<Self>) {
         if let Err(error) = rustix::process::nice(NICENESS) {
             tracing::debug!("plugin threads keep the normal priority: {error}");
         }
         let mut lanes = self.lock();
         loop {
-            let Some((binding, slow)) = lanes.next(self.threads / 2) else {
+            let Some((binding, slow)) = lanes.next(self.slow_max()) else {
                 if lanes.stopped {
                     return;
                 }
@@ -152,17 +196,37 @@ impl Scheduler {
                     .unwrap_or_else(PoisonError::into_inner);
                 continue;
             };
-            let job = lanes.begin(&binding, slow);
+            let next = lanes.begin(&binding, slow);
             // There may be more for other threads than this one job.
             self.work.notify_one();
             drop(lanes);
-            if let Some(job) = job {
-                run(&binding, job);
-            }
+            let (slow, again) = match next {
+                Some(next) => self.run(&binding, next, slow),
+                None => (slow, None),
+            };
             lanes = self.lock();
-            lanes.end(&binding, slow);
+            lanes.end(&binding, slow, again);
             drop(binding);
         }
+    }
+
+    /// Runs one job; whether it counts as slow by now, and the job if it is to be begun anew.
+    fn run(self: &Arc<Self>, binding: &Binding, next: Waits, slow: bool) -> (bool, Option<Waits>) {
+        let Waits { job, caller, .. } = next;
+        Turn::begin(self, caller.clone(), slow);
+        let outcome = catch_unwind(AssertUnwindSafe(|| run(binding, job)));
+        let slow = Turn::end();
+        let again = outcome.unwrap_or_else(|_| {
+            // A mistake of the host; it costs this call, not the thread.
+            tracing::error!(hook = %binding.hook(), "a plugin call panicked in the host");
+            None
+        });
+        let again = again.map(|job| Waits {
+            job,
+            caller,
+            slow: true,
+        });
+        (slow, again)
     }
 }
 
@@ -175,7 +239,7 @@ impl Lanes {
             return false;
         }
         waiting.in_lane = true;
-        let lane = if binding.is_slow() {
+        let lane = if binding.is_slow() || waiting.next_is_slow() {
             &mut self.slow
         } else {
             &mut self.quick
@@ -196,8 +260,12 @@ impl Lanes {
         if let Some(binding) = slow {
             return Some((binding, true));
         }
-        if let Some(binding) = self.quick.pop_front() {
-            return Some((binding, false));
+        while let Some(binding) = self.quick.pop_front() {
+            if !binding.queue.next_is_slow() {
+                return Some((binding, false));
+            }
+            // A job has come back while its binding stood in line for another one.
+            self.slow.push_back(binding);
         }
         if self.slow_running < slow_max.max(1) {
             return self.slow.pop_front().map(|binding| (binding, true));
@@ -206,7 +274,7 @@ impl Lanes {
     }
 
     /// Takes the binding's next job; it goes to the end of the line if it has more.
-    fn begin(&mut self, binding: &Arc<Binding>, slow: bool) -> Option<Job> {
+    fn begin(&mut self, binding: &Arc<Binding>, slow: bool) -> Option<Waits> {
         let mut waiting = binding.queue.lock();
         waiting.in_lane = false;
         waiting.running += 1;
@@ -217,10 +285,21 @@ impl Lanes {
         job
     }
 
-    fn end(&mut self, binding: &Arc<Binding>, slow: bool) {
+    /// Counts a job that runs among the slow ones, if there may be one more.
+    fn count_slow(&mut self, slow_max: usize) -> bool {
+        let may = self.slow_running < slow_max;
+        self.slow_running += usize::from(may);
+        may
+    }
+
+    /// A job has left its thread; `again` is to be begun anew.
+    fn end(&mut self, binding: &Arc<Binding>, slow: bool, again: Option<Waits>) {
         self.slow_running -= usize::from(slow);
         let mut waiting = binding.queue.lock();
         waiting.running -= 1;
+        if let Some(again) = again {
+            waiting.jobs.push_front(again);
+        }
         if self.stopped {
             // Nobody will run them; whoever waits for them must hear it.
             waiting.jobs.clear();
@@ -230,26 +309,40 @@ impl Lanes {
     }
 }
 
-/// Runs one job. A panic here is a mistake of the host; it costs this call, not the thread.
-fn run(binding: &Binding, job: Job) {
-    let start = clock::now();
-    let outcome = catch_unwind(AssertUnwindSafe(|| match job {
-        Job::Configure { reply } => drop(reply.send(binding.configure())),
+/// Runs a job that somebody waits for; the job itself if it was interrupted.
+fn run(binding: &Binding, job: Job) -> Option<Job> {
+    match job {
+        Job::Configure { reply } if !reply.is_closed() => match binding.configure() {
+            Err(Stopped::Interrupted) => return Some(Job::Configure { reply }),
+            Err(Stopped::Failed(error)) => drop(reply.send(Err(error))),
+            Ok(()) => drop(reply.send(Ok(()))),
+        },
         Job::Call {
+            number,
             input,
             attempts,
             reply,
             place,
-        } => {
-            if !reply.is_closed() {
-                let answered = run::call(binding, &input, &attempts);
-                binding.took(clock::now().duration_since(start));
-                drop(place);
-                drop(reply.send(answered));
-            }
+        } if !reply.is_closed() => {
+            let start = clock::now();
+            let answered = match run::call(binding, number, &input, &attempts) {
+                Err(Stopped::Interrupted) => {
+                    return Some(Job::Call {
+                        number,
+                        input,
+                        attempts,
+                        reply,
+                        place,
+                    });
+                }
+                Err(Stopped::Failed(error)) => Err(error),
+                Ok(answered) => Ok(answered),
+            };
+            binding.took(clock::now().duration_since(start));
+            drop(place);
+            drop(reply.send(answered));
         }
-    }));
-    if outcome.is_err() {
-        tracing::error!(hook = %binding.hook(), "a plugin call panicked in the host");
+        Job::Configure { .. } | Job::Call { .. } => {}
     }
+    None
 }

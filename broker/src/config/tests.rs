@@ -144,7 +144,7 @@ fn what_cannot_be_is_refused() {
     );
     refused(
         "[plugins]\nthreads = 0",
-        expect!["plugins.threads = 0 cannot be: take 1 to 256"],
+        expect!["plugins.threads = 0 cannot be: take 1 to 32"],
     );
     refused(
         "[plugins]\nmemory_bytes = \"300MiB\"",

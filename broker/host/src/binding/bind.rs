@@ -7,7 +7,7 @@ use crate::host::Shared;
 use crate::instance::Cause;
 use crate::logs::Logs;
 use crate::plugin::Plugin;
-use crate::scheduler::{Job, Queue, Scheduler};
+use crate::scheduler::{Job, Queue, Scheduler, Stopped};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, OnceLock};
 use tokio::sync::oneshot;
@@ -116,7 +116,8 @@ pub(crate) async fn bind(
         queue: Queue::new(limits.concurrency),
     });
     let (reply, configured) = oneshot::channel();
-    scheduler.push(&binding, Job::Configure { reply });
+    let caller = Arc::default();
+    scheduler.push(&binding, Job::Configure { reply }, &caller);
     configured.await.unwrap_or(Err(BindError::Shutdown))?;
     host.register(&binding);
     Ok(Bound::new(binding, scheduler.clone()))
@@ -124,17 +125,20 @@ pub(crate) async fn bind(
 
 impl Binding {
     /// Makes the first instance and keeps it.
-    pub(crate) fn configure(&self) -> Result<(), BindError> {
+    pub(crate) fn configure(&self) -> Result<(), Stopped<BindError>> {
         let _running = self.host.ticker().enter();
         let instance = self.new_instance().map_err(|failure| {
             let message = failure.to_string();
             match failure.cause {
+                Cause::Interrupted => return Stopped::Interrupted,
                 Cause::Said => BindError::Refused { message },
                 Cause::Crowded => BindError::Crowded { message },
                 Cause::Shutdown => BindError::Shutdown,
                 _ => BindError::Start { message },
             }
+            .into()
         })?;
+        self.counters.cpu(instance.cpu);
         check_projection(self.projection())?;
         self.give_instance(Some(instance));
         Ok(())

@@ -5,7 +5,7 @@ use crate::answer::Answered;
 use crate::logs::LogLine;
 use crate::plugin::Plugin;
 use crate::run::{self, CallError};
-use crate::scheduler::{Job, Scheduler};
+use crate::scheduler::{Job, Scheduler, Stopped};
 use crate::{Attempt, Decision, Input, RouteSet, Transformed, Verdicts, clock};
 use std::sync::Arc;
 use tokio::sync::oneshot;
@@ -16,7 +16,7 @@ use weir_wire::plugin::Hook;
 /// instances and limits.
 #[derive(Clone, Debug)]
 pub struct Bound {
-    binding: Arc<Binding>,
+    pub(super) binding: Arc<Binding>,
     scheduler: Arc<Scheduler>,
 }
 
@@ -133,7 +133,8 @@ impl Bound {
             .decisions())
     }
 
-    /// Waits for a place in the binding's queue, then for the answers.
+    /// Waits for a place in the binding's queue, then for the answers. A call that nobody waits for
+    /// any more is stopped.
     async fn ask(
         &self,
         hook: Hook,
@@ -149,15 +150,15 @@ impl Bound {
             .await
             .ok_or(CallError::Shutdown)?;
         let (reply, answered) = oneshot::channel();
-        self.scheduler.push(
-            &self.binding,
-            Job::Call {
-                input,
-                attempts,
-                reply,
-                place,
-            },
-        );
+        let job = Job::Call {
+            number: self.binding.next_call(),
+            input,
+            attempts,
+            reply,
+            place,
+        };
+        let caller = Arc::default();
+        self.scheduler.push(&self.binding, job, &caller);
         answered.await.unwrap_or(Err(CallError::Shutdown))
     }
 
@@ -168,7 +169,11 @@ impl Bound {
         attempts: &[Attempt],
     ) -> Result<Answered, CallError> {
         self.check(hook, input, attempts)?;
-        run::call(&self.binding, input, attempts)
+        let number = self.binding.next_call();
+        run::call(&self.binding, number, input, attempts).map_err(|stopped| match stopped {
+            Stopped::Failed(error) => error,
+            Stopped::Interrupted => unreachable!("only what runs on plugin threads is interrupted"),
+        })
     }
 
     fn check(&self, called: Hook, input: &Input, attempts: &[Attempt]) -> Result<(), CallError> {
@@ -211,8 +216,7 @@ impl Bound {
     }
 
     /// Whether no binding of this plugin to this hook was caught giving different answers to the
-    /// same question. What was true may become false, never the other way round:
-    /// [`crate::Host::impurities`] tells when to look again.
+    /// same question. What was true may become false, never the other way round.
     #[must_use]
     pub fn is_pure(&self) -> bool {
         self.binding.is_pure()

@@ -2,6 +2,7 @@
 //! and whether it is slow.
 
 use crate::run::{CallError, chunk_records_max};
+use crate::scheduler::SLOW;
 use crate::{RecordFailure, clock};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -15,8 +16,6 @@ const QUARANTINE_MAX: Duration = Duration::from_secs(60);
 /// So many calls in a row in which a record was stopped at a limit are too many: each of them costs
 /// what a hundred thousand records cost a sound plugin.
 const AT_LIMIT_MAX: u32 = 8;
-/// A binding whose calls take longer than this on average is slow.
-const SLOW: Duration = Duration::from_millis(5);
 
 #[derive(Debug)]
 pub(super) struct Health {

@@ -4,6 +4,7 @@ use super::Binding;
 use crate::clock;
 use crate::instance::{Budget, Cause, Failure, Instance, Setup};
 use crate::run::CallError;
+use crate::scheduler::Stopped;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -23,24 +24,22 @@ impl Instances {
 }
 
 impl Binding {
-    /// An idle instance, or a new one.
-    pub(crate) fn instance(&self) -> Result<Instance, CallError> {
-        let idle = self.instances.lock().pop();
-        match idle {
-            Some((instance, _)) => Ok(instance),
-            None => self.fresh_instance(),
-        }
+    /// An instance that has nothing to do, if there is one.
+    pub(crate) fn idle_instance(&self) -> Option<Instance> {
+        self.instances.lock().pop().map(|(instance, _)| instance)
     }
 
     /// An instance that has served no call.
-    pub(crate) fn fresh_instance(&self) -> Result<Instance, CallError> {
+    pub(crate) fn fresh_instance(&self) -> Result<Instance, Stopped<CallError>> {
         self.new_instance().map_err(|failure| {
             let message = failure.to_string();
             match failure.cause {
+                Cause::Interrupted => return Stopped::Interrupted,
                 Cause::Shutdown => CallError::Shutdown,
                 Cause::Crowded => CallError::Crowded { message },
                 _ => CallError::Instance { message },
             }
+            .into()
         })
     }
 
@@ -82,8 +81,7 @@ impl Binding {
             self.host.sweep(clock::now(), Duration::ZERO);
             made = Instance::new(&self.setup());
         }
-        let (instance, projection) =
-            made.map_err(|error| Failure::answered(format!("{error:#}")))??;
+        let (instance, projection) = made.map_err(|error| of_host(&error))??;
         if *self.projection.get_or_init(|| projection.clone()) != projection {
             let message = "configure asked for other columns than at first".to_owned();
             return Err(Failure::answered(message));
@@ -116,3 +114,14 @@ impl Binding {
         }
     }
 }
+
+/// The failure of an instance that the host itself could not make.
+fn of_host(error: &wasmtime::Error) -> Failure {
+    if error.is::<wasmtime::PoolConcurrencyLimitError>() {
+        return Failure::crowded("there are as many instances of plugins as can be; try again");
+    }
+    Failure::answered(format!("{error:#}"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -25,7 +25,7 @@ pub struct BindingStats {
     pub traps: u64,
     /// Calls stopped at a limit.
     pub limits: u64,
-    /// Processor time of the plugin.
+    /// Processor time of the plugin, the making of its instances included.
     pub cpu: Duration,
     /// Calls of the binding by how long they took, waiting for a thread left out: up to each of
     /// [`CALL_TIMES_US`], then longer.
@@ -72,6 +72,11 @@ impl Counters {
         add(&self.records_in, u64::from(records));
         add(&self.records_out, out as u64);
         add(&self.records_failed, failed as u64);
+        self.cpu(cpu);
+    }
+
+    /// Processor time of a call, or of what is none: the first instance, an interrupted call.
+    pub(super) fn cpu(&self, cpu: Duration) {
         add(&self.cpu, u64::try_from(cpu.as_nanos()).unwrap_or(u64::MAX));
     }
 
@@ -93,6 +98,8 @@ impl Counters {
         match failure.cause {
             Cause::Trapped => add(&self.traps, 1),
             Cause::Limit => add(&self.limits, 1),
+            // It is no failure to be asked to come back.
+            Cause::Interrupted => return,
             _ => {}
         }
         self.error(&failure.to_string());

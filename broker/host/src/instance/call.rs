@@ -42,7 +42,7 @@ pub(crate) struct Instance {
     function: Function,
     routes: usize,
     configured_memory: usize,
-    /// Processor time of the last call.
+    /// Processor time of the last call; of its making, as long as there was none.
     pub(crate) cpu: Duration,
 }
 
@@ -88,7 +88,7 @@ impl Instance {
             _ => Function::Filter(typed(&instance, &mut store, index)?),
         };
         let configured_memory = store.data().memory();
-        let (routes, cpu) = (setup.routes.len(), Duration::ZERO);
+        let (routes, cpu) = (setup.routes.len(), store.data().cpu_used());
         Ok(Ok((
             Self {
                 store,

@@ -60,6 +60,8 @@ pub(crate) enum Cause {
     TooLarge,
     /// The records are not what they should be.
     Malformed,
+    /// Its thread is needed for others, or nobody waits for it any more.
+    Interrupted,
     /// The host is shutting down.
     Shutdown,
 }
@@ -85,6 +87,10 @@ impl Failure {
         Self::new(Cause::Limit, &message)
     }
 
+    pub(crate) fn crowded(message: &str) -> Self {
+        Self::new(Cause::Crowded, message)
+    }
+
     pub(crate) fn too_large() -> Self {
         Self::new(Cause::TooLarge, "the outputs do not fit a batch")
     }
@@ -100,7 +106,8 @@ impl Failure {
         let backtrace = error.downcast_ref().and_then(frames);
         let failure = match error.downcast_ref::<Stop>() {
             Some(Stop::Shutdown) => Self::new(Cause::Shutdown, "the broker is shutting down"),
-            Some(crowded @ Stop::Crowded { .. }) => Self::new(Cause::Crowded, &crowded.to_string()),
+            Some(crowded @ Stop::Crowded { .. }) => Self::crowded(&crowded.to_string()),
+            Some(Stop::Interrupted) => Self::new(Cause::Interrupted, "the call was interrupted"),
             Some(limit) => Self::limit(format!("the plugin was stopped: {limit}")),
             None => Self::trap(error, said),
         };

@@ -4,6 +4,7 @@
 use crate::clock;
 use crate::host::Shared;
 use crate::logs::{LogLevel, Logs, cut};
+use crate::scheduler;
 use crate::ticker::TICK;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -32,6 +33,8 @@ pub(crate) enum Stop {
          again, or allow more (plugins.total_memory_bytes)"
     )]
     Crowded { used: u64, max: u64 },
+    #[error("its thread is needed for others, or nobody waits for it any more")]
+    Interrupted,
     #[error("the broker is shutting down")]
     Shutdown,
 }
@@ -142,6 +145,9 @@ impl State {
                 limit: self.budget.wall,
             });
         }
+        if !scheduler::may_go_on(cpu) {
+            return Err(Stop::Interrupted);
+        }
         Ok(UpdateDeadline::Continue(1))
     }
 }
@@ -151,8 +157,13 @@ impl ResourceLimiter for State {
         &mut self,
         current: usize,
         desired: usize,
-        _maximum: Option<usize>,
+        maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            // The engine asks before it looks at what the memory itself allows: nothing may be
+            // charged for what cannot come.
+            return Ok(false);
+        }
         let more = desired.saturating_sub(current);
         let wanted = self.memory.saturating_add(more);
         // What it could not have even if it were alone is its own fault.

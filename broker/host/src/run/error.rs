@@ -53,6 +53,20 @@ pub enum CallError {
         /// How many records the batch has.
         records: u32,
     },
+    /// Guilty records were looked for in more parts of the batch than may be.
+    #[error(
+        "the plugin fails on many parts of {records} records, and after {parts} of them it is not \
+         known which records are to blame: {message}; send smaller batches, or let the plugin need \
+         less for many records at once"
+    )]
+    TooManyParts {
+        /// How many were tried.
+        parts: u32,
+        /// How many records the batch has.
+        records: u32,
+        /// What the last of them failed of.
+        message: String,
+    },
     /// A new instance of the plugin could not be made or configured.
     #[error("the plugin cannot be started: {message}")]
     Instance {
@@ -109,7 +123,11 @@ impl CallError {
     pub const fn is_retryable(&self) -> bool {
         matches!(
             self,
-            Self::Quarantined { .. } | Self::TooSlow { .. } | Self::Crowded { .. } | Self::Shutdown
+            Self::Quarantined { .. }
+                | Self::TooSlow { .. }
+                | Self::TooManyParts { .. }
+                | Self::Crowded { .. }
+                | Self::Shutdown
         )
     }
 
@@ -119,6 +137,7 @@ impl CallError {
             Self::TooManyFailures { .. }
             | Self::Impure { .. }
             | Self::TooSlow { .. }
+            | Self::TooManyParts { .. }
             | Self::Instance { .. } => true,
             Self::Quarantined { .. }
             | Self::TooLarge { .. }

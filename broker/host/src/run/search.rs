@@ -5,10 +5,14 @@ use super::{CallError, Run};
 use crate::RecordFailure;
 use crate::columns::Chunk;
 use crate::instance::Failure;
+use crate::scheduler::Stopped;
 use std::ops::Range;
 
 /// Guilty records of one batch that are looked for.
 const GUILTY_MAX: usize = 8;
+/// Parts of one batch that are tried: several times what 8 guilty records in the largest chunks
+/// take, and enough to find where parts of some tens of records stay within a limit.
+const PARTS_MAX: u32 = 1024;
 
 impl Run<'_> {
     /// Appends the answers to the records `range`, which failed together with `failure`.
@@ -17,9 +21,12 @@ impl Run<'_> {
         chunk: &Chunk,
         range: &Range<u32>,
         failure: &Failure,
-    ) -> Result<(), CallError> {
+    ) -> Result<(), Stopped<CallError>> {
         if range.end - range.start <= 1 {
-            return self.guilty(chunk.first() + range.start, failure);
+            return Ok(self.guilty(chunk.first() + range.start, failure)?);
+        }
+        if self.parts >= PARTS_MAX {
+            return Err(self.gives_up(range, failure).into());
         }
         let middle = range.start + (range.end - range.start) / 2;
         let guilty_before = self.failures.len();
@@ -47,11 +54,23 @@ impl Run<'_> {
                 self.answers.truncate(&parts);
                 Ok(())
             }
-            Err(failure) => Err(CallError::Impure {
+            Err(failure) => Err(Stopped::Failed(CallError::Impure {
                 first: chunk.first() + range.start,
                 last: chunk.first() + range.end - 1,
                 message: failure.to_string(),
-            }),
+            })),
+        }
+    }
+
+    /// The parts have become too many; the next call has smaller ones from the beginning.
+    fn gives_up(&self, range: &Range<u32>, failure: &Failure) -> CallError {
+        if failure.is_limit() {
+            self.binding.chunk_was_too_large(range.end - range.start);
+        }
+        CallError::TooManyParts {
+            parts: self.parts,
+            records: self.input.count,
+            message: failure.to_string(),
         }
     }
 

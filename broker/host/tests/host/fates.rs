@@ -13,7 +13,8 @@ use weir_wire::plugin::Hook;
 /// Far more than any of them takes, on a busy machine too, far less than for ever.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Processor time of all calls of one component: its limit once in `configure`, then for each of
-/// two records and both of them, and the same again for those that are asked twice.
+/// two records and both of them, and the same again for those that are asked twice; and of making
+/// an instance for each of them.
 const CPU: Duration = Duration::from_secs(3);
 
 /// Those that take memory until they are stopped.

@@ -2,7 +2,8 @@
 //! that says why, only the guilty record is blamed, and the host lives.
 
 use crate::support::{
-    bind, block, config, host, hostile, patient, poisoned, sample, tagged, try_bind, values,
+    bind, block, config, endless, host, hostile, patient, poisoned, sample, tagged, try_bind,
+    values,
 };
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -424,13 +425,7 @@ fn dropping_the_host_stops_running_calls() {
     let host = Host::new(config()).unwrap();
     let compiled = block(host.compile(crate::support::prebuilt("hostile/chatters"))).unwrap();
     let plugin = host.load(compiled.version, &compiled.artifact).unwrap();
-    let hours = Duration::from_secs(36_000);
-    let limits = Limits {
-        cpu: hours,
-        wall: hours,
-        ..Limits::default()
-    };
-    let bound = block(host.bind(&plugin, Hook::Filter, &[], &[], limits)).unwrap();
+    let bound = block(host.bind(&plugin, Hook::Filter, &[], &[], endless())).unwrap();
     let input: Input = values(&["x"]);
     std::thread::scope(|scope| {
         // One runs, the others wait in the queue or before it.

@@ -1,7 +1,9 @@
 //! Limits that several plugins share, quarantine and its end, and what a busy machine does to the
 //! innocent: nothing but time.
 
-use crate::support::{bind, block, config, hostile, prebuilt, sample, tagged, values};
+use crate::support::{
+    bind, block, config, endless, hostile, in_time, prebuilt, sample, tagged, try_bind, values,
+};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use weir_host::{BindError, Bound, CallError, Host, HostConfig, Limits};
@@ -68,14 +70,8 @@ fn memory_that_others_have_is_nobodys_fault() {
         ..config()
     })
     .unwrap();
-    let hours = Duration::from_secs(36_000);
-    let endless = Limits {
-        cpu: hours,
-        wall: hours,
-        ..Limits::default()
-    };
     let one = values(&["x"]);
-    let busy = filter_with(&host, "hostile/chatters", &[], endless).unwrap();
+    let busy = filter_with(&host, "hostile/chatters", &[], endless()).unwrap();
     assert_eq!(host.memory_used(), 512 << 10);
     // Idle instances make room.
     let quiet = filter_on(&host, "hostile/traps-on-poison", &[]).unwrap();
@@ -186,6 +182,162 @@ fn eight_endless_loops_leave_the_innocent_their_turns() {
     assert!(start.elapsed() < PATIENCE, "{:?}", start.elapsed());
     let stats = innocent.stats();
     assert_eq!((stats.limits, stats.quarantines), (0, 0));
+}
+
+/// Begins a call, and gives it up as soon as the plugin has logged something.
+async fn begun(bound: &Bound) {
+    tokio::select! {
+        biased;
+        ended = bound.filter(values(&["x"])) => panic!("it loops for ever: {ended:?}"),
+        _lines = bound.log_lines_after(0) => {}
+    }
+}
+
+#[test]
+fn new_bindings_that_loop_for_ever_leave_the_innocent_a_thread() {
+    in_time(|| {
+        let host = Host::new(HostConfig {
+            threads: 4,
+            ..config()
+        });
+        let host = host.unwrap();
+        let innocent = filter_on(&host, "tag-filter", &[("tags", "UA")]).unwrap();
+        // None has been called before: nobody knows what they are.
+        let looping: Vec<Bound> = (0..6)
+            .map(|_| filter_with(&host, "hostile/chatters", &[], endless()).unwrap())
+            .collect();
+        std::thread::scope(|scope| {
+            let calls: Vec<_> = looping
+                .iter()
+                .flat_map(|bound| [bound, bound])
+                .map(|bound| scope.spawn(|| block(bound.filter(values(&["x"])))))
+                .collect();
+            // All of them have begun, more than there are threads.
+            while looping.iter().any(|bound| bound.log_lines().is_empty()) {
+                std::thread::yield_now();
+            }
+            for _ in 0..1_000 {
+                let verdicts = block(innocent.filter(tagged(&[Some("UA"), None])));
+                assert_eq!(verdicts.unwrap().values, [true, false]);
+            }
+            assert!(calls.iter().all(|call| !call.is_finished()));
+            drop(host);
+            for call in calls {
+                assert_eq!(call.join().unwrap(), Err(CallError::Shutdown));
+            }
+        });
+    });
+}
+
+#[test]
+fn what_leaves_its_thread_is_begun_anew_and_ends() {
+    in_time(|| {
+        let host = Host::new(HostConfig {
+            threads: 2,
+            ..config()
+        });
+        let host = host.unwrap();
+        let looping = filter_with(&host, "hostile/chatters", &[], endless()).unwrap();
+        let slow: Vec<Bound> = (0..3)
+            .map(|_| filter_on(&host, "hostile/slow", &[]).unwrap())
+            .collect();
+        let innocent = filter_on(&host, "tag-filter", &[("tags", "UA")]).unwrap();
+        std::thread::scope(|scope| {
+            let (slow, judged) = block(async {
+                let call = looping.filter(values(&["x"]));
+                let mut call = std::pin::pin!(call);
+                tokio::select! {
+                    biased;
+                    ended = &mut call => panic!("it loops for ever: {ended:?}"),
+                    _lines = looping.log_lines_after(0) => {}
+                }
+                // There is one place for slow ones. Should the first of these take it, the endless
+                // one has to leave its thread, and takes the place when it is free again.
+                let waits = slow.iter().find_map(|slow| {
+                    let before = slow.stats().cpu;
+                    let judged = scope.spawn(|| block(slow.filter(values(&["x", "y"]))));
+                    while slow.stats().cpu == before {
+                        std::thread::yield_now();
+                    }
+                    (slow.stats().calls == 0).then_some((slow, judged))
+                });
+                for _ in 0..100 {
+                    let verdicts = innocent.filter(tagged(&[Some("UA"), None])).await;
+                    assert_eq!(verdicts.unwrap().values, [true, false]);
+                }
+                let (slow, judged) = waits.expect("one has left its thread");
+                assert!(!judged.is_finished());
+                (slow, judged)
+            });
+            // Nobody waits for the endless call any more.
+            let verdicts = judged.join().unwrap().unwrap();
+            assert_eq!(
+                (verdicts.values, verdicts.failures),
+                (vec![true; 2], vec![])
+            );
+            let stats = slow.stats();
+            assert_eq!(
+                (stats.calls, stats.records_in, stats.last_error),
+                (1, 2, None)
+            );
+        });
+    });
+}
+
+#[test]
+fn a_call_that_nobody_waits_for_is_stopped() {
+    in_time(|| {
+        let host = Host::new(config()).unwrap();
+        let limits = Limits {
+            concurrency: 1,
+            ..endless()
+        };
+        let bound = filter_with(&host, "hostile/chatters", &[], limits).unwrap();
+        block(begun(&bound));
+        // No records, no call into the plugin; but before it the first one has to end.
+        let verdicts = block(bound.filter(values::<&str>(&[]))).unwrap();
+        assert_eq!((verdicts.values, bound.stats().calls), (Vec::new(), 1));
+    });
+}
+
+#[test]
+fn what_instances_cost_to_make_counts() {
+    let component = hostile("configure-works-hard");
+    // Its `configure` takes about a millisecond, its call next to nothing.
+    let limits = Limits {
+        cpu: Duration::from_millis(5),
+        ..Limits::default()
+    };
+    let bound = try_bind(&component, Hook::Filter, &[], &[], limits).unwrap();
+    let configured = bound.stats().cpu;
+    assert!(configured > Duration::ZERO);
+    let records = vec!["x"; 1 << 14];
+    let error = block(bound.filter(values(&records))).unwrap_err();
+    assert!(matches!(error, CallError::TooSlow { .. }), "{error}");
+    let stats = bound.stats();
+    assert!(stats.cpu > Duration::from_millis(500), "{stats:?}");
+}
+
+#[test]
+fn parts_that_fail_together_and_not_alone_are_tried_so_often_and_no_more() {
+    let component = hostile("configure-works-hard");
+    let bound = try_bind(&component, Hook::Filter, &[], &[], endless()).unwrap();
+    let records = vec!["x"; 1 << 14];
+    let error = block(bound.filter(values(&records))).unwrap_err();
+    assert!(
+        matches!(error, CallError::TooManyParts { .. }) && error.is_retryable(),
+        "{error}"
+    );
+    let calls = bound.stats().plugin_calls;
+    assert!(calls < 1_100, "{calls}");
+}
+
+#[test]
+fn nothing_is_charged_for_memory_that_cannot_come() {
+    let bound = bind(&hostile("grows-in-vain"), Hook::Filter, &[], &[]);
+    let verdicts = block(bound.filter(values(&["x"]))).unwrap();
+    assert_eq!((verdicts.values, verdicts.failures), (vec![true], vec![]));
+    assert_eq!(bound.stats().memory_max, 8 << 16);
 }
 
 #[test]

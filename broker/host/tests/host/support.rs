@@ -109,6 +109,24 @@ pub fn try_bind(
     block(host().bind(plugin, hook, &config, &routes, limits))
 }
 
+/// Limits for what is to run as long as the test wants.
+pub fn endless() -> Limits {
+    let hours = Duration::from_secs(36_000);
+    Limits {
+        cpu: hours,
+        wall: hours,
+        ..Limits::default()
+    }
+}
+
+/// Runs what never ends if the host fails, on a thread of its own; that is a failure of the test.
+pub fn in_time<T: Send + 'static>(what: impl FnOnce() -> T + Send + 'static) -> T {
+    let (done, ended) = std::sync::mpsc::sync_channel(1);
+    std::thread::spawn(move || done.send(what()));
+    let result = ended.recv_timeout(Duration::from_secs(120));
+    result.expect("it ends, and without a panic")
+}
+
 /// Limits for what is stopped by its memory: a machine that is slow at finding pages must not have
 /// it stopped by its time first.
 pub fn patient() -> Limits {

@@ -78,8 +78,6 @@ impl Lab {
         let failed = |error: &dyn std::error::Error| Failure::failed(format!("{name}: {error}"));
         let compiled = self.host.compile(component).await;
         let compiled = compiled.map_err(|error| failed(&error))?;
-        let loaded = self.host.load(compiled.version, &compiled.artifact);
-        let plugin = loaded.map_err(|error| failed(&error))?;
         let Setup {
             hook,
             config,
@@ -88,7 +86,7 @@ impl Lab {
         } = setup;
         let bound = self
             .host
-            .bind(&plugin, *hook, config, routes, Limits::default())
+            .bind(&compiled.plugin, *hook, config, routes, Limits::default())
             .await
             .map_err(|error| failed(&error))?;
         Ok(Subject {
@@ -213,7 +211,9 @@ impl Subject {
 const fn may_be_too_large(error: &CallError) -> bool {
     matches!(
         error,
-        CallError::TooManyFailures { .. } | CallError::TooSlow { .. }
+        CallError::TooManyFailures { .. }
+            | CallError::TooSlow { .. }
+            | CallError::TooManyParts { .. }
     )
 }
 
