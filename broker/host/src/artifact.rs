@@ -43,22 +43,12 @@ pub enum LoadError {
 
 /// What the header of a precompiled form says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ArtifactHeader {
+pub(crate) struct ArtifactHeader {
     /// The component it was made from.
-    pub version: PluginVersion,
+    pub(crate) version: PluginVersion,
     /// The hooks that the component exports.
-    pub hooks: Vec<Hook>,
+    pub(crate) hooks: Vec<Hook>,
     pub(crate) engine: u64,
-}
-
-impl ArtifactHeader {
-    /// Reads the header and checks the payload against it, without an engine.
-    ///
-    /// # Errors
-    /// If the bytes are not a whole, unchanged precompiled form.
-    pub fn read(artifact: &[u8]) -> Result<Self, LoadError> {
-        split(artifact).map(|(header, _)| header)
-    }
 }
 
 /// Puts the header before what the engine serialized.

@@ -13,8 +13,10 @@ mod process;
 
 pub use child::compiler_main;
 
-use crate::artifact::ArtifactHeader;
-use crate::{CompilerCommand, HostConfig};
+#[cfg(test)]
+pub(crate) use child::translate;
+
+use crate::{CompilerCommand, HostConfig, LoadError, Plugin};
 use bytes::Bytes;
 use job::Job;
 use sha2::{Digest, Sha256};
@@ -30,8 +32,8 @@ const CONCURRENCY: usize = 1;
 /// Compilations that may wait.
 const WAITING_MAX: usize = 16;
 
-/// A component that keeps the contract, and its precompiled form.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A component that keeps the contract, loaded, and its precompiled form.
+#[derive(Clone, Debug)]
 pub struct Compiled {
     /// The SHA-256 of the component.
     pub version: PluginVersion,
@@ -39,6 +41,8 @@ pub struct Compiled {
     pub hooks: Vec<Hook>,
     /// The precompiled form, for [`crate::Host::load`].
     pub artifact: Vec<u8>,
+    /// What loading it gives.
+    pub plugin: Plugin,
 }
 
 /// Why a component cannot be compiled.
@@ -112,18 +116,15 @@ impl Compiler {
         }
     }
 
-    pub(crate) async fn compile(&self, component: Bytes) -> Result<Compiled, CompileError> {
+    /// Compiles, and loads what came of it by `load`, both on a thread of their own: what cannot be
+    /// loaded is refused like what cannot be compiled, before anybody keeps it.
+    pub(crate) async fn compile(
+        &self,
+        component: Bytes,
+        load: impl FnOnce(PluginVersion, &[u8]) -> Result<Plugin, LoadError> + Send + 'static,
+    ) -> Result<Compiled, CompileError> {
         check_shape(&component, self.bytes_max)?;
-        let command = match &self.command {
-            Some(CompilerCommand { program, arguments }) => {
-                let program = locate::resolve(program).ok_or(CompileError::NoCompiler)?;
-                CompilerCommand {
-                    program,
-                    arguments: arguments.clone(),
-                }
-            }
-            None => locate::compiler().ok_or(CompileError::NoCompiler)?,
-        };
+        let command = self.command()?;
         let Ok(_waiting) = self.waiting.try_acquire() else {
             return Err(CompileError::Busy {
                 waiting: WAITING_MAX,
@@ -136,35 +137,64 @@ impl Compiler {
         };
         let running = self.running.clone().acquire_owned().await;
         let running = running.map_err(|_| broken("the host is shutting down"))?;
-        let version = PluginVersion::new(Sha256::digest(&component).into());
         let job = Job {
             cpu: self.cpu,
             memory: self.memory,
             length: component.len() as u64,
         };
-        let (reply, artifact) = oneshot::channel();
+        let (reply, compiled) = oneshot::channel();
         let wall = self.wall;
         let thread = std::thread::Builder::new().name("weir-compile".to_owned());
         let spawned = thread.spawn(move || {
-            let result = process::run(&command, &job, component, wall);
+            let result = process::run(&command, &job, component.clone(), wall);
+            let result = result.and_then(|artifact| loaded(&command, &component, artifact, load));
             // Only now may the next one start, even if nobody waits for this one any more.
             drop(running);
             drop(reply.send(result));
         });
         spawned.map_err(|error| broken(&error.to_string()))?;
-        let artifact = artifact
-            .await
-            .map_err(|_| broken("its thread panicked"))??;
-        let header = ArtifactHeader::read(&artifact).map_err(|error| broken(&error.to_string()))?;
-        if header.version != version {
-            return Err(broken("it answered with another component"));
-        }
-        Ok(Compiled {
-            version,
-            hooks: header.hooks,
-            artifact,
+        compiled.await.map_err(|_| broken("its thread panicked"))?
+    }
+
+    /// The program that compiles.
+    fn command(&self) -> Result<CompilerCommand, CompileError> {
+        let Some(CompilerCommand { program, arguments }) = &self.command else {
+            return locate::compiler().ok_or(CompileError::NoCompiler);
+        };
+        Ok(CompilerCommand {
+            program: locate::resolve(program).ok_or(CompileError::NoCompiler)?,
+            arguments: arguments.clone(),
         })
     }
+}
+
+/// Loads what the compiler has made of the component.
+fn loaded(
+    command: &CompilerCommand,
+    component: &[u8],
+    artifact: Vec<u8>,
+    load: impl FnOnce(PluginVersion, &[u8]) -> Result<Plugin, LoadError>,
+) -> Result<Compiled, CompileError> {
+    let version = PluginVersion::new(Sha256::digest(component).into());
+    let plugin = load(version, &artifact).map_err(|error| match error {
+        LoadError::Engine { message } => CompileError::Invalid {
+            message: format!("it needs more than a plugin gets: {message}"),
+        },
+        error => CompileError::Compiler {
+            program: command.program.display().to_string(),
+            message: match error {
+                LoadError::Stale => "it is another version of weir than the host".to_owned(),
+                LoadError::OtherVersion { .. } => "it answered with another component".to_owned(),
+                error => error.to_string(),
+            },
+        },
+    })?;
+    Ok(Compiled {
+        version,
+        hooks: plugin.hooks().to_vec(),
+        artifact,
+        plugin,
+    })
 }
 
 /// What can be told without compiling: size, and whether it is WebAssembly and a component.

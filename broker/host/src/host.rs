@@ -8,7 +8,7 @@ use crate::ticker::Ticker;
 use crate::{BindError, Bound, HostConfig, Limits, LoadError, Plugin, clock, engine};
 use bytes::Bytes;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -55,7 +55,6 @@ pub(crate) struct Shared {
     ticker: Arc<Ticker>,
     stopping: AtomicBool,
     memory: Memory,
-    impurities: AtomicU64,
     bindings: Mutex<Vec<Weak<Binding>>>,
 }
 
@@ -75,7 +74,6 @@ impl Host {
             ticker: ticker.clone(),
             stopping: AtomicBool::new(false),
             memory: Memory::new(config.memory_total),
-            impurities: AtomicU64::new(0),
             bindings: Mutex::default(),
         });
         let (scheduler, mut threads) = Scheduler::start(config.threads)?;
@@ -102,18 +100,12 @@ impl Host {
     /// takes too long or too much memory to compile, needs more memories, tables or instances than
     /// an instance can have here; or if there is no compiler.
     pub async fn compile(&self, component: Bytes) -> Result<Compiled, CompileError> {
-        let compiled = self.inner.compiler.compile(component).await?;
-        // Before anybody keeps it: what cannot be loaded here is refused like what cannot be
-        // compiled, and leaves nothing behind.
-        match self.load(compiled.version, &compiled.artifact) {
-            Err(LoadError::Engine { message }) => Err(CompileError::Invalid {
-                message: format!("it needs more than a plugin gets: {message}"),
-            }),
-            _ => Ok(compiled),
-        }
+        let (engine, hash) = (self.inner.shared.engine.clone(), self.inner.engine_hash);
+        let load = move |version, artifact: &[u8]| Plugin::load(&engine, hash, version, artifact);
+        self.inner.compiler.compile(component, load).await
     }
 
-    /// Loads the precompiled form of a component.
+    /// Loads the precompiled form of a component. That takes milliseconds for each megabyte.
     ///
     /// # Errors
     /// [`LoadError::Stale`] after an upgrade: compile again. Else the form is damaged.
@@ -148,13 +140,6 @@ impl Host {
     #[must_use]
     pub fn memory_used(&self) -> u64 {
         self.inner.shared.memory.used()
-    }
-
-    /// How many bindings were found impure so far: who remembers answers looks again at
-    /// [`Bound::is_pure`] when it has grown.
-    #[must_use]
-    pub fn impurities(&self) -> u64 {
-        self.inner.shared.impurities.load(Ordering::Acquire)
     }
 }
 
@@ -192,10 +177,6 @@ impl Shared {
 
     pub(crate) fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn count_impurity(&self) {
-        self.impurities.fetch_add(1, Ordering::AcqRel);
     }
 
     pub(crate) fn memory(&self) -> &Memory {

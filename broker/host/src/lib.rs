@@ -25,7 +25,7 @@ mod scheduler;
 mod ticker;
 mod walk;
 
-pub use artifact::{ArtifactHeader, LoadError};
+pub use artifact::LoadError;
 pub use binding::{BindError, BindingIdentity, BindingStats, Bound, Quarantine};
 pub use compile::{CompileError, Compiled, compiler_main};
 pub use config::{CompilerCommand, HostConfig, Limits};

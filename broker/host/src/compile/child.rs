@@ -36,7 +36,8 @@ pub fn compiler_main() -> ExitCode {
     }
 }
 
-struct Refusal {
+#[derive(Debug)]
+pub(crate) struct Refusal {
     status: i32,
     message: String,
 }
@@ -93,7 +94,7 @@ fn end_with_stdin() {
     }
 }
 
-fn translate(component: &[u8]) -> Result<Vec<u8>, Refusal> {
+pub(crate) fn translate(component: &[u8]) -> Result<Vec<u8>, Refusal> {
     let invalid = |message: String| Refusal {
         status: EXIT_INVALID,
         message,

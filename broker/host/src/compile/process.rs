@@ -12,9 +12,10 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::thread;
 use std::time::Duration;
+use weir_wire::limits::COMPONENT_BYTES_MAX;
 
-/// Bytes of a precompiled form: several times the largest component.
-const ARTIFACT_MAX: u64 = 512 << 20;
+/// Bytes of a precompiled form: four times the largest component.
+const ARTIFACT_MAX: u64 = 4 * COMPONENT_BYTES_MAX as u64;
 /// Bytes of diagnostics that are read, and of those that are passed on.
 const DIAGNOSTICS_MAX: u64 = 64 << 10;
 const MESSAGE_MAX: usize = 2 << 10;
@@ -78,7 +79,7 @@ fn converse(
         let _ = stdin.flush();
         stdin
     });
-    let reader = thread::spawn(move || read(stdout, ARTIFACT_MAX));
+    let reader = thread::spawn(move || read(stdout, ARTIFACT_MAX + 1));
     let (done, ended) = sync_channel(1);
     let diagnostics = thread::spawn(move || {
         // A child closes its stderr when it ends, whatever way it ends.
@@ -135,6 +136,11 @@ fn verdict(
     let memory = || CompileError::Limit {
         limit: format!("{} bytes of memory", job.memory),
     };
+    if ended.artifact.len() as u64 > ARTIFACT_MAX {
+        // The child may have failed of nobody reading the rest.
+        let limit = format!("{ARTIFACT_MAX} bytes of machine code");
+        return Err(CompileError::Limit { limit });
+    }
     match (ended.status.code(), ended.status.signal()) {
         (Some(0), _) => Ok(ended.artifact),
         (Some(EXIT_INVALID), _) => Err(CompileError::Invalid { message }),

@@ -47,11 +47,11 @@ fn what_is_no_component_is_refused() {
     let mut large = component.to_vec();
     large.resize(COMPONENT_BYTES_MAX + 1, 0);
     assert_eq!(
-        block(host().compile(large.into())),
-        Err(CompileError::TooLarge {
+        block(host().compile(large.into())).unwrap_err(),
+        CompileError::TooLarge {
             bytes: COMPONENT_BYTES_MAX + 1,
             max: COMPONENT_BYTES_MAX
-        })
+        }
     );
 }
 

@@ -72,10 +72,8 @@ async fn bind(host: &Host, job: &Job) -> Result<Bound, Failure> {
     let failed = |error: &dyn std::error::Error| Failure::of(Exit::Failed, error);
     let compiled = host.compile(job.component()).await;
     let compiled = compiled.map_err(|error| failed(&error))?;
-    let plugin = host.load(compiled.version, &compiled.artifact);
-    let plugin = plugin.map_err(|error| failed(&error))?;
     let limits = Limits::default();
-    let bound = host.bind(&plugin, job.hook, &job.config, &job.routes, limits);
+    let bound = host.bind(&compiled.plugin, job.hook, &job.config, &job.routes, limits);
     bound.await.map_err(|error| failed(&error))
 }
 
