@@ -95,11 +95,13 @@ impl Logs {
         }
     }
 
-    /// The lines kept with numbers larger than that, oldest first.
-    pub(crate) fn lines_after(&self, number: u64) -> Vec<LogLine> {
+    /// The first `max` of the lines kept with numbers larger than that, oldest first. Who knows
+    /// more lines than there were knows those of an earlier start, and gets all.
+    pub(crate) fn lines_after(&self, number: u64, max: usize) -> Vec<LogLine> {
         let kept = self.kept();
+        let number = if number > kept.last { 0 } else { number };
         let later = kept.lines.iter().filter(|line| line.number > number);
-        later.cloned().collect()
+        later.take(max).cloned().collect()
     }
 
     /// The same, as soon as there is one.
@@ -108,7 +110,7 @@ impl Logs {
             let mut more = pin!(self.more.notified());
             // A line that comes while the kept ones are looked at must wake this up.
             more.as_mut().enable();
-            let lines = self.lines_after(number);
+            let lines = self.lines_after(number, KEPT_MAX);
             if !lines.is_empty() {
                 return lines;
             }
@@ -180,14 +182,20 @@ mod tests {
         for number in 0..5_000 {
             logs.push(LogLevel::Debug, &format!("line {number}"));
         }
-        let lines = logs.lines_after(0);
+        let lines = logs.lines_after(0, KEPT_MAX);
         assert_eq!(lines.len(), KEPT_MAX);
         let taken = lines.last().unwrap().number;
         assert!(taken >= 1_000, "{taken}");
         assert_eq!(taken + logs.suppressed(), 5_000);
-        let last = logs.lines_after(taken - 1);
+        let last = logs.lines_after(taken - 1, KEPT_MAX);
         assert_eq!(last, lines[KEPT_MAX - 1..]);
-        assert_eq!(logs.lines_after(taken), []);
+        assert_eq!(logs.lines_after(taken, KEPT_MAX), []);
+        assert_eq!(logs.lines_after(0, 3), lines[..3]);
+        assert_eq!(
+            logs.lines_after(taken + 1, KEPT_MAX),
+            lines,
+            "of an earlier start"
+        );
     }
 
     #[test]

@@ -6,12 +6,12 @@ use std::time::Duration;
 use futures_util::future::{pending, select_all};
 use futures_util::{FutureExt, future::BoxFuture};
 use tokio::time::timeout;
-use weir_core::change;
 use weir_host::{Bound, LogLevel};
 use weir_wire::error::Fault;
-use weir_wire::id::BindingId;
+use weir_wire::id::{BindingId, PluginVersion};
 use weir_wire::limits::{LOGS_WAIT_MAX, PAGE_ITEMS_MAX};
 use weir_wire::name::TopicName;
+use weir_wire::plugin::Hook;
 use weir_wire::request::{LogLine, PluginLogLines, PluginLogs};
 
 use crate::fault::IntoFault;
@@ -20,7 +20,9 @@ use crate::state::Shared;
 /// A binding of the plugin, with the last line that is known of it.
 struct Followed {
     topic: TopicName,
-    change: change::Bound,
+    id: BindingId,
+    hook: Hook,
+    version: PluginVersion,
     bound: Bound,
     after: u64,
 }
@@ -30,9 +32,12 @@ pub(super) async fn lines(shared: &Shared, request: &PluginLogs) -> Result<Plugi
     let bindings = followed(shared, request)?;
     let mut lines = Vec::new();
     for binding in &bindings {
-        let later = binding.bound.log_lines();
-        let later = later.into_iter().filter(|line| line.number > binding.after);
-        lines.extend(later.map(|line| info(binding, line)));
+        let room = PAGE_ITEMS_MAX - lines.len();
+        if room == 0 {
+            break;
+        }
+        let later = binding.bound.kept_lines_after(binding.after, room);
+        lines.extend(later.into_iter().map(|line| info(binding, line)));
     }
     if lines.is_empty() && request.wait_ms > 0 {
         let wait = Duration::from_millis(request.wait_ms).min(LOGS_WAIT_MAX);
@@ -47,11 +52,11 @@ pub(super) async fn lines(shared: &Shared, request: &PluginLogs) -> Result<Plugi
             biased;
             () = shared.draining.cancelled() => {}
             more = timeout(wait, first) => if let Ok(((binding, more), _, _)) = more {
-                lines.extend(more.into_iter().map(|line| info(binding, line)));
+                let more = more.into_iter().take(PAGE_ITEMS_MAX);
+                lines.extend(more.map(|line| info(binding, line)));
             },
         }
     }
-    lines.truncate(PAGE_ITEMS_MAX);
     Ok(PluginLogLines { lines })
 }
 
@@ -68,7 +73,9 @@ fn followed(shared: &Shared, request: &PluginLogs) -> Result<Vec<Followed>, Faul
         let bound = shared.topics.bound(change.id)?.ok()?;
         Some(Followed {
             topic: topic.name.clone(),
-            change: change.clone(),
+            id: change.id,
+            hook: change.hook,
+            version: change.version,
             bound,
             after: after.get(&change.id).copied().unwrap_or(0),
         })
@@ -78,10 +85,10 @@ fn followed(shared: &Shared, request: &PluginLogs) -> Result<Vec<Followed>, Faul
 
 fn info(binding: &Followed, line: weir_host::LogLine) -> LogLine {
     LogLine {
-        binding: binding.change.id,
+        binding: binding.id,
         topic: binding.topic.clone(),
-        hook: binding.change.hook,
-        version: binding.change.version,
+        hook: binding.hook,
+        version: binding.version,
         number: line.number,
         level: match line.level {
             LogLevel::Debug => 0,

@@ -3,7 +3,8 @@
 use std::sync::atomic::Ordering;
 
 use weir_core::catalog::Catalog;
-use weir_wire::request::{BrokerStatus, TopicSettings};
+use weir_wire::limits::{STATUS_BINDINGS_MAX, STATUS_WARNINGS_MAX};
+use weir_wire::request::{BindingInfo, BrokerStatus, TopicSettings};
 
 use super::binding_info;
 use crate::state::Shared;
@@ -16,11 +17,21 @@ pub(crate) fn status(shared: &Shared) -> BrokerStatus {
     let shard = shared.shard.read();
     let catalog = shard.catalog();
     let metrics = &shared.metrics;
-    let bindings = catalog.topics().flat_map(|topic| {
+    let mut listed = catalog.topics().flat_map(|topic| {
         let bound = topic.bound();
-        bound.map(|(position, bound)| binding_info(shared, &shard, topic, position, bound))
+        bound.map(move |(position, bound)| (topic, position, bound))
     });
-    let bindings: Vec<_> = bindings.collect();
+    let bindings: Vec<_> = listed
+        .by_ref()
+        .take(STATUS_BINDINGS_MAX)
+        .map(|(topic, position, bound)| BindingInfo {
+            // They may be large, and no part of how the binding is.
+            config: Vec::new(),
+            routes: Vec::new(),
+            ..binding_info(shared, &shard, topic, position, bound)
+        })
+        .collect();
+    let unlisted = listed.count();
     let free = shared
         .vfs
         .free_space(&shared.data_dir)
@@ -29,24 +40,18 @@ pub(crate) fn status(shared: &Shared) -> BrokerStatus {
     if shared.auth.is_open() {
         warnings.push("no authentication: everybody on this machine may do everything".to_owned());
     }
-    for binding in &bindings {
-        let counters = &binding.counters;
-        if let Some(resting) = &counters.quarantine {
-            warnings.push(format!(
-                "binding {} (plugin \"{}\" on topic \"{}\") is quarantined: {} \
-                 (weir plugin unquarantine {})",
-                binding.id, binding.plugin, binding.topic, resting.reason, binding.id
-            ));
-        } else if let Some(error) = &counters.last_error {
-            warnings.push(format!(
-                "binding {} (plugin \"{}\" on topic \"{}\"): {error}",
-                binding.id, binding.plugin, binding.topic
-            ));
-        }
-    }
     warnings.extend(shared.damages.warnings(catalog));
     warnings.extend(growth(catalog));
     warnings.extend(shared.held_back.read().iter().map(ToString::to_string));
+    if unlisted > 0 {
+        warnings.push(format!(
+            "{unlisted} more bindings are not listed here (weir plugin show NAME)"
+        ));
+    }
+    let warnings = at_most(
+        STATUS_WARNINGS_MAX,
+        warnings.into_iter().chain(bindings.iter().filter_map(ails)),
+    );
     BrokerStatus {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         started: shared.started,
@@ -69,6 +74,40 @@ pub(crate) fn status(shared: &Shared) -> BrokerStatus {
         bindings,
         data_dir: shared.data_dir.display().to_string(),
     }
+}
+
+/// The first warnings; the last of so many says how many more there are.
+fn at_most(max: usize, warnings: impl Iterator<Item = String>) -> Vec<String> {
+    let mut rest = warnings.fuse();
+    let mut warnings: Vec<_> = rest.by_ref().take(max).collect();
+    let more = rest.count();
+    if more > 0 {
+        warnings.pop();
+        warnings.push(format!("and {} more warnings", more + 1));
+    }
+    warnings
+}
+
+/// What is wrong with a binding.
+fn ails(binding: &BindingInfo) -> Option<String> {
+    let BindingInfo {
+        id,
+        plugin,
+        topic,
+        counters,
+        ..
+    } = binding;
+    if let Some(resting) = &counters.quarantine {
+        let reason = &resting.reason;
+        return Some(format!(
+            "binding {id} (plugin \"{plugin}\" on topic \"{topic}\") is quarantined: {reason} \
+             (weir plugin unquarantine {id})"
+        ));
+    }
+    let error = counters.last_error.as_ref()?;
+    Some(format!(
+        "binding {id} (plugin \"{plugin}\" on topic \"{topic}\"): {error}"
+    ))
 }
 
 /// Names topics that keep everything for ever.
@@ -104,4 +143,17 @@ fn growth(catalog: &Catalog) -> Option<String> {
 /// Resident memory of this process; 0 where the system does not tell.
 fn resident_bytes(shared: &Shared) -> u64 {
     crate::memory::resident_bytes(&*shared.vfs).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::at_most;
+
+    #[test]
+    fn warnings_that_are_too_many_are_counted() {
+        let warnings = |count: usize| at_most(3, (0..count).map(|number| number.to_string()));
+        assert_eq!(warnings(0), Vec::<String>::new());
+        assert_eq!(warnings(3), ["0", "1", "2"]);
+        assert_eq!(warnings(5), ["0", "1", "and 3 more warnings"]);
+    }
 }

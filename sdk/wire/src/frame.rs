@@ -179,6 +179,9 @@ impl Kind {
             | Self::Records
             | Self::TopicDescription
             | Self::TopicTruncated
+            | Self::Plugins
+            | Self::PluginDescription
+            | Self::BrokerStatus
             | Self::History => RECORDS_HEADER_MAX,
             _ => FRAME_HEADER_MAX,
         }

@@ -13,7 +13,8 @@ pub const BATCH_RECORDS_MAX: u32 = 1 << 20;
 pub const FRAME_HEADER_MAX: usize = 4 << 20;
 /// The header part of `Produced` and `Records`: room for what is said of each record of the
 /// largest batch (8 bytes of ordering key, or a run of its own in the outcome). So much also for
-/// what tells of each partition of the largest topic: `TopicDescription`, `TopicTruncated`.
+/// what tells of each partition of the largest topic: `TopicDescription`, `TopicTruncated`; and for
+/// what lists plugins or bindings: `Plugins`, `PluginDescription`, `BrokerStatus`.
 pub const RECORDS_HEADER_MAX: usize = 16 << 20;
 /// The payload of `Records`: a batch inflated and filtered; re-encoding may lengthen the
 /// timestamp deltas of what is kept.
@@ -53,6 +54,13 @@ pub const SET_PLACES_MAX: usize = 1024;
 /// Places that an outcome lists, those of records that share their fate once: bounds what a
 /// client keeps for each request.
 pub const OUTCOME_PLACES_MAX: usize = 4 << 20;
+/// Versions of a plugin: each keeps its component and its machine code on the disk.
+pub const PLUGIN_VERSIONS_MAX: usize = 100;
+/// Bindings that the status of a broker tells of: with the longest names and errors they fit a
+/// frame.
+pub const STATUS_BINDINGS_MAX: usize = 4096;
+/// Warnings of a broker's status.
+pub const STATUS_WARNINGS_MAX: usize = 100;
 /// Events that a topic's history of bindings goes back.
 pub const HISTORY_EVENTS_MAX: usize = 1000;
 /// Partitions whose ends one event of a history lists.

@@ -464,7 +464,7 @@ message! {
         14 => memory_bytes: u64,
         /// What an operator ought to know, in sentences.
         15 => warnings: Vec<String>,
-        /// Every binding.
+        /// The bindings, without `config` and `routes`: `DescribePlugin` tells those.
         16 => bindings: Vec<BindingInfo>,
         /// The data directory.
         17 => data_dir: String,

@@ -79,7 +79,15 @@ fn text(status: &BrokerStatus, uptime: Duration) -> String {
 }
 
 fn json(status: &BrokerStatus, uptime: Duration) -> Value {
-    let bindings: Vec<_> = status.bindings.iter().map(binding_json).collect();
+    let bindings = status.bindings.iter().map(|binding| {
+        let mut object = binding_json(binding);
+        if let Some(fields) = object.as_object_mut() {
+            // A status does not tell them; `weir plugin show` does.
+            fields.retain(|name, _| name != "config" && name != "routes");
+        }
+        object
+    });
+    let bindings: Vec<_> = bindings.collect();
     json!({
         "version": status.version,
         "started": time::format(status.started),

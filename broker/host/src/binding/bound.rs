@@ -248,10 +248,17 @@ impl Bound {
     /// The last lines that the plugin has logged, oldest first.
     #[must_use]
     pub fn log_lines(&self) -> Vec<LogLine> {
-        self.binding.logs.lines_after(0)
+        self.kept_lines_after(0, usize::MAX)
     }
 
-    /// The lines kept with numbers larger than `number`; waits until there is one.
+    /// The first `max` of the lines kept with numbers larger than `number`; all of them if there
+    /// was no line `number` yet, as after a restart.
+    #[must_use]
+    pub fn kept_lines_after(&self, number: u64, max: usize) -> Vec<LogLine> {
+        self.binding.logs.lines_after(number, max)
+    }
+
+    /// The same without a bound; waits until there is one.
     pub async fn log_lines_after(&self, number: u64) -> Vec<LogLine> {
         self.binding.logs.wait_after(number).await
     }

@@ -122,7 +122,8 @@ message! {
     pub struct LogCursor {
         /// The binding.
         1 => binding: BindingId,
-        /// The last line's number.
+        /// The last line's number; one that the binding has not reached, as after a restart of
+        /// the broker, counts as 0.
         2 => number: u64,
     }
 

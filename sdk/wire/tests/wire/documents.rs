@@ -253,8 +253,8 @@ fn the_document_states_the_limits_of_the_code() {
         ("frame header", limits::FRAME_HEADER_MAX),
         ("frame header of `Hello`", limits::HELLO_FRAME_MAX),
         (
-            "frame header of `Produced`, `Records`, `TopicDescription`, `TopicTruncated` and \
-             `History`",
+            "frame header of `Produced`, `Records`, `TopicDescription`, `TopicTruncated`, \
+             `Plugins`, `PluginDescription`, `BrokerStatus` and `History`",
             limits::RECORDS_HEADER_MAX,
         ),
         ("payload of `Produce`", limits::FRAME_PAYLOAD_MAX),
@@ -287,6 +287,9 @@ fn the_document_states_the_limits_of_the_code() {
             limits::CONFIG_ENTRIES_MAX,
         ),
         ("bindings of one hook of a topic", limits::BINDINGS_MAX),
+        ("versions of a plugin", limits::PLUGIN_VERSIONS_MAX),
+        ("bindings in a `BrokerStatus`", limits::STATUS_BINDINGS_MAX),
+        ("warnings in a `BrokerStatus`", limits::STATUS_WARNINGS_MAX),
         ("places in a set of an outcome", limits::SET_PLACES_MAX),
         ("places in an outcome", limits::OUTCOME_PLACES_MAX),
         ("events of a topic's history", limits::HISTORY_EVENTS_MAX),

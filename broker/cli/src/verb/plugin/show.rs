@@ -82,35 +82,37 @@ fn quarantine_json(quarantine: &Quarantine) -> Value {
 
 /// Bindings as a table.
 pub fn binding_listing(bindings: &[BindingInfo]) -> Listing {
-    let mut table = Listing::new(&[
-        "binding#",
-        "topic",
-        "hook",
-        "place#",
-        "plugin",
-        "settings",
-        "on error",
-        "records#",
-        "failed#",
-        "ns/record#",
-        "state",
-    ]);
+    // In the status of a broker they have none.
+    let has_settings = |b: &BindingInfo| !b.config.is_empty() || !b.routes.is_empty();
+    let settings = bindings.iter().any(has_settings);
+    let before = ["binding#", "topic", "hook", "place#", "plugin"];
+    let after = ["on error", "records#", "failed#", "ns/record#", "state"];
+    let columns = [
+        &before[..],
+        if settings { &["settings"] } else { &[] },
+        &after,
+    ]
+    .concat();
+    let mut table = Listing::new(&columns);
     for binding in bindings {
         let counters = &binding.counters;
         let per_record = counters.cpu_ns.checked_div(counters.records);
-        table.row([
+        let before = [
             binding.id.to_string(),
             binding.topic.to_string(),
             binding.hook.to_string(),
             binding.position.to_string(),
             format!("{}@{}", binding.plugin, binding.version.short()),
-            settings_text(&binding.config, &binding.routes),
+        ];
+        let settings = settings.then(|| settings_text(&binding.config, &binding.routes));
+        let after = [
             binding.on_error.to_string(),
             size::count(counters.records),
             size::count(counters.failed),
             per_record.map_or_else(|| "-".to_owned(), size::count),
             state(counters).to_owned(),
-        ]);
+        ];
+        table.row(before.into_iter().chain(settings).chain(after));
     }
     table
 }
