@@ -1,5 +1,5 @@
 //! Plugins on disk and in memory: each version's component and its precompiled form, kept by
-//! content hash.
+//! content hash. What is on the disk is loaded as long as a binding or a subscription has it.
 
 use std::collections::HashMap;
 use std::io;
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use weir_host::{BindError, Bound, CompileError, Host, Limits, LoadError, Plugin};
+use weir_host::{BindError, Bound, CompileError, Compiled, Host, Limits, Plugin, WeakPlugin};
 use weir_log::Vfs;
 use weir_wire::error::{ErrorCode, Fault};
 use weir_wire::id::PluginVersion;
@@ -24,7 +24,17 @@ pub(crate) struct PluginStore {
     vfs: Arc<dyn Vfs>,
     directory: PathBuf,
     limits: Limits,
-    loaded: Mutex<HashMap<PluginVersion, Plugin>>,
+    loaded: Mutex<HashMap<PluginVersion, WeakPlugin>>,
+    /// Whose turn it is to read or change files.
+    files: tokio::sync::Mutex<()>,
+}
+
+/// The turn of one who reads or changes files: what the log says of a version and the files that
+/// are there change together.
+#[derive(Debug)]
+pub(crate) struct Files<'a> {
+    store: &'a PluginStore,
+    _turn: tokio::sync::MutexGuard<'a, ()>,
 }
 
 impl PluginStore {
@@ -34,83 +44,69 @@ impl PluginStore {
             directory: data_dir.plugins(),
             limits,
             loaded: Mutex::default(),
+            files: tokio::sync::Mutex::default(),
         }
     }
 
-    /// Compiles a component and makes its files durable.
-    pub(crate) async fn add(&self, host: &Host, component: Bytes) -> Result<Plugin, Fault> {
-        let compiled = host
-            .compile(component.clone())
-            .await
-            .map_err(|error| compile_fault(&error))?;
-        let version = compiled.version;
-        let artifact = Bytes::from(compiled.artifact);
-        let files = [("wasm", component), ("cwasm", artifact.clone())]
-            .map(|(extension, bytes)| (self.path(version, extension), bytes));
-        let vfs = self.vfs.clone();
-        let write = move || {
-            let mut files = files.iter();
-            files.try_for_each(|(path, bytes)| vfs.write_atomic(path, bytes))
-        };
-        // Megabytes and fsyncs: not on the thread that serves everybody.
-        let written = tokio::task::spawn_blocking(write).await;
-        let written = written.map_err(io::Error::other).flatten();
-        written.map_err(|error| {
-            let text = format!("the component cannot be stored: {error}; make room and try again");
-            Fault::new(ErrorCode::DiskFull, text)
-        })?;
-        let plugin = host
-            .load(version, &artifact)
-            .map_err(|error| load_fault(&error))?;
-        self.loaded.lock().insert(version, plugin.clone());
-        Ok(plugin)
+    /// Waits for a turn at the files.
+    pub(crate) async fn files(&self) -> Files<'_> {
+        Files {
+            store: self,
+            _turn: self.files.lock().await,
+        }
     }
 
     /// The plugin of that version, from memory, else from its precompiled form, else compiled
     /// anew (after an upgrade, or when that file is damaged).
     pub(crate) async fn load(&self, host: &Host, version: PluginVersion) -> Result<Plugin, Fault> {
-        if let Some(plugin) = self.loaded.lock().get(&version) {
-            return Ok(plugin.clone());
-        }
-        let artifact = self.vfs.read(&self.path(version, "cwasm"));
-        if let Ok(artifact) = artifact {
-            match host.load(version, &artifact) {
-                Ok(plugin) => {
-                    self.loaded.lock().insert(version, plugin.clone());
-                    return Ok(plugin);
-                }
-                Err(error) => {
-                    tracing::warn!(version = %version.short(), %error, "compiling a plugin again");
-                }
-            }
-        }
-        let component = self
-            .vfs
-            .read(&self.path(version, "wasm"))
-            .map_err(|error| {
-                let text = format!(
-                    "the component of version {} is gone: {error}",
-                    version.short()
-                );
-                Fault::new(ErrorCode::InvalidPlugin, text)
-            })?;
-        let plugin = self.add(host, Bytes::from(component)).await?;
-        if plugin.version() == version {
+        if let Some(plugin) = self.kept(version) {
             return Ok(plugin);
         }
-        let text = format!(
-            "the component file of version {} was changed",
-            version.short()
-        );
-        Err(Fault::new(ErrorCode::InvalidPlugin, text))
+        // One after the other: they are large, and the next may want the same.
+        let files = self.files().await;
+        if let Some(plugin) = self.kept(version) {
+            return Ok(plugin);
+        }
+        if let Some(plugin) = files.load(host, version).await {
+            return Ok(self.keep(plugin));
+        }
+        drop(files);
+        let component = self.component(version).await?;
+        let compiled = compile(host, component).await?;
+        if compiled.version != version {
+            let text = format!(
+                "the component file of version {} was changed; push it again",
+                version.short()
+            );
+            return Err(Fault::new(ErrorCode::InvalidPlugin, text));
+        }
+        let artifact = Bytes::from(compiled.artifact);
+        self.files()
+            .await
+            .write(version, [("cwasm", artifact)])
+            .await?;
+        Ok(self.keep(compiled.plugin))
+    }
+
+    /// The plugin, if it is loaded.
+    fn kept(&self, version: PluginVersion) -> Option<Plugin> {
+        self.loaded.lock().get(&version)?.upgrade()
+    }
+
+    /// Lets others have it too as long as it is loaded; theirs, if somebody was faster.
+    fn keep(&self, plugin: Plugin) -> Plugin {
+        let mut loaded = self.loaded.lock();
+        let other = loaded.get(&plugin.version()).and_then(WeakPlugin::upgrade);
+        let plugin = other.unwrap_or(plugin);
+        loaded.retain(|_, kept| kept.upgrade().is_some());
+        loaded.insert(plugin.version(), plugin.downgrade());
+        plugin
     }
 
     /// The component of that version, as it was pushed.
     pub(crate) async fn component(&self, version: PluginVersion) -> Result<Bytes, Fault> {
         let (vfs, path) = (self.vfs.clone(), self.path(version, "wasm"));
-        // Megabytes: not on the thread that serves everybody.
-        let read = tokio::task::spawn_blocking(move || vfs.read(&path)).await;
-        let read = read.map_err(io::Error::other).flatten();
+        let read = blocking(move || vfs.read(&path)).await;
         read.map(Bytes::from).map_err(|error| {
             let text = format!(
                 "the component of version {} cannot be read: {error}; push it again",
@@ -167,22 +163,86 @@ impl PluginStore {
         }
     }
 
-    /// No plugin has this version any more.
-    pub(crate) fn remove(&self, version: PluginVersion) {
-        self.loaded.lock().remove(&version);
-        for extension in ["wasm", "cwasm"] {
-            match self.vfs.remove(&self.path(version, extension)) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    tracing::warn!(version = %version.short(), %error, "a plugin's file stays");
-                }
-                _ => {}
-            }
-        }
-    }
-
     fn path(&self, version: PluginVersion, extension: &str) -> PathBuf {
         self.directory.join(format!("{version}.{extension}"))
     }
+}
+
+impl Files<'_> {
+    /// Makes the files of a component durable.
+    pub(crate) async fn add(
+        &self,
+        version: PluginVersion,
+        component: Bytes,
+        artifact: Bytes,
+    ) -> Result<(), Fault> {
+        let files = [("wasm", component), ("cwasm", artifact)];
+        self.write(version, files).await
+    }
+
+    /// No plugin has this version any more.
+    pub(crate) async fn remove(&self, version: PluginVersion) {
+        self.store.loaded.lock().remove(&version);
+        let vfs = self.store.vfs.clone();
+        let paths = ["wasm", "cwasm"].map(|extension| self.store.path(version, extension));
+        let removed = blocking(move || {
+            for path in paths {
+                match vfs.remove(&path) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                    _ => {}
+                }
+            }
+            Ok(())
+        });
+        if let Err(error) = removed.await {
+            tracing::warn!(version = %version.short(), %error, "a plugin's file stays");
+        }
+    }
+
+    /// What the precompiled form of a version gives, if it is there and of use.
+    async fn load(&self, host: &Host, version: PluginVersion) -> Option<Plugin> {
+        let (vfs, host) = (self.store.vfs.clone(), host.clone());
+        let path = self.store.path(version, "cwasm");
+        let loaded = blocking(move || {
+            let artifact = vfs.read(&path)?;
+            host.load(version, &artifact).map_err(io::Error::other)
+        });
+        let loaded = loaded.await.inspect_err(|error| {
+            tracing::warn!(version = %version.short(), %error, "compiling a plugin again");
+        });
+        loaded.ok()
+    }
+
+    async fn write<const N: usize>(
+        &self,
+        version: PluginVersion,
+        files: [(&str, Bytes); N],
+    ) -> Result<(), Fault> {
+        let vfs = self.store.vfs.clone();
+        let files = files.map(|(extension, bytes)| (self.store.path(version, extension), bytes));
+        let written = blocking(move || {
+            let mut files = files.iter();
+            files.try_for_each(|(path, bytes)| vfs.write_atomic(path, bytes))
+        });
+        written.await.map_err(|error| {
+            let text = format!("the component cannot be stored: {error}; make room and try again");
+            Fault::new(ErrorCode::DiskFull, text)
+        })
+    }
+}
+
+/// Compiles and loads a component.
+pub(crate) async fn compile(host: &Host, component: Bytes) -> Result<Compiled, Fault> {
+    let compiled = host.compile(component).await;
+    compiled.map_err(|error| compile_fault(&error))
+}
+
+/// Megabytes and fsyncs: not on the thread that serves everybody.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(io::Error::other).flatten()
 }
 
 fn compile_fault(error: &CompileError) -> Fault {
@@ -192,8 +252,4 @@ fn compile_fault(error: &CompileError) -> Fault {
         _ => ErrorCode::InvalidPlugin,
     };
     Fault::new(code, error.to_string())
-}
-
-fn load_fault(error: &LoadError) -> Fault {
-    Fault::new(ErrorCode::InvalidPlugin, error.to_string())
 }

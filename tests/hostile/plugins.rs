@@ -10,7 +10,7 @@ use weir_wire::batch::Compression;
 use weir_wire::error::{ErrorCode, Fault};
 use weir_wire::plugin::{ErrorPolicy, Hook};
 use weir_wire::produce::{Produce, Produced};
-use weir_wire::request::{Bind, BindingInfo, BindingLimits, Route};
+use weir_wire::request::{Bind, BindingInfo, BindingLimits, Route, Setting};
 
 use crate::batches::{self, batch_of, open};
 use crate::raw::{Raw, with_payload};
@@ -567,5 +567,69 @@ async fn a_slow_plugin_slows_its_own_topic_only() {
     let per_call = counters.cpu_ns / counters.calls;
     println!("{} ms of processor time per call", per_call / 1_000_000);
     assert!(per_call > 3_000_000, "hardly slow: {per_call} ns");
+    stage.end().await;
+}
+
+/// Settings may be large and bindings many: whoever asks about them gets an answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn bindings_with_the_largest_settings_can_be_looked_at() {
+    const TOPICS: usize = 5;
+    const BINDINGS: usize = 16;
+    let mut stage = Stage::start().await;
+    push(&stage, "keys-trap-on-poison").await.unwrap();
+    let admin = stage.client.admin();
+    for topic in 0..TOPICS {
+        let topic = format!("topic-{topic}");
+        stage.topic(&topic, 1).await;
+        for position in 0..BINDINGS {
+            let large = Setting {
+                name: "large".to_owned(),
+                value: "x".repeat((64 << 10) - 5),
+            };
+            let bind = Bind {
+                config: vec![large],
+                position: Some(u32::try_from(position).unwrap()),
+                ..Bind::new(
+                    "keys-trap-on-poison".parse().unwrap(),
+                    topic.parse().unwrap(),
+                    Hook::Key,
+                )
+            };
+            soon("a bind", admin.bind(&bind)).await.unwrap();
+        }
+    }
+    let status = soon("the status", admin.status()).await.unwrap();
+    assert_eq!(status.bindings.len(), TOPICS * BINDINGS);
+    assert!(
+        status
+            .bindings
+            .iter()
+            .all(|binding| binding.config.is_empty())
+    );
+    let described = admin.describe_plugin("keys-trap-on-poison");
+    let described = soon("the plugin", described).await.unwrap();
+    assert_eq!(described.bindings.len(), TOPICS * BINDINGS);
+    stage.is_unharmed().await;
+    stage.end().await;
+}
+
+/// A version that is removed while it is pushed again is there afterwards or it is not: what is
+/// listed can be fetched.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_pushed_and_removed_at_once_is_whole_or_gone() {
+    let stage = Stage::start().await;
+    let name = "keys-trap-on-poison";
+    for _ in 0..10 {
+        push(&stage, name).await.unwrap();
+        let admin = stage.client.admin();
+        let (pushed, removed) = tokio::join!(push(&stage, name), admin.remove_plugin(name, None));
+        pushed.unwrap();
+        removed.unwrap();
+        if admin.list_plugins().await.unwrap().is_empty() {
+            continue;
+        }
+        let (_, component) = admin.fetch_plugin(name, None).await.unwrap();
+        assert_eq!(component, prebuilt(&format!("hostile/{name}")));
+    }
     stage.end().await;
 }

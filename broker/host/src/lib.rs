@@ -35,5 +35,5 @@ pub use input::{
 };
 pub use logs::{LogLevel, LogLine};
 pub use native::{key_routes, record_keys, tag_matches, upper_values, value_matches};
-pub use plugin::Plugin;
+pub use plugin::{Plugin, WeakPlugin};
 pub use run::CallError;

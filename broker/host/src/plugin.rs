@@ -5,8 +5,8 @@ use crate::contract::{LIFECYCLE, RUNNABLE};
 use crate::engine;
 use crate::instance::State;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use wasmtime::Engine;
 use wasmtime::component::{Component, ComponentExportIndex, InstancePre};
 use weir_wire::id::PluginVersion;
@@ -16,6 +16,12 @@ use weir_wire::plugin::Hook;
 #[derive(Clone)]
 pub struct Plugin {
     inner: Arc<Inner>,
+}
+
+/// A version that is loaded only as long as a binding or somebody else has it.
+#[derive(Clone, Debug)]
+pub struct WeakPlugin {
+    inner: Weak<Inner>,
 }
 
 struct Inner {
@@ -39,6 +45,14 @@ impl Plugin {
     #[must_use]
     pub fn hooks(&self) -> &[Hook] {
         &self.inner.hooks
+    }
+
+    /// A reference that does not keep it loaded.
+    #[must_use]
+    pub fn downgrade(&self) -> WeakPlugin {
+        WeakPlugin {
+            inner: Arc::downgrade(&self.inner),
+        }
     }
 
     pub(crate) fn load(
@@ -115,6 +129,15 @@ impl Plugin {
     }
 }
 
+impl WeakPlugin {
+    /// The plugin, if it is still loaded.
+    #[must_use]
+    pub fn upgrade(&self) -> Option<Plugin> {
+        let inner = self.inner.upgrade()?;
+        Some(Plugin { inner })
+    }
+}
+
 #[expect(unsafe_code, reason = "docs/adr/0002-precompiled-components.md")]
 fn deserialize(engine: &Engine, payload: &[u8]) -> wasmtime::Result<Component> {
     // SAFETY: the payload is machine code that will run, so it must be what wasmtime's compiler
@@ -126,9 +149,15 @@ fn deserialize(engine: &Engine, payload: &[u8]) -> wasmtime::Result<Component> {
 
 impl fmt::Debug for Plugin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.inner, f)
+    }
+}
+
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Plugin")
-            .field("version", &self.inner.version)
-            .field("hooks", &self.inner.hooks)
+            .field("version", &self.version)
+            .field("hooks", &self.hooks)
             .finish_non_exhaustive()
     }
 }

@@ -14,37 +14,42 @@ use weir_wire::request::{
 use super::binding_info;
 use crate::budget::Held;
 use crate::fault::IntoFault;
-use crate::sequence;
 use crate::state::Shared;
+use crate::{plugins, sequence};
 
 pub(super) async fn push(
     shared: &Shared,
     request: PushPlugin,
     component: Bytes,
 ) -> Result<PluginPushed, Fault> {
-    let bytes = component.len() as u64;
-    let plugin = shared.plugins.add(&shared.host, component).await?;
-    let (name, version) = (request.name, plugin.version());
+    let compiled = plugins::compile(&shared.host, component.clone()).await?;
+    let (name, version) = (request.name, compiled.version);
+    // Nobody removes the version between its files and what the log says of it.
+    let files = shared.plugins.files().await;
+    let request = ChangeRequest::PushPlugin {
+        name: name.clone(),
+        version,
+        bytes: component.len() as u64,
+        hooks: compiled.hooks,
+    };
     let known = {
         let shard = shared.shard.read();
+        // What can be refused is refused before anything is written.
+        let planned = shard.plan_change(crate::clock::now(), &request);
+        planned.map_err(IntoFault::into_fault)?;
         let versions = shard.catalog().plugin(&name).unwrap_or_default();
         // The latest version pushed again changes nothing; an older one becomes the latest.
         let latest = versions.last().filter(|latest| latest.version == version);
         latest.map(version_info)
     };
+    let artifact = Bytes::from(compiled.artifact);
+    files.add(version, component, artifact).await?;
     if let Some(version) = known {
         return Ok(PluginPushed {
             version,
             known: true,
         });
     }
-    let hooks = plugin.hooks().to_vec();
-    let request = ChangeRequest::PushPlugin {
-        name,
-        version,
-        bytes,
-        hooks,
-    };
     let change = sequence::change(shared, request, None).await?;
     let pushed = change
         .plugin_pushed
@@ -88,6 +93,7 @@ pub(super) fn describe(
 
 pub(super) async fn remove(shared: &Shared, request: RemovePlugin) -> Result<Done, Fault> {
     let name = request.name;
+    let files = shared.plugins.files().await;
     let versions: Vec<PluginVersion> = {
         let shard = shared.shard.read();
         let prefix = request.version.as_deref();
@@ -118,7 +124,7 @@ pub(super) async fn remove(shared: &Shared, request: RemovePlugin) -> Result<Don
         };
         sequence::change(shared, request, None).await?;
         if !shared.shard.read().catalog().has_version(version) {
-            shared.plugins.remove(version);
+            files.remove(version).await;
         }
     }
     Ok(Done {})

@@ -1,6 +1,7 @@
 //! Changes of the catalog: checked against what exists, then made into a log entry.
 
 use weir_wire::id::{BindingId, Offset, PartitionId, PluginVersion, ProducerEpoch, Timestamp};
+use weir_wire::limits::PLUGIN_VERSIONS_MAX;
 use weir_wire::name::{GroupName, PluginName, TopicName};
 use weir_wire::plugin::Hook;
 use weir_wire::request::{TopicSettings, UpdateTopic};
@@ -147,18 +148,14 @@ impl Shard {
                 bytes,
                 hooks,
             } => {
-                let (name, hooks) = (name.clone(), hooks.clone());
                 let pushed = PluginPushed {
-                    name,
+                    name: name.clone(),
                     version: *version,
                     bytes: *bytes,
-                    hooks,
+                    hooks: hooks.clone(),
                     time: now,
                 };
-                Ok(Change {
-                    plugin_pushed: Some(pushed),
-                    ..Change::NONE
-                })
+                self.plan_push(pushed)
             }
             ChangeRequest::RemovePlugin { name, version } => self.plan_removal(name, *version),
             ChangeRequest::Bind(request) => self.plan_bind(now, request),
@@ -177,6 +174,26 @@ impl Shard {
                 })
             }
         }
+    }
+
+    fn plan_push(&self, pushed: PluginPushed) -> Result<Change, ChangeError> {
+        let versions = self.catalog.plugin(&pushed.name).unwrap_or_default();
+        let known = versions.iter().any(|known| known.version == pushed.version);
+        if !known
+            && let Some(oldest) = versions.first()
+            && versions.len() >= PLUGIN_VERSIONS_MAX
+        {
+            let (name, oldest) = (&pushed.name, oldest.version.short());
+            return Err(ChangeError::Limit(format!(
+                "plugin \"{name}\" has {PLUGIN_VERSIONS_MAX} versions, and there may not be more; \
+                 remove those that nobody needs (weir plugin remove {name}@{oldest}; see them: \
+                 weir plugin show {name})"
+            )));
+        }
+        Ok(Change {
+            plugin_pushed: Some(pushed),
+            ..Change::NONE
+        })
     }
 
     /// The version that digits stand for; the latest without digits.

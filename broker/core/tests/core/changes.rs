@@ -6,7 +6,10 @@ use expect_test::{Expect, expect};
 use weir_core::change::Change;
 use weir_core::shard::{BindRequest, ChangeError, ChangeRequest, Shard};
 use weir_wire::id::{PluginVersion, Timestamp};
-use weir_wire::limits::{CONFIG_ENTRIES_MAX, ROUTES_MAX, TOPIC_PARTITIONS_MAX, TOPICS_MAX};
+use weir_wire::limits::{
+    CONFIG_ENTRIES_MAX, PLUGIN_VERSIONS_MAX, ROUTES_MAX, TOPIC_PARTITIONS_MAX, TOPICS_MAX,
+};
+use weir_wire::plugin::Hook;
 use weir_wire::request::Setting;
 
 use crate::support::{change, plugin, request, topic, version};
@@ -453,4 +456,31 @@ fn added_partitions_count_an_epoch_wherever_records_come_from() {
             bind trains key router aa fail: binding 3, epoch 2, instead of 2
         "#]],
     );
+}
+
+#[test]
+fn a_plugin_has_only_so_many_versions() {
+    let mut shard = Shard::default();
+    let push = |number: u8| ChangeRequest::PushPlugin {
+        name: "p".parse().unwrap(),
+        version: PluginVersion::new([number; 32]),
+        bytes: 1,
+        hooks: vec![Hook::Filter],
+    };
+    let now = Timestamp::new(0);
+    let max = u8::try_from(PLUGIN_VERSIONS_MAX).unwrap();
+    for number in 0..max {
+        change(&mut shard, now, &push(number)).unwrap();
+    }
+    let error = change(&mut shard, now, &push(max)).unwrap_err();
+    expect![[r#"plugin "p" has 100 versions, and there may not be more; remove those that nobody needs (weir plugin remove p@000000000000; see them: weir plugin show p)"#]]
+        .assert_eq(&error.to_string());
+    // One that is there may be pushed again.
+    change(&mut shard, now, &push(0)).unwrap();
+    let remove = ChangeRequest::RemovePlugin {
+        name: "p".parse().unwrap(),
+        version: PluginVersion::new([1; 32]),
+    };
+    change(&mut shard, now, &remove).unwrap();
+    change(&mut shard, now, &push(max)).unwrap();
 }

@@ -1,13 +1,14 @@
 //! Uploads that are no plugins, compilers that misbehave, and precompiled forms that do not fit.
 
 use crate::bomb::bomb;
-use crate::support::{block, config, host, prebuilt};
+use crate::support::{bind, block, config, host, prebuilt};
 use bytes::Bytes;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use weir_host::{CompileError, CompilerCommand, Host, HostConfig, LoadError};
 use weir_wire::id::PluginVersion;
 use weir_wire::limits::COMPONENT_BYTES_MAX;
+use weir_wire::plugin::Hook;
 
 fn invalid(component: impl Into<Bytes>) -> String {
     match block(host().compile(component.into())) {
@@ -197,4 +198,21 @@ fn precompiled_forms_load_only_where_they_fit() {
         Err(LoadError::Damaged { .. })
     ));
     assert!(matches!(load(b""), Err(LoadError::Damaged { .. })));
+}
+
+#[test]
+fn a_plugin_is_loaded_as_long_as_somebody_has_it() {
+    let compiled = block(host().compile(prebuilt("hostile/traps-on-poison"))).unwrap();
+    let plugin = compiled.plugin.downgrade();
+    let bound = bind(&compiled.plugin, Hook::Filter, &[], &[]);
+    drop(compiled);
+    let again = plugin.upgrade().expect("its binding has it");
+    assert_eq!(again.version(), bound.plugin().version());
+    drop((again, bound));
+    // Who sweeps idle instances may have the binding for a moment.
+    let start = Instant::now();
+    while plugin.upgrade().is_some() {
+        assert!(start.elapsed() < Duration::from_secs(60), "somebody has it");
+        std::thread::yield_now();
+    }
 }
