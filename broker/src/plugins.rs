@@ -58,19 +58,10 @@ impl PluginStore {
 
     /// The plugin of that version, from memory, else from its precompiled form, else compiled
     /// anew (after an upgrade, or when that file is damaged).
-    pub(crate) async fn load(&self, host: &Host, version: PluginVersion) -> Result<Plugin, Fault> {
-        if let Some(plugin) = self.kept(version) {
+    async fn load(&self, host: &Host, version: PluginVersion) -> Result<Plugin, Fault> {
+        if let Some(plugin) = self.compiled(host, version).await {
             return Ok(plugin);
         }
-        // One after the other: they are large, and the next may want the same.
-        let files = self.files().await;
-        if let Some(plugin) = self.kept(version) {
-            return Ok(plugin);
-        }
-        if let Some(plugin) = files.load(host, version).await {
-            return Ok(self.keep(plugin));
-        }
-        drop(files);
         let component = self.component(version).await?;
         let compiled = compile(host, component).await?;
         if compiled.version != version {
@@ -86,6 +77,20 @@ impl PluginStore {
             .write(version, [("cwasm", artifact)])
             .await?;
         Ok(self.keep(compiled.plugin))
+    }
+
+    /// The plugin of that version, unless it has to be compiled.
+    pub(crate) async fn compiled(&self, host: &Host, version: PluginVersion) -> Option<Plugin> {
+        if let Some(plugin) = self.kept(version) {
+            return Some(plugin);
+        }
+        // One after the other: they are large, and the next may want the same.
+        let files = self.files().await;
+        if let Some(plugin) = self.kept(version) {
+            return Some(plugin);
+        }
+        let plugin = files.load(host, version).await?;
+        Some(self.keep(plugin))
     }
 
     /// The plugin, if it is loaded.

@@ -32,8 +32,19 @@ pub(crate) struct Binding {
     pub(crate) on_error: ErrorPolicy,
     /// Where records go that its policy dead-letters.
     pub(crate) dead_letters: Option<Target>,
-    /// The plugin; or why it cannot run, since a binding stays while its component is mended.
-    pub(crate) bound: Result<Bound, String>,
+    /// The plugin; or why it does not run, since a binding stays while its component is mended.
+    pub(crate) bound: Result<Bound, Unready>,
+}
+
+/// Why a binding does not run.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Unready {
+    /// It will: its component is compiled for this version of the engine.
+    #[error("its component is compiled again, for this version of weir or this processor")]
+    Compiling,
+    /// It cannot, until somebody does something.
+    #[error("{0}")]
+    Broken(String),
 }
 
 /// A route binding, with where its routes lead.
@@ -59,7 +70,7 @@ impl TopicView {
 #[derive(Debug, Default)]
 pub(crate) struct Topics {
     views: RwLock<HashMap<TopicId, Arc<TopicView>>>,
-    bound: RwLock<HashMap<BindingId, Result<Bound, String>>>,
+    bound: RwLock<HashMap<BindingId, Result<Bound, Unready>>>,
 }
 
 impl Topics {
@@ -68,12 +79,12 @@ impl Topics {
     }
 
     /// The component behind a binding.
-    pub(crate) fn bound(&self, binding: BindingId) -> Option<Result<Bound, String>> {
+    pub(crate) fn bound(&self, binding: BindingId) -> Option<Result<Bound, Unready>> {
         self.bound.read().get(&binding).cloned()
     }
 
     /// A plugin is ready for a binding; [`Topics::refresh`] puts it to use.
-    pub(crate) fn ready(&self, binding: BindingId, bound: Result<Bound, String>) {
+    pub(crate) fn ready(&self, binding: BindingId, bound: Result<Bound, Unready>) {
         self.bound.write().insert(binding, bound);
     }
 
@@ -115,7 +126,7 @@ impl Topics {
     }
 
     fn binding(&self, catalog: &Catalog, change: &BoundChange) -> Binding {
-        let missing = || Err("the plugin is not loaded".to_owned());
+        let missing = || Err(Unready::Broken("the plugin is not loaded".to_owned()));
         let dead_letters = change.dead_letters.and_then(|id| catalog.topic(id));
         Binding {
             id: change.id,

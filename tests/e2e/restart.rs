@@ -2,16 +2,24 @@
 //! it. The figure is printed; what it has to be is claimed for release builds only, by hand (see
 //! `docs/benchmarks.md`).
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
 use std::time::Instant;
 
 use rand::rngs::StdRng;
 use rand::{RngCore, SeedableRng};
+use tempfile::TempDir;
 use weir_harness::client::connect;
 use weir_harness::directory::files;
+use weir_harness::plugins::{prebuilt, push_as};
 use weir_harness::process::{Process, Setup};
 use weir_harness::report::{deep, say};
 use weir_sdk::wire::batch::Compression;
 use weir_sdk::wire::id::PartitionId;
+use weir_sdk::wire::plugin::Hook;
+use weir_sdk::wire::request::Bind;
 use weir_sdk::{Client, Producer, Record};
 
 use crate::setup;
@@ -52,6 +60,67 @@ async fn a_full_wal_is_read_again() {
     assert_eq!((ends.len(), held), (PARTITIONS as usize, sent));
     drop(subscriber);
     client.close().await;
+}
+
+/// After an upgrade all components have to be compiled again: the broker serves meanwhile, and
+/// producers of the topics that wait for one of them are told to come again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn components_are_compiled_again_while_the_broker_serves() {
+    let directory = TempDir::new().unwrap();
+    let compiler = directory.path().join("compiler");
+    let gate = directory.path().join("gate");
+    let made = Command::new("mkfifo").arg(&gate).status().unwrap();
+    assert!(made.success());
+    let weir = env!("CARGO_BIN_EXE_weir");
+    script(&compiler, &format!("exec {weir} \"$@\""));
+    let plugins = format!("[plugins]\ncompiler = \"{}\"\n", compiler.display());
+    let mut process = Process::start(setup().configured(plugins));
+    let client = connect(&process).await;
+    let admin = client.admin();
+    for topic in ["keyed", "plain"] {
+        admin.create_topic(topic, 1).await.unwrap();
+    }
+    push_as(&admin, "record-key", prebuilt("record-key")).await;
+    let bind = Bind::new(
+        "record-key".parse().unwrap(),
+        "keyed".parse().unwrap(),
+        Hook::Key,
+    );
+    admin.bind(&bind).await.unwrap();
+    client.close().await;
+    process.kill();
+
+    // What is compiled is of another engine, and the compiler waits at the gate.
+    for file in files(&process.data().join("plugins")) {
+        if file.extension().is_some_and(|kind| kind == "cwasm") {
+            let mut artifact = fs::read(&file).unwrap();
+            artifact[8] ^= 1;
+            fs::write(&file, artifact).unwrap();
+        }
+    }
+    let gated = format!("read -r go < {}; exec {weir} \"$@\"", gate.display());
+    script(&compiler, &gated);
+    process.restart();
+    let client = connect(&process).await;
+    let plain = client.producer("plain").open().await.unwrap();
+    plain.publish(Record::new("at once")).await.unwrap();
+    let described = client.admin().describe_topic("keyed").await.unwrap();
+    let error = described.bindings[0].counters.last_error.clone().unwrap();
+    assert!(error.contains("is compiled again"), "{error}");
+    let keyed = client.producer("keyed").open().await.unwrap();
+    let waits = keyed.send(Record::new("later").key("k")).await.unwrap();
+    let opened = tokio::task::spawn_blocking(move || fs::write(gate, "go\n"));
+    opened.await.unwrap().unwrap();
+    waits.await.unwrap();
+    let described = client.admin().describe_topic("keyed").await.unwrap();
+    let counters = &described.bindings[0].counters;
+    assert_eq!((counters.records, &counters.last_error), (1, &None));
+    client.close().await;
+}
+
+fn script(file: &Path, body: &str) {
+    fs::write(file, format!("#!/bin/sh\n{body}\n")).unwrap();
+    fs::set_permissions(file, Permissions::from_mode(0o755)).unwrap();
 }
 
 fn config() -> Setup {

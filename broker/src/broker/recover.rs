@@ -1,14 +1,21 @@
 //! From the log back to the broker's state.
 
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use weir_core::change;
 use weir_core::dedup::ProducerState;
 use weir_core::machine::{Machine, MachineError};
 use weir_core::shard::{Limits, Session, Shard, Turn};
+use weir_host::{Bound, Host};
 use weir_log::{LogReader, RecoveredEntry, RecoveredOp, StateMachine};
-use weir_wire::plugin::Hook;
+use weir_wire::id::BindingId;
+use weir_wire::name::TopicName;
 
 use crate::plugins::PluginStore;
 use crate::producers::{Producer, Producers};
-use crate::topics::Topics;
+use crate::state::Shared;
+use crate::topics::{Topics, Unready};
 
 /// Takes in the entries of the log, in their order: at first all that are there, then, as the
 /// log's own copy, each that becomes durable, for the next checkpoint.
@@ -114,37 +121,87 @@ impl Replay {
     }
 }
 
-/// Makes every binding ready again. One that cannot run stays bound and says why: its topic's
-/// records are refused, not stored unrouted.
+/// Makes every binding ready again whose component is compiled; answers the others, whose topics'
+/// producers have to wait. One that cannot run stays bound and says why: its topic's records are
+/// refused, not stored unrouted.
 pub(super) async fn bind_all(
     shard: &Shard,
     topics: &Topics,
     plugins: &PluginStore,
-    host: &weir_host::Host,
-) {
+    host: &Host,
+) -> Vec<BindingId> {
+    let (mut late, mut stale) = (Vec::new(), HashSet::new());
     for (topic, bound) in shard.catalog().bindings() {
-        let hook: Hook = bound.hook;
-        let routes: Vec<String> = bound
-            .routes
-            .iter()
-            .map(|route| route.value.clone())
-            .collect();
-        let ready = plugins
-            .bind(
-                host,
-                bound.version,
-                hook,
-                &bound.config,
-                &routes,
-                bound.limits.as_ref(),
-            )
-            .await;
-        if let Err(fault) = &ready {
-            tracing::error!(binding = %bound.id, topic = %topic.name, %fault, "binding cannot run");
-        }
-        topics.ready(bound.id, ready.map_err(|fault| fault.message));
+        let version = bound.version;
+        // As long as somebody has it, it is not loaded again.
+        let plugin = if stale.contains(&version) {
+            None
+        } else {
+            plugins.compiled(host, version).await
+        };
+        let ready = if plugin.is_some() {
+            ready(plugins, host, &topic.name, bound).await
+        } else {
+            stale.insert(version);
+            late.push(bound.id);
+            Err(Unready::Compiling)
+        };
+        topics.ready(bound.id, ready);
     }
     for topic in shard.catalog().topics() {
         topics.refresh(shard.catalog(), topic.id);
     }
+    late
+}
+
+/// Makes those bindings ready whose components have to be compiled, while the broker serves.
+pub(super) async fn bind_late(shared: Arc<Shared>, late: Vec<BindingId>) {
+    for id in late {
+        let found = {
+            let shard = shared.shard.read();
+            let mut bindings = shard.catalog().bindings();
+            let found = bindings.find(|(_, bound)| bound.id == id);
+            found.map(|(topic, bound)| (topic.id, topic.name.clone(), bound.clone()))
+        };
+        // It may have been unbound or replaced meanwhile.
+        let Some((topic, name, bound)) = found else {
+            continue;
+        };
+        let ready = tokio::select! {
+            () = shared.draining.cancelled() => return,
+            ready = ready(&shared.plugins, &shared.host, &name, &bound) => ready,
+        };
+        let shard = shared.shard.read();
+        if shard.catalog().bindings().any(|(_, bound)| bound.id == id) {
+            shared.topics.ready(id, ready);
+            shared.topics.refresh(shard.catalog(), topic);
+        }
+    }
+}
+
+async fn ready(
+    plugins: &PluginStore,
+    host: &Host,
+    topic: &TopicName,
+    bound: &change::Bound,
+) -> Result<Bound, Unready> {
+    let routes: Vec<String> = bound
+        .routes
+        .iter()
+        .map(|route| route.value.clone())
+        .collect();
+    let ready = plugins
+        .bind(
+            host,
+            bound.version,
+            bound.hook,
+            &bound.config,
+            &routes,
+            bound.limits.as_ref(),
+        )
+        .await;
+    ready.map_err(|fault| {
+        tracing::error!(binding = %bound.id, %topic, %fault, "binding cannot run");
+        Unready::Broken(fault.message)
+    })
 }

@@ -14,9 +14,9 @@ use tokio_util::task::TaskTracker;
 use weir_core::shard;
 use weir_host::{CompilerCommand, Host, HostConfig, HostError, Limits};
 use weir_log::{DirLock, DiskReserve, Log, LogConfig, Maintenance, OpenError};
-use weir_wire::id::ShardId;
+use weir_wire::id::{BindingId, ShardId};
 
-use super::recover::{Replay, ReplayError, bind_all};
+use super::recover::{Replay, ReplayError, bind_all, bind_late};
 use super::{Broker, StartOptions};
 use crate::activity::Activity;
 use crate::auth::{AuthError, Authenticator};
@@ -200,7 +200,7 @@ impl Running {
         let reset = ResetSecret::with_file(&*vfs, &data_dir.reset_key())?;
         let endpoint = transport::listen(config.listen, identity.server_crypto(), &reset)?;
         let address = endpoint.local_addr()?;
-        let (shared, sequencer) = assemble(
+        let (shared, sequencer, late) = assemble(
             config,
             &options,
             &data_dir,
@@ -211,6 +211,7 @@ impl Running {
         )
         .await?;
         sampler::install(&shared);
+        shared.tasks.spawn(bind_late(shared.clone(), late));
         let stop_sequencer = CancellationToken::new();
         let sequencer = tokio::spawn(sequencer.run(stop_sequencer.clone()));
         let closing = CancellationToken::new();
@@ -274,7 +275,8 @@ impl Running {
     }
 }
 
-/// Opens the log, replays it, and puts the shared state together.
+/// Opens the log, replays it, and puts the shared state together; also the bindings that are not
+/// ready yet.
 async fn assemble(
     config: Config,
     options: &StartOptions,
@@ -283,7 +285,7 @@ async fn assemble(
     metrics: Arc<Metrics>,
     draining: CancellationToken,
     fatal: watch::Sender<Option<String>>,
-) -> Result<(Arc<Shared>, Sequencer), StartError> {
+) -> Result<(Arc<Shared>, Sequencer, Vec<BindingId>), StartError> {
     let tails = Arc::new(Tails::default());
     let sink = Commits {
         metrics: metrics.clone(),
@@ -311,7 +313,7 @@ async fn assemble(
     };
     let plugins = PluginStore::new(options.vfs.clone(), data_dir, limits);
     let topics = Topics::default();
-    bind_all(&shard, &topics, &plugins, &host).await;
+    let late = bind_all(&shard, &topics, &plugins, &host).await;
     let (to_sequencer, commands) = mpsc::channel(sequence::QUEUE_MAX);
     let verdict_bytes = config.plugins.verdict_cache_bytes.as_usize();
     let shared = Arc::new(Shared {
@@ -346,7 +348,7 @@ async fn assemble(
         config,
     });
     let sequencer = Sequencer::new(shared.clone(), log, commands);
-    Ok((shared, sequencer))
+    Ok((shared, sequencer, late))
 }
 
 fn log_config(config: &Config, options: &StartOptions, data_dir: &DataDir) -> LogConfig {

@@ -25,7 +25,7 @@ use weir_wire::produce::{Fate, REFUSAL_DEAD_LETTERED, REFUSAL_DROPPED};
 use super::{Flight, Turn, overloaded};
 use crate::budget::Held;
 use crate::state::Shared;
-use crate::topics::{Binding, RouteBinding, TopicView};
+use crate::topics::{Binding, RouteBinding, TopicView, Unready};
 
 /// Why a request goes no further.
 pub(super) enum Stop {
@@ -333,12 +333,19 @@ enum Failed {
 }
 
 fn ready(binding: &Binding) -> Result<&weir_host::Bound, Stop> {
-    binding.bound.as_ref().map_err(|reason| {
-        let text = format!(
-            "binding {} (plugin \"{}\") cannot run: {reason}; bind it anew or unbind it",
-            binding.id, binding.plugin
-        );
-        Stop::Refuse(Fault::new(ErrorCode::PluginFailed, text))
+    binding.bound.as_ref().map_err(|unready| {
+        let (id, plugin) = (binding.id, &binding.plugin);
+        let text = format!("binding {id} (plugin \"{plugin}\") cannot run: {unready}");
+        match unready {
+            Unready::Compiling => Stop::Retry(Fault::new(
+                ErrorCode::Overloaded,
+                format!("{text}; send again later"),
+            )),
+            Unready::Broken(_) => Stop::Refuse(Fault::new(
+                ErrorCode::PluginFailed,
+                format!("{text}; bind it anew or unbind it"),
+            )),
+        }
     })
 }
 

@@ -15,6 +15,7 @@ use weir_wire::request::{
 use crate::fault::IntoFault;
 use crate::sequence;
 use crate::state::Shared;
+use crate::topics::Unready;
 
 pub(super) async fn bind(shared: &Shared, request: Bind) -> Result<Bound, Fault> {
     let request = resolve(shared, request)?;
@@ -60,7 +61,11 @@ pub(super) fn unquarantine(shared: &Shared, request: &Unquarantine) -> Result<Do
             bound.unquarantine();
             Ok(Done {})
         }
-        Some(Err(reason)) => {
+        Some(Err(Unready::Compiling)) => {
+            let text = format!("binding {id} cannot run yet: {}", Unready::Compiling);
+            Err(Fault::new(ErrorCode::Overloaded, text))
+        }
+        Some(Err(Unready::Broken(reason))) => {
             let text = format!("binding {id} cannot run: {reason}; bind it anew or unbind it");
             Err(Fault::new(ErrorCode::PluginFailed, text))
         }
@@ -202,7 +207,10 @@ fn event_info(shard: &Shard, event: &change::BindingEvent) -> BindingEvent {
 fn counters(shared: &Shared, bound: &change::Bound) -> BindingCounters {
     let (stats, broken) = match shared.topics.bound(bound.id) {
         Some(Ok(ready)) => (ready.stats(), None),
-        Some(Err(reason)) => (weir_host::BindingStats::default(), Some(reason)),
+        Some(Err(unready)) => (
+            weir_host::BindingStats::default(),
+            Some(unready.to_string()),
+        ),
         None => (
             weir_host::BindingStats::default(),
             Some("the plugin is not loaded".to_owned()),
