@@ -94,7 +94,8 @@ impl State {
         self.said = None;
     }
 
-    /// Processor time since `begin`; up to a tick of it may be time in which the thread did not run.
+    /// Processor time since `begin`; up to a tick of it may be time in which the thread did not
+    /// run.
     pub(crate) fn cpu_used(&self) -> Duration {
         match self.first_tick {
             None => self.elapsed(),
