@@ -239,8 +239,10 @@ fn what_leaves_its_thread_is_begun_anew_and_ends() {
         let host = host.unwrap();
         let looping = filter_with(&host, "hostile/chatters", &[], endless()).unwrap();
         let slow: Vec<Bound> = (0..3)
-            .map(|_| filter_on(&host, "hostile/slow", &[]).unwrap())
+            .map(|_| filter_with(&host, "hostile/slow-per-record", &[], endless()).unwrap())
             .collect();
+        // So many that they take many ticks, on any machine.
+        let many = values(&["x"; 40]);
         let innocent = filter_on(&host, "tag-filter", &[("tags", "UA")]).unwrap();
         std::thread::scope(|scope| {
             let (slow, judged) = block(async {
@@ -255,7 +257,7 @@ fn what_leaves_its_thread_is_begun_anew_and_ends() {
                 // one has to leave its thread, and takes the place when it is free again.
                 let waits = slow.iter().find_map(|slow| {
                     let before = slow.stats().cpu;
-                    let judged = scope.spawn(|| block(slow.filter(values(&["x", "y"]))));
+                    let judged = scope.spawn(|| block(slow.filter(many.clone())));
                     while slow.stats().cpu == before {
                         std::thread::yield_now();
                     }
@@ -273,12 +275,12 @@ fn what_leaves_its_thread_is_begun_anew_and_ends() {
             let verdicts = judged.join().unwrap().unwrap();
             assert_eq!(
                 (verdicts.values, verdicts.failures),
-                (vec![true; 2], vec![])
+                (vec![true; 40], vec![])
             );
             let stats = slow.stats();
             assert_eq!(
                 (stats.calls, stats.records_in, stats.last_error),
-                (1, 2, None)
+                (1, 40, None)
             );
         });
     });
