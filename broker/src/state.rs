@@ -45,6 +45,8 @@ pub(crate) struct Shared {
     pub(crate) producers: Arc<Producers>,
     pub(crate) reader: LogReader,
     pub(crate) maintenance: Maintenance,
+    /// What the log takes as one entry.
+    pub(crate) request_bytes_max: u64,
     pub(crate) tails: Arc<Tails>,
     /// Requests under way.
     pub(crate) budget: Budget,

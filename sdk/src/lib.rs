@@ -49,11 +49,11 @@ pub use client::{Client, ClientBuilder};
 pub use connection::{ConnectError, Welcomed};
 pub use producer::{
     BatchTicket, EndReason, OpenProducerError, Outcomes, Place, Producer, ProducerBuilder,
-    ProducerStats, PublishError, RecordOutcome, Refused, SendError, Stored, Summary, Ticket,
+    ProducerStats, PublishError, RecordOutcome, Refused, SendError, Stall, Stored, Summary, Ticket,
 };
 pub use record::Record;
 pub use subscriber::{
-    Event, Header, PartitionStart, Progress, Received, ReceivedBatch, ReceivedRecords, Start,
+    Away, Event, Header, PartitionStart, Progress, Received, ReceivedBatch, ReceivedRecords, Start,
     SubscribeError, Subscriber, SubscriberBuilder,
 };
 

@@ -12,6 +12,7 @@ mod outcome;
 mod queue;
 mod session;
 mod shared;
+mod stall;
 mod stats;
 
 pub use builder::ProducerBuilder;
@@ -19,4 +20,5 @@ pub use completion::{BatchTicket, Ticket};
 pub use error::{EndReason, OpenProducerError, PublishError, SendError};
 pub use handle::Producer;
 pub use outcome::{Outcomes, Place, RecordOutcome, Refused, Stored};
+pub use stall::Stall;
 pub use stats::{ProducerStats, Summary};

@@ -12,4 +12,4 @@ mod session;
 pub use batch::{Header, Received, ReceivedBatch, ReceivedRecords};
 pub use builder::{Start, SubscriberBuilder};
 pub use error::SubscribeError;
-pub use handle::{Event, PartitionStart, Progress, Subscriber};
+pub use handle::{Away, Event, PartitionStart, Progress, Subscriber};

@@ -135,6 +135,12 @@ impl<T: Send + 'static> Log<T> {
         self.size(entry).map(|_| ())
     }
 
+    /// How many bytes an entry may have.
+    #[must_use]
+    pub const fn entry_bytes_max(&self) -> usize {
+        self.entry_bytes_max
+    }
+
     fn size(&self, entry: &Entry) -> Result<usize, SubmitError> {
         let bytes = EntrySize::of(entry).total();
         if bytes > self.entry_bytes_max {

@@ -331,6 +331,7 @@ async fn assemble(
         producers: Arc::new(producers),
         reader,
         maintenance: log.maintenance(),
+        request_bytes_max: log.entry_bytes_max() as u64,
         tails,
         budget: Budget::new(config.limits.broker_buffer_bytes.as_usize()),
         intake: Budget::new(config.limits.broker_buffer_bytes.as_usize()),

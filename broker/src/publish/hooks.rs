@@ -253,7 +253,9 @@ impl<'a> Flow<'a> {
                     self.source(failure.index),
                     failure.message
                 );
-                return Err(Stop::Refuse(refusal(binding, &text)));
+                let mut fault = refusal(binding, &text);
+                fault.record = Some(self.source(failure.index));
+                return Err(Stop::Refuse(fault));
             }
         }
         Ok(Failed::TakenOut)

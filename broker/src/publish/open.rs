@@ -34,6 +34,7 @@ pub(super) async fn open(
         topic: view.target.topic,
         partitions: view.target.partitions,
         placement_by_plugin: view.placement_by_plugin(),
+        request_bytes_max: shared.request_bytes_max,
     };
     Ok((producer, opened))
 }

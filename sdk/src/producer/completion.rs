@@ -58,6 +58,14 @@ pub struct Ticket {
 }
 
 impl Ticket {
+    /// The record's place in its request, from 0: what [`Fault::record`] of a refusal counts.
+    ///
+    /// [`Fault::record`]: weir_wire::error::Fault::record
+    #[must_use]
+    pub const fn position(&self) -> u32 {
+        self.index
+    }
+
     /// The outcome, if it is there already.
     #[must_use]
     pub fn outcome(&self) -> Option<Result<RecordOutcome, PublishError>> {

@@ -16,6 +16,7 @@ use super::completion::{BatchTicket, Ticket};
 use super::error::{EndReason, PublishError, SendError};
 use super::outcome::RecordOutcome;
 use super::shared::{OVER, Shared};
+use super::stall::Stall;
 use super::stats::{ProducerStats, Summary};
 use crate::record::Record;
 
@@ -143,6 +144,13 @@ impl Producer {
             None | Some(EndReason::Closed) => Ok(self.stats().outcomes),
             Some(reason) => Err(reason),
         }
+    }
+
+    /// What keeps it from going on for now: no connection, or a broker that refuses for the time
+    /// being. It tries again by itself, this is for people who wait.
+    #[must_use]
+    pub fn stall(&self) -> Option<Stall> {
+        self.inner.shared.queue().stall(Instant::now())
     }
 
     /// What the producer has done so far.

@@ -23,6 +23,7 @@ use weir_wire::produce::{Ack, Produce, ProducerSession};
 
 use super::completion::Completion;
 use super::error::{EndReason, PublishError, SendError};
+use super::stall::Stall;
 use super::stats::ProducerStats;
 use crate::backoff::Backoff;
 use crate::record::Record;
@@ -64,6 +65,10 @@ pub(super) struct Queue {
     refused: Option<Fault>,
     /// Why the broker does not know what became of the oldest request.
     doubt: Option<String>,
+    /// Why there is no stream.
+    away: Option<String>,
+    /// Why the oldest request was last refused for now, also while it is tried again.
+    held_up: Option<String>,
     /// Since when the oldest request has been the oldest without an outcome.
     stalled_since: Option<Instant>,
     capacity_hint: usize,
@@ -141,6 +146,8 @@ impl Queue {
             pause_until: None,
             refused: None,
             doubt: None,
+            away: None,
+            held_up: None,
             stalled_since: None,
             capacity_hint: 0,
             backoff: Backoff::default(),
@@ -390,6 +397,18 @@ impl Queue {
     /// Whether the producer is to end and holds nothing.
     pub(super) fn is_finished(&self) -> bool {
         self.closing && self.requests.is_empty() && self.open.is_none()
+    }
+
+    /// What keeps the producer from going on.
+    pub(super) fn stall(&self, now: Instant) -> Option<Stall> {
+        let reason = self.away.as_ref().or(self.held_up.as_ref())?;
+        Some(Stall {
+            away: self.away.is_some(),
+            reason: reason.clone(),
+            left: self
+                .gives_up_at()
+                .map(|at| at.saturating_duration_since(now)),
+        })
     }
 
     /// Records that are unsent or unanswered.

@@ -81,7 +81,7 @@ impl Session {
     pub(super) async fn run(self, first: Stream) {
         let mut stream = first;
         let reason = loop {
-            match self.serve(&mut stream).await {
+            let lost = match self.serve(&mut stream).await {
                 End::Finished => {
                     self.finish(stream).await;
                     break EndReason::Closed;
@@ -90,10 +90,11 @@ impl Session {
                 End::Again(reason) => {
                     tracing::info!(topic = %self.topic, "the producer reconnects: {reason}");
                     let _ = stream.send.reset(RESET_CODE);
+                    reason
                 }
-            }
+            };
             drop(stream);
-            self.shared.queue().disconnected();
+            self.shared.queue().disconnected(lost);
             match self.reopen().await {
                 Ok(Some(reopened)) => stream = reopened,
                 Ok(None) => break EndReason::Closed,

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use futures_util::Stream;
 use tokio::sync::mpsc;
@@ -23,6 +24,8 @@ use super::error::SubscribeError;
 pub(super) enum Delivery {
     Records(Box<Arrived>),
     Progress(Progress),
+    Away(Away),
+    Back,
     /// The last one.
     Ended(SubscribeError),
 }
@@ -35,6 +38,20 @@ pub enum Event {
     Records(ReceivedBatch),
     /// The broker has looked further, and there was nothing to be sent.
     Progress(Progress),
+    /// The subscription is interrupted, and tries to go on by itself.
+    Away(Away),
+    /// It goes on.
+    Back,
+}
+
+/// Why a subscription is interrupted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Away {
+    /// What happened.
+    pub reason: String,
+    /// How long it tries to go on, before it ends.
+    pub tries_for: Duration,
 }
 
 /// How far the broker has looked in a partition.
@@ -165,7 +182,7 @@ impl Subscriber {
         loop {
             match self.next_event().await? {
                 Ok(Event::Records(batch)) => return Some(Ok(batch)),
-                Ok(Event::Progress(_)) => {}
+                Ok(Event::Progress(_) | Event::Away(_) | Event::Back) => {}
                 Err(error) => return Some(Err(error)),
             }
         }
@@ -181,6 +198,7 @@ impl Subscriber {
                         .follow(batch.topic(), place(batch), batch.next());
                 }
                 Event::Progress(progress) => self.progressed(progress),
+                Event::Away(_) | Event::Back => {}
             }
         }
         Poll::Ready(event)
@@ -200,6 +218,8 @@ impl Subscriber {
             }
             Some(Delivery::Ended(error)) => Err(error),
             Some(Delivery::Progress(progress)) => Ok(Event::Progress(progress)),
+            Some(Delivery::Away(away)) => Ok(Event::Away(away)),
+            Some(Delivery::Back) => Ok(Event::Back),
             Some(Delivery::Records(arrived)) => {
                 self.credit.consumed(Amount {
                     bytes: arrived.payload.len() as u64,
@@ -259,6 +279,7 @@ impl Stream for Subscriber {
                 None => return Poll::Ready(None),
                 Some(Err(error)) => return Poll::Ready(Some(Err(error))),
                 Some(Ok(Event::Progress(progress))) => this.progressed(&progress),
+                Some(Ok(Event::Away(_) | Event::Back)) => {}
                 Some(Ok(Event::Records(batch))) => {
                     this.open = Some(OpenBatch {
                         topic: Arc::clone(batch.topic()),

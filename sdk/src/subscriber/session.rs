@@ -17,7 +17,7 @@ use super::batch::Arrived;
 use super::credit::{Amount, Credit};
 use super::cursors::{Cursors, protocol};
 use super::error::SubscribeError;
-use super::handle::{Delivery, Progress, Subscriber};
+use super::handle::{Away, Delivery, Progress, Subscriber};
 use crate::client::Client;
 use crate::connection::{FrameReader, Lane, Link, Route, StreamError, fault};
 use crate::redial::Redial;
@@ -96,8 +96,12 @@ impl Session {
                 End::Over(error) => error,
                 End::Again(reason, wait) => {
                     tracing::info!("a subscriber reconnects: {reason}");
+                    let tries_for = self.retry_timeout;
+                    // An application that has not taken in what came before waits for nothing.
+                    let _ = deliveries.try_send(Delivery::Away(Away { reason, tries_for }));
                     match self.resubscribe(wait, &deliveries).await {
                         Ok(Some(reopened)) => {
+                            let _ = deliveries.try_send(Delivery::Back);
                             open = reopened;
                             continue;
                         }

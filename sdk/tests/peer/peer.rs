@@ -245,6 +245,7 @@ pub fn opened(id: u64, next_sequence: u64) -> ProducerOpened {
         topic: TopicId::new(7),
         partitions: 1,
         placement_by_plugin: false,
+        request_bytes_max: 0,
     }
 }
 

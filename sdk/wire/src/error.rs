@@ -132,6 +132,8 @@ pub struct Fault {
     pub message: String,
     /// When the broker thinks that it could work.
     pub retry_after: Option<Duration>,
+    /// The record of the request that it is about, from 0.
+    pub record: Option<u32>,
 }
 
 impl Fault {
@@ -142,6 +144,7 @@ impl Fault {
             code,
             message: message.into(),
             retry_after: None,
+            record: None,
         }
     }
 

@@ -69,6 +69,8 @@ message! {
         4 => partitions: u32,
         /// Whether a plugin chooses the partition; then a client must not.
         5 => placement_by_plugin: bool,
+        /// What a request may become in the log, in bytes; 0 where the broker does not say.
+        6 => request_bytes_max: u64,
     }
 
     /// Store a batch (payload: one record batch).

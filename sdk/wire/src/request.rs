@@ -56,6 +56,8 @@ message! {
         2 => message: String,
         /// When it may work, in milliseconds from now.
         3 => retry_after_ms: Option<u64>,
+        /// The record of the request that it is about, from 0.
+        4 => record: Option<u32>,
     }
 
     /// The request is done.
@@ -487,6 +489,7 @@ impl From<&Fault> for Error {
             code: fault.code,
             message: fault.message.clone(),
             retry_after_ms: fault.retry_after.map(|wait| wait.as_millis() as u64),
+            record: fault.record,
         }
     }
 }
@@ -497,6 +500,7 @@ impl From<Error> for Fault {
             code: error.code,
             message: error.message,
             retry_after: error.retry_after_ms.map(std::time::Duration::from_millis),
+            record: error.record,
         }
     }
 }

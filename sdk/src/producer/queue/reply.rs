@@ -75,6 +75,7 @@ impl Queue {
             }
             let wait = self.backoff.next_wait();
             self.pause(now, fault.retry_after.unwrap_or(wait));
+            self.held_up = Some(fault.message.clone());
             self.refused = Some(fault);
         } else {
             self.settle_front(Err(PublishError::Refused(fault)), now, resolved);

@@ -57,7 +57,7 @@ impl Queue {
             Err(PublishError::OutcomeUnknown { .. }) => summary.unknown += count,
             Err(_) => summary.failed += count,
         }
-        (self.refused, self.doubt) = (None, None);
+        (self.refused, self.doubt, self.held_up) = (None, None, None);
         self.bytes -= request.bytes;
         if self.requests.is_empty() {
             self.stalled_since = None;

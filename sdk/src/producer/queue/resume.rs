@@ -29,7 +29,8 @@ impl Queue {
     }
 
     /// The stream is gone: nothing counts as sent any more.
-    pub(in crate::producer) const fn disconnected(&mut self) {
+    pub(in crate::producer) fn disconnected(&mut self, reason: String) {
+        self.away = Some(reason);
         (self.sent, self.unreplied) = (0, 0);
     }
 
@@ -77,7 +78,13 @@ impl Queue {
         self.topic = Some(opened.topic);
         self.session = Some(opened.session);
         self.pause_until = None;
-        self.disconnected();
+        self.away = None;
+        (self.sent, self.unreplied) = (0, 0);
+        // A request grows by its places and by what plugins add.
+        let bytes = usize::try_from(opened.request_bytes_max / 2).unwrap_or(usize::MAX);
+        if bytes > 0 {
+            self.options.batch_bytes = self.options.batch_bytes.min(bytes);
+        }
         Ok(resume)
     }
 

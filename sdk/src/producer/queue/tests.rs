@@ -43,6 +43,7 @@ fn opened(next: u64) -> ProducerOpened {
         topic: TopicId::new(7),
         partitions: 1,
         placement_by_plugin: false,
+        request_bytes_max: 0,
     }
 }
 
@@ -185,7 +186,10 @@ fn a_refusal_for_now_pauses_and_repeats_everything_in_order() {
         assert_eq!(step(&mut queue, later), format!("write {sequence}"));
     }
     assert_eq!(queue.stats().resent, 3);
+    let stall = queue.stall(later).unwrap();
+    assert_eq!((stall.away, stall.reason.as_str()), (false, "no"));
     assert_eq!(reply(&mut queue, stored(0, 1), later).len(), 1);
+    assert_eq!(queue.stall(later), None);
 }
 
 #[test]
@@ -263,12 +267,35 @@ fn a_lost_connection_repeats_what_was_sent_and_then_the_rest() {
     }
     assert_eq!(step(&mut queue, now), "write 0");
     assert_eq!(step(&mut queue, now), "write 1");
-    queue.disconnected();
+    queue.disconnected("the cable was pulled".to_owned());
+    let stall = queue.stall(now).unwrap();
+    assert_eq!((stall.away, stall.left), (true, Some(RETRY)));
+    assert_eq!(stall.reason, "the cable was pulled");
     queue.opened(opened(1), now).unwrap();
+    assert_eq!(queue.stall(now), None);
     for sequence in 0..3 {
         assert_eq!(step(&mut queue, now), format!("write {sequence}"));
     }
     assert_eq!(queue.stats().resent, 2);
+}
+
+#[test]
+fn batches_are_no_larger_than_the_log_takes() {
+    let (mut queue, now) = queue();
+    queue
+        .opened(
+            ProducerOpened {
+                request_bytes_max: 800,
+                ..opened(0)
+            },
+            now,
+        )
+        .unwrap();
+    push(&mut queue, 300, now);
+    push(&mut queue, 300, now);
+    assert_eq!(queue.stats().requests, 1, "the second does not fit");
+    push(&mut queue, 900, now);
+    assert_eq!(queue.stats().requests, 3, "one that is larger goes alone");
 }
 
 #[test]

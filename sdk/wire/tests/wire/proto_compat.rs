@@ -28,6 +28,8 @@ mod theirs {
         pub message: String,
         #[prost(uint64, optional, tag = "3")]
         pub retry_after_ms: Option<u64>,
+        #[prost(uint32, optional, tag = "4")]
+        pub record: Option<u32>,
     }
 
     #[derive(Clone, PartialEq, prost::Message)]
@@ -330,14 +332,20 @@ proptest! {
     }
 
     #[test]
-    fn errors(code in 1..=34_u32, message in ".{0,40}", retry in option::of(any::<u64>())) {
+    fn errors(
+        code in 1..=34_u32,
+        message in ".{0,40}",
+        retry in option::of(any::<u64>()),
+        record in option::of(any::<u32>()),
+    ) {
         check(
             &Error {
                 code: ErrorCode::from_number(u64::from(code)),
                 message: message.clone(),
                 retry_after_ms: retry,
+                record,
             },
-            &theirs::Error { code, message, retry_after_ms: retry },
+            &theirs::Error { code, message, retry_after_ms: retry, record },
         );
     }
 

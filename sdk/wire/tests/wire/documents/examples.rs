@@ -74,6 +74,7 @@ fn connecting(out: &mut BTreeMap<&'static str, Vec<u8>>) {
         code: ErrorCode::Overloaded,
         message: "wait".to_owned(),
         retry_after_ms: Some(250),
+        record: None,
     };
     out.insert("error", frame(&error, &[]));
     let create = CreateTopic {
@@ -111,6 +112,7 @@ fn producing(out: &mut BTreeMap<&'static str, Vec<u8>>) {
         topic: TopicId::new(3),
         partitions: 12,
         placement_by_plugin: false,
+        request_bytes_max: 16 << 20,
     };
     out.insert("producer-opened", frame(&opened, &[]));
     out.insert("batch", batch());
