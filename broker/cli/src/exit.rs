@@ -79,6 +79,20 @@ impl Failure {
         }
     }
 
+    /// The same failure, and the place where it happened before its sentence.
+    #[must_use]
+    pub fn at(mut self, place: impl fmt::Display) -> Self {
+        self.message = format!("{place}: {}", self.message);
+        self
+    }
+
+    /// The same failure with another code.
+    #[must_use]
+    pub const fn with_exit(mut self, exit: Exit) -> Self {
+        self.exit = exit;
+        self
+    }
+
     /// The code that the process ends with.
     pub const fn exit(&self) -> Exit {
         self.exit

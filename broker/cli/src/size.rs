@@ -20,6 +20,12 @@ pub fn count(count: u64) -> String {
     text
 }
 
+/// A count of things: `1 record`, `2 records`.
+pub fn counted(number: u64, thing: &str) -> String {
+    let many = if number == 1 { "" } else { "s" };
+    format!("{} {thing}{many}", count(number))
+}
+
 /// Bytes as `10GiB`, `500MB` or `4096`.
 pub fn parse_bytes(text: &str) -> Result<u64, String> {
     let bytes = text.parse::<ByteSize>().map(|size| size.as_u64());
@@ -50,6 +56,13 @@ mod tests {
         ] {
             assert_eq!(count(number), text);
         }
+    }
+
+    #[test]
+    fn one_is_not_many() {
+        assert_eq!(counted(1, "record"), "1 record");
+        assert_eq!(counted(0, "record"), "0 records");
+        assert_eq!(counted(1000, "record"), "1,000 records");
     }
 
     #[test]

@@ -132,7 +132,7 @@ impl LineRules {
             // It counts lines too, but it was given only one, and not the input's first.
             let text = error.to_string();
             let what = text.split(" at line ").next().unwrap_or(&text);
-            format!("not JSON: {what} at column {}", error.column())
+            format!("not JSON: {} at column {}", in_words(what), error.column())
         };
         std::str::from_utf8(line).map_err(|error| format!("not JSON: {error}"))?;
         if self.key_field.is_none() && self.tag_field.is_none() {
@@ -157,6 +157,19 @@ impl LineRules {
             .as_deref()
             .map(|field| text(field, picked.tag));
         Ok((key.transpose()?.flatten(), tag.transpose()?.flatten()))
+    }
+}
+
+/// What the parser says, for people who do not know its words.
+fn in_words(what: &str) -> &str {
+    match what {
+        "expected value" => "a value is expected (text stands in quotes)",
+        "expected ident" => "a value is expected (only true, false and null need no quotes)",
+        "trailing characters" => "something stands behind the document",
+        "key must be a string" => "the name of a field is expected, in quotes",
+        _ if what.starts_with("EOF while") => "it ends too early",
+        _ if what.starts_with("invalid type") => "an object with fields is expected",
+        _ => what,
     }
 }
 

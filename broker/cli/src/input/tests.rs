@@ -169,15 +169,16 @@ fn bad_json_is_refused_with_its_reason() {
         (
             &rules(Format::Ndjson),
             "{\"a\":}",
-            "not JSON: expected value",
+            "not JSON: a value is expected (text stands in quotes) at column 6",
         ),
         (
             &rules(Format::Ndjson),
             "{} {}",
-            "not JSON: trailing characters",
+            "not JSON: something stands behind the document at column 4",
         ),
-        (&with_key, "{} {}", "not JSON: trailing characters"),
-        (&with_key, "[1]", "expected an object with fields"),
+        (&with_key, "{} {}", "something stands behind the document"),
+        (&with_key, "{\"k\":", "not JSON: it ends too early"),
+        (&with_key, "[1]", "an object with fields is expected"),
         (&with_key, r#"{"k":{}}"#, "field \"k\" is an object"),
         (&with_key, r#"{"k":[1]}"#, "field \"k\" is a list"),
     ] {

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use weir_sdk::{Ack, Client, Compression, Producer};
+use weir_sdk::{Ack, Compression, Producer};
 use weir_wire::id::PartitionId;
 use weir_wire::name::TopicName;
 
@@ -16,10 +16,12 @@ use crate::{bar, runtime, size};
 
 mod again;
 mod bad;
+mod open_lines;
 mod pace;
 mod send;
 mod tally;
 mod waiting;
+mod watch;
 
 use bad::BadLines;
 use send::{Dressing, Sending, Setup};
@@ -27,8 +29,8 @@ use send::{Dressing, Sending, Setup};
 /// Arguments of `produce`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Gzip and zstd are recognised. A field used as key or tag: a string gives \
-its text, a number or bool its JSON, null or nothing gives none.
+    after_help = "Gzip and zstd are recognised. A line ends with \\n or \\r\\n. A field used as \
+key or tag: a string gives its text, a number or bool its JSON, null or nothing gives none.
 
 Examples:
   weir produce flights examples/data/flights-sample.ndjson.gz --tag-field carrier
@@ -51,6 +53,12 @@ pub struct ProduceArgs {
     /// Leave out so many lines at the start
     #[arg(long, value_name = "LINES", default_value_t = 0)]
     skip: u64,
+    /// Send no more than so many lines, behind those that are left out
+    #[arg(long, value_name = "LINES")]
+    limit: Option<u64>,
+    /// Send batches of at most so many bytes [default: 1MiB, less where the broker's log takes less]
+    #[arg(long, value_name = "SIZE", value_parser = size::parse_bytes)]
+    batch_bytes: Option<u64>,
     /// How batches are compressed: none, gzip, snappy, lz4, zstd
     #[arg(long, value_name = "CODEC", default_value_t = Compression::None)]
     compression: Compression,
@@ -102,7 +110,7 @@ pub fn run(args: ProduceArgs) -> Result<(), Failure> {
         Failure::failed(format!("cannot read {}: {error}", args.input.display()))
     })?;
     runtime::run_uninterrupted(async move {
-        let (client, producer) = tokio::select! {
+        let producer = tokio::select! {
             biased;
             () = runtime::interrupt() => return Err(Failure::interrupted()),
             opened = open(&args) => opened?,
@@ -112,6 +120,9 @@ pub fn run(args: ProduceArgs) -> Result<(), Failure> {
         let sending = Sending::new(Setup {
             producer,
             skip,
+            last: args
+                .limit
+                .map(|limit| LineNumber::new(args.skip.saturating_add(limit))),
             chunks: read_in_background(source, rules, skip),
             dressing: Dressing {
                 headers: args.lines.headers,
@@ -122,13 +133,11 @@ pub fn run(args: ProduceArgs) -> Result<(), Failure> {
             pace: pace::Pace::new(args.rate),
             bar: bar::Bar::new(progress),
         });
-        let result = sending.run(args.output.output).await;
-        client.close().await;
-        result
+        sending.run(args.output.output).await
     })
 }
 
-async fn open(args: &ProduceArgs) -> Result<(Client, Producer), Failure> {
+async fn open(args: &ProduceArgs) -> Result<Producer, Failure> {
     let client = connect(&args.connect).await?;
     let name = args.topic.to_string();
     let mut builder = client
@@ -138,8 +147,11 @@ async fn open(args: &ProduceArgs) -> Result<(Client, Producer), Failure> {
     if let Some(partition) = args.partition {
         builder = builder.partition(partition);
     }
+    if let Some(bytes) = args.batch_bytes {
+        builder = builder.batch_bytes(usize::try_from(bytes).unwrap_or(usize::MAX));
+    }
     match builder.open().await {
-        Ok(producer) => Ok((client, producer)),
+        Ok(producer) => Ok(producer),
         Err(error) if is_unknown_topic(error.fault()) => Err(unknown_topic(&client, &[name]).await),
         Err(error) => Err(error.into()),
     }

@@ -1,18 +1,88 @@
-//! The command that goes on where a run stopped.
+//! The commands that go on where a run stopped.
 
+use super::open_lines::{OpenLines, Range};
 use crate::input::LineNumber;
+use crate::size;
 
-/// The same command with `--skip` at `lines`.
-pub fn command(arguments: &[String], lines: LineNumber) -> String {
+/// How far a run came.
+#[derive(Debug)]
+pub struct Stopped<'a> {
+    /// Lines that an earlier run dealt with.
+    pub skipped: LineNumber,
+    /// All lines up to this one need nothing more.
+    pub known: LineNumber,
+    /// Lines up to this one were sent.
+    pub reached: LineNumber,
+    /// Those that were sent in vain.
+    pub open: &'a OpenLines,
+    /// The last line that is wanted, with `--limit`.
+    pub last: Option<LineNumber>,
+    /// Whether lines are left that were not sent.
+    pub more: bool,
+}
+
+/// What there is to do, a sentence each.
+pub fn notes(arguments: &[String], stopped: &Stopped<'_>) -> Vec<String> {
+    let behind = |line: LineNumber| {
+        let left = |last: LineNumber| last.value().saturating_sub(line.value());
+        command(arguments, line, stopped.last.map(left))
+    };
+    let ranges = stopped.open.ranges();
+    let is_tail = |range: &Range| range.last >= stopped.reached && ranges.len() == 1;
+    if ranges.first().is_none_or(is_tail) {
+        // Where nothing is done, the same command is the one that goes on.
+        if stopped.known <= stopped.skipped {
+            return Vec::new();
+        }
+        let known = stopped.known;
+        return vec![format!(
+            "done up to line {known}; to go on: {}",
+            behind(known)
+        )];
+    }
+    let mut notes: Vec<String> = ranges.iter().map(|range| again(arguments, range)).collect();
+    if let Some((first, count)) = stopped.open.more() {
+        let count = size::count(count);
+        notes.push(format!(
+            "{count} more lines from line {first} on are not stored, in many places"
+        ));
+    }
+    if stopped.more {
+        let reached = stopped.reached;
+        notes.push(format!(
+            "nothing behind line {reached} was sent; to go on there: {}",
+            behind(reached)
+        ));
+    }
+    notes
+}
+
+fn again(arguments: &[String], range: &Range) -> String {
+    let before = LineNumber::new(range.first.value().saturating_sub(1));
+    let command = command(arguments, before, Some(range.count()));
+    let (what, are) = match range.count() {
+        1 => (format!("line {}", range.first), "is"),
+        _ => (format!("lines {} to {}", range.first, range.last), "are"),
+    };
+    if range.unknown {
+        format!("{what} may not be stored; look before you send again: {command}")
+    } else {
+        format!("{what} {are} not stored; to send again: {command}")
+    }
+}
+
+/// The same command with `--skip` at `lines`, and `--limit` where there is one.
+fn command(arguments: &[String], lines: LineNumber, limit: Option<u64>) -> String {
     let mut words = vec!["weir".to_owned()];
     let mut arguments = arguments.iter();
     while let Some(word) = arguments.next() {
-        if word == "--skip" {
+        if word == "--skip" || word == "--limit" {
             arguments.next();
-        } else if !word.starts_with("--skip=") {
+        } else if !word.starts_with("--skip=") && !word.starts_with("--limit=") {
             words.push(quote(word));
         }
     }
+    words.extend(limit.map(|limit| format!("--limit {limit}")));
     words.push(format!("--skip {lines}"));
     words.join(" ")
 }
@@ -31,6 +101,10 @@ fn quote(word: &str) -> String {
 mod tests {
     use super::*;
 
+    fn words(arguments: &[&str]) -> Vec<String> {
+        arguments.iter().map(|&word| word.to_owned()).collect()
+    }
+
     #[test]
     fn the_same_command_further_on() {
         for (arguments, expected) in [
@@ -40,12 +114,66 @@ mod tests {
                 r"weir produce t 'a b' --header 'x=it'\''s' --skip 7",
             ),
             (
-                &["produce", "--skip=3", "t", ""],
+                &["produce", "--skip=3", "--limit=4", "t", ""],
                 "weir produce t '' --skip 7",
             ),
         ] {
-            let arguments: Vec<_> = arguments.iter().map(|&word| word.to_owned()).collect();
-            assert_eq!(command(&arguments, LineNumber::new(7)), expected);
+            assert_eq!(
+                command(&words(arguments), LineNumber::new(7), None),
+                expected
+            );
         }
+    }
+
+    /// Lines 11 to 30 were sent of 11 to 50; those of `open` in vain.
+    fn told(open: &[u64], more: bool) -> Vec<String> {
+        let mut lines = OpenLines::default();
+        let mut known = 30;
+        for line in 11..=30 {
+            if open.contains(&line) {
+                lines.add(LineNumber::new(line), line == 25);
+                known = known.min(line - 1);
+            } else {
+                lines.settled();
+            }
+        }
+        notes(
+            &words(&["produce", "t", "f"]),
+            &Stopped {
+                skipped: LineNumber::new(10),
+                known: LineNumber::new(known),
+                reached: LineNumber::new(30),
+                open: &lines,
+                last: Some(LineNumber::new(50)),
+                more,
+            },
+        )
+    }
+
+    #[test]
+    fn only_what_is_not_stored_is_sent_again() {
+        assert_eq!(
+            told(&[], true),
+            ["done up to line 30; to go on: weir produce t f --limit 20 --skip 30"]
+        );
+        let tail: Vec<u64> = (21..=30).collect();
+        assert_eq!(
+            told(&tail, true),
+            ["done up to line 20; to go on: weir produce t f --limit 30 --skip 20"]
+        );
+        let all: Vec<u64> = (11..=30).collect();
+        assert!(told(&all, true).is_empty(), "the same command does it");
+        assert_eq!(
+            told(&[15, 16, 17, 25], true),
+            [
+                "lines 15 to 17 are not stored; to send again: \
+                 weir produce t f --limit 3 --skip 14",
+                "line 25 may not be stored; look before you send again: \
+                 weir produce t f --limit 1 --skip 24",
+                "nothing behind line 30 was sent; to go on there: \
+                 weir produce t f --limit 20 --skip 30",
+            ]
+        );
+        assert_eq!(told(&[15, 25], false).len(), 2);
     }
 }

@@ -54,7 +54,7 @@ impl BadLines {
         match &mut self.policy {
             Policy::Fail => {
                 return Err(Failure::failed(format!(
-                    "line {number} is {reason}; correct it, or use --on-bad-line skip"
+                    "line {number}: {reason}; correct it, or use --on-bad-line skip"
                 )));
             }
             Policy::Skip => {}
@@ -65,7 +65,7 @@ impl BadLines {
         }
         self.count += 1;
         if self.count <= SHOWN_MAX {
-            output::note(&format!("line {number} is {reason}"));
+            output::note(&format!("line {number}: {reason}"));
         }
         Ok(())
     }
@@ -111,7 +111,7 @@ mod tests {
             .unwrap_err();
         assert_eq!(
             error.to_string(),
-            "line 3 is not JSON; correct it, or use --on-bad-line skip"
+            "line 3: not JSON; correct it, or use --on-bad-line skip"
         );
         assert_eq!(bad.count(), 0);
     }

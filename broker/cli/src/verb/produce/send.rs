@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use weir_sdk::{Producer, PublishError, Record, SendError};
+use weir_wire::error::{ErrorCode, Fault};
 
-use super::again;
+use super::again::{self, Stopped};
 use super::bad::BadLines;
 use super::pace::Pace;
 use super::tally::Tally;
 use super::waiting::{Settled, Waiting};
+use super::watch::watch;
 use crate::bar::Bar;
 use crate::exit::{Exit, Failure};
 use crate::input::{Chunks, Item, Line, LineNumber};
@@ -36,6 +38,8 @@ pub struct Setup {
     pub chunks: Chunks,
     /// Lines that an earlier run dealt with.
     pub skip: LineNumber,
+    /// The last line that is wanted, with `--limit`.
+    pub last: Option<LineNumber>,
     /// What every record gets.
     pub dressing: Dressing,
     /// What happens to bad lines.
@@ -57,6 +61,10 @@ pub struct Sending {
     bar: Bar,
     tally: Tally,
     waiting: Waiting,
+    skip: LineNumber,
+    last: Option<LineNumber>,
+    /// The last line that was taken up.
+    sent: LineNumber,
     started: Instant,
 }
 
@@ -72,12 +80,16 @@ impl Sending {
             bar: setup.bar,
             tally: Tally::new(setup.skip),
             waiting: Waiting::default(),
+            skip: setup.skip,
+            last: setup.last,
+            sent: setup.skip,
             started: Instant::now(),
         }
     }
 
     /// Sends everything, waits for every outcome, prints the counts.
     pub async fn run(mut self, format: Format) -> Result<(), Failure> {
+        let watch = tokio::spawn(watch(self.producer.clone()));
         let fed = tokio::select! {
             biased;
             () = runtime::interrupt() => Err(Failure::interrupted()),
@@ -92,27 +104,58 @@ impl Sending {
         // From here on Ctrl-C means it: nothing is left to do but to wait.
         let impatient = tokio::spawn(async {
             runtime::interrupt().await;
+            runtime::close_connections().await;
             std::process::exit(Exit::Interrupted as i32);
         });
         let settled = self.settle_all().await;
         impatient.abort();
+        watch.abort();
         let kept = self.bad.finish();
         self.bar.finish();
         self.report(format)?;
-        let ended = fed.and(settled);
-        if ended.is_err() {
-            let command = again::command(&environment::arguments(), self.tally.known());
-            let line = self.tally.known();
-            output::note(&format!("done up to line {line}; to go on: {command}"));
+        let more = fed.is_err();
+        if let Err(failure) = fed.and(settled) {
+            self.say_how_to_go_on(more);
+            return Err(self.explained(failure));
         }
-        ended?;
         kept?;
         match self.tally.failed() {
             0 => Ok(()),
+            1 => Err(Failure::failed(
+                "1 record was not stored; the reason stands with the counts",
+            )),
             count => Err(Failure::failed(format!(
                 "{} records were not stored; the reasons stand with the counts",
                 size::count(count)
             ))),
+        }
+    }
+
+    fn say_how_to_go_on(&self, more: bool) {
+        let stopped = Stopped {
+            skipped: self.skip,
+            known: self.tally.known(),
+            reached: self.tally.reached(),
+            open: self.tally.open(),
+            last: self.last,
+            more,
+        };
+        for note in again::notes(&environment::arguments(), &stopped) {
+            output::note(&note);
+        }
+    }
+
+    /// The failure with the line that it is about, and the code for a broker that is away.
+    fn explained(&self, failure: Failure) -> Failure {
+        let failure = match self.tally.guilty_of(&failure.to_string()) {
+            Some(line) => failure.at(format_args!("line {line}")),
+            None => failure,
+        };
+        let is_away = self.producer.stall().is_some_and(|stall| stall.away);
+        if is_away && failure.exit() == Exit::Failed {
+            failure.with_exit(Exit::Unreachable)
+        } else {
+            failure
         }
     }
 
@@ -132,7 +175,13 @@ impl Sending {
             };
             let lines = chunk.map_err(|error| Failure::of(Exit::Failed, &error))?;
             for line in lines {
+                if self.last.is_some_and(|last| line.number > last) {
+                    return Ok(());
+                }
                 self.send(line).await?;
+            }
+            if self.last.is_some_and(|last| self.sent >= last) {
+                return Ok(());
             }
             self.settle_ready()?;
             self.bar.update(self.tally.records);
@@ -141,6 +190,7 @@ impl Sending {
 
     async fn send(&mut self, line: Line) -> Result<(), Failure> {
         let number = line.number;
+        self.sent = number;
         let (key, tag, value) = match line.item {
             Item::Record { key, tag, value } => (key, tag, value),
             Item::Blank => {
@@ -225,9 +275,9 @@ impl Sending {
                 self.tally.settled(line);
                 Ok(())
             }
-            Some(outcome) => {
-                self.tally.add(line, &outcome);
-                outcome.map(drop).map_err(Failure::from)
+            Some(fate) => {
+                self.tally.add(line, &fate);
+                fate.1.map(drop).map_err(refusal)
             }
         }
     }
@@ -238,4 +288,13 @@ impl Sending {
         let object = self.tally.json(self.producer.topic(), bad, took);
         output::print_one(format, &object, &self.tally.text(bad, took))
     }
+}
+
+/// A failure of a request, with the option that helps where there is one.
+fn refusal(error: PublishError) -> Failure {
+    let is_too_large = |fault: &Fault| fault.code == ErrorCode::BatchTooLarge;
+    if error.fault().is_some_and(is_too_large) {
+        return Failure::failed(format!("{error} (--batch-bytes, such as 256KiB)"));
+    }
+    error.into()
 }

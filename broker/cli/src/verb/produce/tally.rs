@@ -9,6 +9,8 @@ use weir_sdk::{PublishError, RecordOutcome, Refused};
 use weir_wire::id::TopicId;
 use weir_wire::name::TopicName;
 
+use super::open_lines::{OpenLines, Range};
+use super::waiting::Fate;
 use crate::input::LineNumber;
 use crate::size;
 
@@ -25,8 +27,10 @@ pub struct Tally {
     pub stored: u64,
     /// Dropped by a plugin or a policy.
     pub dropped: u64,
-    /// Rejected by a plugin, or refused with their batch.
+    /// Rejected by a plugin.
     pub rejected: u64,
+    /// Refused for good with the request that they were part of: nothing of it is stored.
+    pub refused: u64,
     /// In the dead-letter topic.
     pub dead_lettered: u64,
     /// Not sent, because the run ended.
@@ -41,10 +45,14 @@ pub struct Tally {
     pub blank: u64,
     /// Bytes of keys and values sent.
     pub bytes: u64,
-    /// All lines up to this one have an outcome.
+    /// All lines up to this one need nothing more.
     known: LineNumber,
-    /// A line without an outcome has been seen: `known` stays before it.
-    broken: bool,
+    /// The last line that anything is known of.
+    reached: LineNumber,
+    /// Lines that are to be sent again; from the first of them on, `known` stays before it.
+    open: OpenLines,
+    /// The first line that its request was refused for, with the refusal's sentence.
+    guilty: Option<(LineNumber, String)>,
     places: BTreeMap<TopicId, (TopicName, u64)>,
     reasons: BTreeMap<Reason, Lines>,
 }
@@ -61,6 +69,8 @@ struct Lines {
     count: u64,
     first: LineNumber,
     last: LineNumber,
+    /// The line that the others were refused for.
+    guilty: Option<LineNumber>,
 }
 
 impl Tally {
@@ -68,31 +78,51 @@ impl Tally {
     pub fn new(skip: LineNumber) -> Self {
         Self {
             known: skip,
+            reached: skip,
             ..Self::default()
         }
     }
 
-    /// All lines up to this one have an outcome.
+    /// All lines up to this one need nothing more.
     pub const fn known(&self) -> LineNumber {
         self.known
     }
 
+    /// The last line that anything is known of.
+    pub const fn reached(&self) -> LineNumber {
+        self.reached
+    }
+
+    /// Lines that are to be sent again.
+    pub const fn open(&self) -> &OpenLines {
+        &self.open
+    }
+
+    /// The line that a request was refused for, if it was refused with this sentence.
+    pub fn guilty_of(&self, sentence: &str) -> Option<LineNumber> {
+        let (line, text) = self.guilty.as_ref()?;
+        (text == sentence).then_some(*line)
+    }
+
     /// A line that is no record, or needs no reply.
     pub fn settled(&mut self, line: LineNumber) {
-        if !self.broken {
+        self.reached = line;
+        if self.open.ranges().is_empty() {
             self.known = line;
         }
     }
 
     /// What became of a record; lines come in their order.
-    pub fn add(&mut self, line: LineNumber, outcome: &Result<RecordOutcome, PublishError>) {
+    pub fn add(&mut self, line: LineNumber, (position, outcome): &Fate) {
         self.records += 1;
+        self.reached = line;
         match outcome {
             Ok(outcome) => {
                 self.add_outcome(line, outcome);
+                self.open.settled();
                 self.settled(line);
             }
-            Err(error) => self.add_error(line, error),
+            Err(error) => self.add_error(line, *position, error),
         }
     }
 
@@ -129,18 +159,22 @@ impl Tally {
         }
     }
 
-    /// A refusal for good is an outcome; everything else leaves the line open.
-    fn add_error(&mut self, line: LineNumber, error: &PublishError) {
+    /// A request without an outcome leaves its lines open.
+    fn add_error(&mut self, line: LineNumber, position: u32, error: &PublishError) {
         let text = error.to_string();
+        let mut unknown = false;
         match error {
             PublishError::Refused(fault) if !fault.is_retryable() => {
-                self.rejected += 1;
-                self.reason(line, "rejected", None, &text);
-                self.settled(line);
-                return;
+                self.refused += 1;
+                let lines = self.reason(line, "refused", None, &text);
+                if fault.record == Some(position) {
+                    lines.guilty.get_or_insert(line);
+                    self.guilty.get_or_insert((line, text));
+                }
             }
             PublishError::OutcomeUnknown { .. } => {
                 self.unknown += 1;
+                unknown = true;
                 self.reason(line, "unknown", None, &text);
             }
             _ => {
@@ -148,14 +182,20 @@ impl Tally {
                 self.reason(line, "not sent", None, &text);
             }
         }
-        self.broken = true;
+        self.open.add(line, unknown);
     }
 
     fn refused(&mut self, line: LineNumber, what: &'static str, refused: &Refused) {
         self.reason(line, what, Some(refused.binding.value()), &refused.reason);
     }
 
-    fn reason(&mut self, line: LineNumber, what: &'static str, binding: Option<u64>, text: &str) {
+    fn reason(
+        &mut self,
+        line: LineNumber,
+        what: &'static str,
+        binding: Option<u64>,
+        text: &str,
+    ) -> &mut Lines {
         let mut reason = Reason {
             what,
             binding,
@@ -168,14 +208,16 @@ impl Tally {
             count: 0,
             first: line,
             last: line,
+            guilty: None,
         });
         lines.count += 1;
         lines.last = line;
+        lines
     }
 
     /// Records that are not where the user wanted them, and were not dropped on purpose.
     pub const fn failed(&self) -> u64 {
-        self.rejected + self.not_sent + self.unknown
+        self.rejected + self.refused + self.not_sent + self.unknown
     }
 
     /// The counts as an object.
@@ -192,6 +234,7 @@ impl Tally {
                 "records": lines.count,
                 "first_line": lines.first.value(),
                 "last_line": lines.last.value(),
+                "because_of_line": lines.guilty.map(LineNumber::value),
             })
         });
         json!({
@@ -200,6 +243,7 @@ impl Tally {
             "stored": self.stored,
             "dropped": self.dropped,
             "rejected": self.rejected,
+            "refused": self.refused,
             "dead_lettered": self.dead_lettered,
             "not_sent": self.not_sent,
             "unknown": self.unknown,
@@ -212,6 +256,7 @@ impl Tally {
             "seconds": took.as_secs_f64(),
             "destinations": places.collect::<Vec<_>>(),
             "reasons": reasons.collect::<Vec<_>>(),
+            "lines_to_send_again": self.open.ranges().iter().map(range_json).collect::<Vec<_>>(),
         })
     }
 
@@ -219,8 +264,8 @@ impl Tally {
     pub fn text(&self, bad: u64, took: Duration) -> String {
         let seconds = took.as_secs_f64().max(0.001);
         let mut text = format!(
-            "{} records in {seconds:.1} s ({} records/s, {}/s)\n",
-            size::count(self.records),
+            "{} in {seconds:.1} s ({} records/s, {}/s)\n",
+            size::counted(self.records, "record"),
             size::count((self.records as f64 / seconds) as u64),
             size::bytes((self.bytes as f64 / seconds) as u64),
         );
@@ -232,6 +277,7 @@ impl Tally {
         line("stored", self.stored, self.one_way == 0);
         line("dropped", self.dropped, self.one_way == 0);
         line("rejected", self.rejected, self.one_way == 0);
+        line("refused", self.refused, false);
         line("dead-lettered", self.dead_lettered, false);
         line("not sent", self.not_sent, false);
         line("unknown", self.unknown, false);
@@ -247,17 +293,39 @@ impl Tally {
                 .binding
                 .map(|binding| format!(" by binding {binding}"));
             text.push_str(&format!(
-                "{} {}{} (lines {} to {}): {}\n",
+                "{} {}{} ({}): {}\n",
                 size::count(lines.count),
                 reason.what,
                 by.unwrap_or_default(),
-                lines.first,
-                lines.last,
+                lines.text(),
                 reason.text,
             ));
         }
         text
     }
+}
+
+impl Lines {
+    fn text(&self) -> String {
+        let Self { first, last, .. } = self;
+        let mut text = if first == last {
+            format!("line {first}")
+        } else {
+            format!("lines {first} to {last}")
+        };
+        if let Some(guilty) = self.guilty.filter(|_| first != last) {
+            text.push_str(&format!(", because of line {guilty}"));
+        }
+        text
+    }
+}
+
+fn range_json(range: &Range) -> Value {
+    json!({
+        "first_line": range.first.value(),
+        "last_line": range.last.value(),
+        "unknown": range.unknown,
+    })
 }
 
 #[cfg(test)]
@@ -266,15 +334,16 @@ mod tests {
 
     use super::*;
 
-    fn dropped() -> Result<RecordOutcome, PublishError> {
-        Ok(RecordOutcome::Dropped(Refused {
+    fn dropped() -> Fate {
+        let refused = Refused {
             binding: weir_wire::id::BindingId::new(3),
             reason: "no field origin".into(),
-        }))
+        };
+        (0, Ok(RecordOutcome::Dropped(refused)))
     }
 
-    fn fault(code: ErrorCode) -> Result<RecordOutcome, PublishError> {
-        Err(PublishError::Refused(Fault::new(code, "no")))
+    fn fault(code: ErrorCode) -> Fate {
+        (0, Err(PublishError::Refused(Fault::new(code, "no"))))
     }
 
     #[test]
@@ -282,13 +351,37 @@ mod tests {
         let mut tally = Tally::new(LineNumber::new(10));
         assert_eq!(tally.known(), LineNumber::new(10));
         tally.add(LineNumber::new(11), &dropped());
-        tally.add(LineNumber::new(12), &fault(ErrorCode::PluginFailed));
+        tally.add(LineNumber::new(12), &dropped());
         assert_eq!(tally.known(), LineNumber::new(12));
-        tally.add(LineNumber::new(13), &fault(ErrorCode::DiskFull));
-        tally.add(LineNumber::new(14), &dropped());
+        tally.add(LineNumber::new(13), &fault(ErrorCode::PluginFailed));
+        tally.add(LineNumber::new(14), &fault(ErrorCode::DiskFull));
+        tally.add(LineNumber::new(15), &dropped());
         assert_eq!(tally.known(), LineNumber::new(12));
-        assert_eq!((tally.dropped, tally.rejected, tally.not_sent), (2, 1, 1));
+        assert_eq!(tally.reached(), LineNumber::new(15));
+        assert_eq!((tally.dropped, tally.refused, tally.not_sent), (3, 1, 1));
         assert_eq!(tally.failed(), 2);
+    }
+
+    #[test]
+    fn the_line_that_a_request_was_refused_for_is_named() {
+        let mut tally = Tally::new(LineNumber::default());
+        let mut fault = Fault::new(ErrorCode::PluginFailed, "no field a");
+        fault.record = Some(2);
+        tally.add(LineNumber::new(4), &dropped());
+        for (position, line) in (0..).zip([5, 6, 9, 10]) {
+            let fate = (position, Err(PublishError::Refused(fault.clone())));
+            tally.add(LineNumber::new(line), &fate);
+        }
+        tally.add(LineNumber::new(11), &dropped());
+        assert_eq!(tally.guilty_of("no field a"), Some(LineNumber::new(9)));
+        assert_eq!(tally.guilty_of("another"), None);
+        let text = tally.text(0, Duration::from_secs(1));
+        let expected = "4 refused (lines 5 to 10, because of line 9): no field a\n";
+        assert!(text.contains(expected), "{text}");
+        let [open] = tally.open().ranges() else {
+            panic!("{:?}", tally.open());
+        };
+        assert_eq!((open.first.value(), open.last.value()), (5, 10));
     }
 
     #[test]
@@ -306,11 +399,9 @@ mod tests {
     fn reasons_are_bounded() {
         let mut tally = Tally::new(LineNumber::default());
         for line in 0..1000 {
-            let refused = Err(PublishError::Refused(Fault::new(
-                ErrorCode::PluginFailed,
-                format!("record {line}"),
-            )));
-            tally.add(LineNumber::new(line), &refused);
+            let fault = Fault::new(ErrorCode::PluginFailed, format!("record {line}"));
+            let refused = Err(PublishError::Refused(fault));
+            tally.add(LineNumber::new(line), &(0, refused));
         }
         assert_eq!(tally.reasons.len(), REASONS_MAX + 1);
         assert_eq!(

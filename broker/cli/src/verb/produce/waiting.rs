@@ -9,8 +9,11 @@ use weir_sdk::{PublishError, RecordOutcome, Ticket};
 
 use crate::input::LineNumber;
 
-/// What became of a line: a record's outcome, or nothing for a line that was none.
-pub type Settled = (LineNumber, Option<Result<RecordOutcome, PublishError>>);
+/// What became of a record, and its place in the request that it was part of.
+pub type Fate = (u32, Result<RecordOutcome, PublishError>);
+
+/// What became of a line: a record's fate, or nothing for a line that was none.
+pub type Settled = (LineNumber, Option<Fate>);
 
 /// The lines. The producer's byte budget bounds the tickets, and between two tickets there is at
 /// most one other item.
@@ -38,7 +41,7 @@ impl Waiting {
         let (line, ticket) = self.lines.front()?;
         let settled = match ticket {
             None => (*line, None),
-            Some(ticket) => (*line, Some(ticket.outcome()?)),
+            Some(ticket) => (*line, Some((ticket.position(), ticket.outcome()?))),
         };
         self.lines.pop_front();
         Some(settled)
@@ -52,7 +55,10 @@ impl Waiting {
             };
             let outcome = match ticket {
                 None => None,
-                Some(ticket) => Some(ready!(Pin::new(ticket).poll(cx))),
+                Some(ticket) => {
+                    let position = ticket.position();
+                    Some((position, ready!(Pin::new(ticket).poll(cx))))
+                }
             };
             let settled = (*line, outcome);
             self.lines.pop_front();
