@@ -31,5 +31,8 @@ mod plugins;
 #[path = "cli/topics.rs"]
 mod topics;
 #[cfg(test)]
+#[path = "cli/troubles.rs"]
+mod troubles;
+#[cfg(test)]
 #[path = "cli/usage.rs"]
 mod usage;

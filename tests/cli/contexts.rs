@@ -24,11 +24,16 @@ fn a_context_from_beginning_to_end() {
         "files are found from everywhere"
     );
 
-    home.ok(&["context", "use", "two"]);
+    let used = home.json(&["context", "use", "two"]);
+    assert_eq!(used[0]["address"], "weir://127.0.0.1:9");
     assert_eq!(home.json(&["context", "show"])[0]["name"], "two");
     home.weir(&["context", "use", "three"])
         .fails(1, "there are: one, two");
-    home.ok(&["context", "remove", "two", "--yes"]);
+    let removed = home.weir(&["context", "remove", "two", "--yes"]).expect(0);
+    assert!(
+        removed.stderr.contains("it was the current one"),
+        "{removed:?}"
+    );
     home.weir(&["context", "show"])
         .fails(1, "weir context use NAME");
 }

@@ -90,7 +90,12 @@ impl Home {
 
     /// A broker on a free port, which writes the context `local` of this home.
     pub fn serve(&self, data: &str, more: &[&str]) -> Serving {
-        let arguments = ["serve", "--data", data, "--listen", "127.0.0.1:0"];
+        self.serve_at("127.0.0.1:0", data, more)
+    }
+
+    /// A broker at that address.
+    pub fn serve_at(&self, address: &str, data: &str, more: &[&str]) -> Serving {
+        let arguments = ["serve", "--data", data, "--listen", address];
         let mut child = self
             .command(&[&arguments, more].concat())
             .stdout(Stdio::null())
@@ -152,6 +157,12 @@ pub struct Serving {
 }
 
 impl Serving {
+    /// Ends it in good order.
+    pub fn stop(mut self) {
+        crate::broker::interrupt(self.child.id());
+        assert!(self.child.wait().unwrap().success());
+    }
+
     /// Where it listens.
     pub fn address(&self) -> &str {
         &self.address

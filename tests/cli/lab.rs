@@ -209,7 +209,7 @@ fn what_cannot_run_at_all_fails() {
     test(&module, &LATE).fails(1, "weir plugin new");
     let broken = home.file("broken.ndjson", "{\"dep_delay\":1}\nno json\n");
     home.weir(&[&["plugin", "test", &filter, "--input", &broken], &LATE[..]].concat())
-        .fails(1, "line 2 is not JSON");
+        .fails(1, "line 2: not JSON");
     home.weir(&[&["plugin", "test", &filter], &LATE[..]].concat())
         .fails(2, "--input");
 }

@@ -22,11 +22,15 @@ fn lines_are_shown_and_followed() {
         "golden",
     ];
     home.ok(&push);
-    assert_eq!(
-        home.ok(&["plugin", "logs", "golden"]),
-        "",
-        "it is not bound"
+    let nothing = home.weir(&["plugin", "logs", "golden"]).expect(0);
+    assert_eq!(nothing.stdout, "", "it is not bound");
+    assert!(
+        nothing.stderr.contains("has logged anything"),
+        "{nothing:?}"
     );
+    let nothing = home.weir(&["plugin", "history", "--topic", "orders"]);
+    let nothing = nothing.expect(0);
+    assert!(nothing.stderr.contains("was ever bound"), "{nothing:?}");
     let bind = [
         "plugin", "bind", "golden", "--topic", "orders", "--hook", "key",
     ];

@@ -39,6 +39,8 @@ fn bindings(home: &Home, topic: &str) -> Vec<(u64, u64, String)> {
         .collect()
 }
 
+const LIMITS_CHANGED: &str = "limits: the broker's own → cpu-time=50ms log-rate=3";
+
 #[test]
 fn a_version_is_switched_to_and_back() {
     let home = Home::new();
@@ -80,6 +82,13 @@ fn a_version_is_switched_to_and_back() {
     assert_eq!(bound["version"], second.as_str());
     assert_eq!(bound["limits"]["cpu_ms"], 50);
     assert_eq!(bound["limits"]["log_lines_per_second"], 3);
+    let changes = bound["changes"].as_array().unwrap();
+    assert_eq!(
+        changes[1..],
+        ["settings: field=a → field=b", LIMITS_CHANGED]
+    );
+    let table = home.ok(&["topic", "describe", "orders"]);
+    assert!(table.contains("cpu-time=50ms log-rate=3"), "{table}");
     let back = &home.json(&["plugin", "rollback", "by-field", "--topic", "orders"])[0];
     assert_eq!(
         (&back["binding"], &back["replaced"]),
@@ -130,6 +139,8 @@ fn check_history(home: &Home) {
     );
     let table = home.ok(&["plugin", "history", "--topic", "orders"]);
     assert!(table.contains("rolled-back"), "{table}");
+    assert!(table.contains("cpu-time=50ms log-rate=3"), "{table}");
+    assert!(table.contains("ON ERROR"), "{table}");
     let nothing = ["plugin", "rollback", "by-field", "--topic", "orders"];
     home.weir(&nothing)
         .fails(1, "is not bound to topic \"orders\"");
@@ -174,6 +185,8 @@ fn a_chain_has_an_order() {
     chain(&[(3, "c"), (2, "b")]);
     home.weir(&["plugin", "unquarantine", "4"])
         .fails(1, "binding 4 does not exist");
+    let told = &home.json(&["plugin", "unquarantine", "3"])[0];
+    assert_eq!(told["unquarantined"], true);
     let done = home.weir(&["plugin", "unquarantine", "3"]).expect(0);
     assert!(done.stderr.contains("binding 3 is tried again"), "{done:?}");
     let status = &home.json(&["status"])[0]["bindings"][0];
@@ -217,6 +230,10 @@ fn what_a_plugin_fails_on_is_a_dead_letter() {
     assert_eq!(header("weir-dlq-binding"), "1");
     assert_eq!(header("weir-dlq-version").len(), 64);
     assert!(!header("weir-dlq-message").is_empty(), "{letter}");
-    home.ok(&["plugin", "unbind", "1", "--yes"]);
-    home.ok(&["topic", "delete", "orders.dlq", "--yes"]);
+    let ended = home.json(&["plugin", "unbind", "1", "--yes"]);
+    assert_eq!(ended[0]["unbound"], true);
+    let removed = home.json(&["plugin", "remove", "by-field", "--yes"]);
+    assert_eq!(removed[0]["removed"], true);
+    let deleted = home.json(&["topic", "delete", "orders.dlq", "--yes"]);
+    assert_eq!(deleted[0]["records"], 1);
 }

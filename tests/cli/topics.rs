@@ -42,7 +42,7 @@ fn a_topic_keeps_what_it_is_told_to() {
     );
     let text = home.ok(&["topic", "describe", "orders"]);
     for expected in [
-        "at most 7days old, at most 10.0 GiB per partition",
+        "at most 7d old, at most 10.0 GiB per partition",
         "unread     delete",
     ] {
         assert!(text.contains(expected), "{text}");

@@ -123,8 +123,13 @@ fn wrong_usage_ends_with_2() {
         (&["consume", "t", "--config", "a=b"], "--filter"),
         (
             &["consume", "t", "--config", "a=b", "--filter", "f"],
-            "put it behind one",
+            "needs a --filter or --project before it",
         ),
+        (&["consume", "t", "--memory", "8MiB"], "--filter NAME"),
+        (&["consume", "t", "--from", "-1"], "-1h"),
+        (&["topic", "create", "t", "--retention", "0s"], "write none"),
+        (&["status", "--connect-timeout", "foo"], "500ms, 3s"),
+        (&["plugin", "test", "p.wasm", "--hook", "key"], "--topic"),
         (
             &["plugin", "bind", "p", "--topic", "t", "--hook", "filter"],
             "weir consume",

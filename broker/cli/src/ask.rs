@@ -8,7 +8,7 @@ use crate::exit::Failure;
 /// The flag of destructive verbs.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub struct YesArgs {
-    /// Do not ask; needed where nobody can be asked
+    /// Do not ask; where nobody can be asked, nothing is destroyed without it
     #[arg(long, short = 'y')]
     pub yes: bool,
 }

@@ -9,11 +9,12 @@ use crate::address::Address;
 use crate::context::Contexts;
 use crate::environment::Environment;
 use crate::exit::{Exit, Failure};
+use crate::{runtime, time};
 
 /// The flags that every verb with a broker takes.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct ConnectArgs {
-    /// The broker's address; else WEIR_BROKER, else the current context
+    /// The broker's address; else WEIR_BROKER, else the current context, else 127.0.0.1:7650
     #[arg(long, value_name = "ADDRESS", help_heading = "Connection")]
     pub broker: Option<Address>,
     /// File with the certificates to trust; else WEIR_CA, else the context of that address
@@ -27,7 +28,7 @@ pub struct ConnectArgs {
         long,
         value_name = "TIME",
         default_value = "3s",
-        value_parser = humantime::parse_duration,
+        value_parser = time::parse_duration,
         help_heading = "Connection"
     )]
     pub connect_timeout: Duration,
@@ -94,7 +95,9 @@ impl Target {
         };
         let context = match &given {
             Some(address) => contexts.for_address(address),
-            None => contexts.current(),
+            None => contexts
+                .current()
+                .or_else(|| contexts.for_address(&Address::default())),
         };
         let address = given
             .or_else(|| context.map(|context| context.address.clone()))
@@ -133,7 +136,10 @@ pub async fn connect(args: &ConnectArgs) -> Result<Client, Failure> {
         None => builder,
     };
     match builder.connect().await {
-        Ok(client) => Ok(client),
+        Ok(client) => {
+            runtime::close_at_end(&client);
+            Ok(client)
+        }
         Err(ConnectError::Untrusted { .. }) if target.ca.is_none() => {
             Err(Failure::failed(format!(
                 "a broker answers at {0}, but no CA is known to trust it by; give its ca.pem \

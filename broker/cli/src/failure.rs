@@ -52,6 +52,7 @@ impl From<SubscribeError> for Failure {
         let exit = match &error {
             SubscribeError::Name(_) => Exit::Usage,
             SubscribeError::Connect(error) => connect_exit(error),
+            SubscribeError::Lost { .. } => Exit::Unreachable,
             _ => error.fault().map_or(Exit::Failed, fault_exit),
         };
         Self::of(exit, &error)
@@ -98,8 +99,46 @@ pub async fn unknown_topic(client: &Client, names: &[String]) -> Failure {
         .map(|name| short(name))
         .find(|name| !known.iter().any(|known| known == name));
     match missing {
-        Some(name) => Failure::failed(missing_topic(name, &known)),
+        Some(name) => Failure::failed(format!(
+            "{} (create it: weir topic create {name})",
+            missing_one("topic", name, &known)
+        )),
         None => Failure::failed("the topic was made this moment; try again"),
+    }
+}
+
+/// The failure for a topic that cannot be deleted because there is none.
+pub async fn nothing_to_delete(client: &Client, name: &str) -> Failure {
+    match client.admin().list_topics().await {
+        Ok(topics) => {
+            let known: Vec<String> = topics.iter().map(|topic| topic.name.to_string()).collect();
+            Failure::failed(missing_one("topic", short(name), &known))
+        }
+        Err(error) => error.into(),
+    }
+}
+
+/// The failure for a subscription that ended because one of its topics was deleted.
+pub async fn deleted_topic(client: &Client, names: &[String]) -> Failure {
+    let topics = match client.admin().list_topics().await {
+        Ok(topics) => topics,
+        Err(error) => return error.into(),
+    };
+    let is_known = |name: &str| topics.iter().any(|topic| topic.name.to_string() == name);
+    match names.iter().map(|name| short(name)).find(|n| !is_known(n)) {
+        Some(name) => Failure::failed(format!("topic {name:?} was deleted")),
+        None => Failure::failed("a topic was deleted and made again; start once more to read it"),
+    }
+}
+
+/// The failure for a plugin that does not exist, with the one that was probably meant.
+pub async fn unknown_plugin(client: &Client, name: &str) -> Failure {
+    match client.admin().list_plugins().await {
+        Ok(plugins) => {
+            let known: Vec<String> = plugins.iter().map(|it| it.name.to_string()).collect();
+            Failure::failed(missing_one("plugin", name, &known))
+        }
+        Err(error) => error.into(),
     }
 }
 
@@ -108,11 +147,11 @@ fn short(name: &str) -> &str {
     name.strip_prefix("default/").unwrap_or(name)
 }
 
-fn missing_topic(name: &str, known: &[String]) -> String {
+fn missing_one(thing: &str, name: &str, known: &[String]) -> String {
     let meant = closest(name, known)
         .map(|meant| format!("; did you mean {meant:?}?"))
         .unwrap_or_default();
-    format!("topic {name:?} does not exist{meant} (create it: weir topic create {name})")
+    format!("{thing} {name:?} does not exist{meant}")
 }
 
 /// The name that was probably meant.
@@ -134,13 +173,12 @@ mod tests {
     fn the_topic_that_was_meant() {
         let known = ["orders", "payments", "orders-old"].map(str::to_owned);
         assert_eq!(
-            missing_topic("ordres", &known),
-            "topic \"ordres\" does not exist; did you mean \"orders\"? \
-             (create it: weir topic create ordres)"
+            missing_one("topic", "ordres", &known),
+            "topic \"ordres\" does not exist; did you mean \"orders\"?"
         );
         assert_eq!(
-            missing_topic("xyz", &known),
-            "topic \"xyz\" does not exist (create it: weir topic create xyz)"
+            missing_one("topic", "xyz", &known),
+            "topic \"xyz\" does not exist"
         );
     }
 

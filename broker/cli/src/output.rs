@@ -35,6 +35,17 @@ pub fn print_one(format: Format, object: &Value, text: &str) -> Result<(), Failu
     }
 }
 
+/// Says that something is done: the object for programs, a word for people.
+pub fn print_done(format: Format, object: &Value, text: &str) -> Result<(), Failure> {
+    match format {
+        Format::Json => print(&object.to_string()),
+        Format::Table => {
+            note(text);
+            Ok(())
+        }
+    }
+}
+
 /// Prints results: an object per line, or a table of them.
 pub fn print_many(format: Format, objects: &[Value], table: &Listing) -> Result<(), Failure> {
     let mut out = io::stdout().lock();

@@ -53,15 +53,29 @@ pub fn format(time: Timestamp) -> String {
     )
 }
 
-/// A duration for people: `2days 3h 4m`, never more than three parts.
+/// Reads a duration such as `3s`.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    let duration = humantime::parse_duration(text);
+    duration.map_err(|_| "write a time such as 500ms, 3s or 2m".to_owned())
+}
+
+/// A duration for people, as they would type it: `2d 3h 4m`, never more than three parts.
 pub fn format_duration(duration: Duration) -> String {
-    let rounded = if duration >= Duration::from_secs(1) {
-        Duration::from_secs(duration.as_secs())
-    } else {
-        Duration::from_millis(duration.as_millis() as u64)
-    };
-    let text = humantime::format_duration(rounded).to_string();
-    text.split(' ').take(3).collect::<Vec<_>>().join(" ")
+    let seconds = duration.as_secs();
+    if seconds == 0 {
+        return format!("{}ms", duration.as_millis());
+    }
+    let parts = [
+        (seconds / 86_400, "d"),
+        (seconds / 3600 % 24, "h"),
+        (seconds / 60 % 60, "m"),
+        (seconds % 60, "s"),
+    ];
+    let parts = parts.iter().filter(|(count, _)| *count > 0).take(3);
+    let parts: Vec<_> = parts
+        .map(|(count, unit)| format!("{count}{unit}"))
+        .collect();
+    parts.join(" ")
 }
 
 #[cfg(test)]
@@ -95,7 +109,11 @@ mod tests {
     #[test]
     fn durations_are_short() {
         let long = Duration::from_secs(3 * 86_400 + 4 * 3600 + 5 * 60 + 6);
-        assert_eq!(format_duration(long), "3days 4h 5m");
+        assert_eq!(format_duration(long), "3d 4h 5m");
+        assert_eq!(format_duration(Duration::from_secs(30 * 86_400)), "30d");
+        assert_eq!(format_duration(Duration::from_millis(61_500)), "1m 1s");
         assert_eq!(format_duration(Duration::from_micros(1500)), "1ms");
+        assert_eq!(parse_duration("1m 1s"), Ok(Duration::from_secs(61)));
+        assert!(parse_duration("foo").is_err());
     }
 }

@@ -106,6 +106,22 @@ fn nothing_given_means_this_machine() {
 }
 
 #[test]
+fn without_a_current_context_the_one_for_this_machine_counts() {
+    let mut contexts = contexts();
+    contexts.current = None;
+    let here = Context {
+        address: Address::default(),
+        ca: Some("/here/ca".into()),
+        token_file: Some("/here/token".into()),
+        data: None,
+    };
+    contexts.contexts.insert("here".to_owned(), here);
+    let target = Target::resolve(&args(None), &Environment::default(), &contexts).unwrap();
+    assert_eq!(target.ca, Some("/here/ca".into()));
+    assert_eq!(target.token, file("/here/token"));
+}
+
+#[test]
 fn a_bad_address_in_the_environment_is_wrong_usage() {
     let environment = Environment {
         broker: Some("not an address".to_owned()),

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 
 use futures_util::FutureExt;
-use weir_sdk::{Client, Event, Received, ReceivedBatch, Start, Subscriber};
+use weir_sdk::{Client, Event, Received, ReceivedBatch, Start, SubscribeError, Subscriber};
 use weir_wire::id::{Offset, PartitionId, TopicId};
 use weir_wire::name::TopicName;
 use weir_wire::placement::OrderingKey;
@@ -13,13 +13,15 @@ use weir_wire::placement::OrderingKey;
 use crate::connect::{ConnectArgs, connect};
 use crate::environment;
 use crate::exit::Failure;
-use crate::failure::{is_unknown_topic, unknown_topic};
+use crate::failure::{deleted_topic, is_unknown_topic, unknown_topic};
 use crate::record::{RecordFormat, Row};
 use crate::time;
 
+mod away;
 mod filters;
 mod writer;
 
+use away::Interruption;
 use filters::FilterArgs;
 use writer::Writer;
 
@@ -41,8 +43,15 @@ pub struct ConsumeArgs {
     /// The topics
     #[arg(required = true, value_name = "TOPIC")]
     topics: Vec<TopicName>,
-    /// Where to start: earliest, latest, offset:N, time:T (2026-01-02T03:04:05Z, or -1h)
-    #[arg(long, value_name = "WHERE", default_value = "earliest", value_parser = start)]
+    /// Where to start: earliest, latest, offset:N, time:T (2026-01-02T03:04:05Z, or -1h), or a
+    /// time before now, -1h
+    #[arg(
+        long,
+        value_name = "WHERE",
+        default_value = "earliest",
+        value_parser = start,
+        allow_hyphen_values = true
+    )]
     from: Start,
     /// Only this partition of each topic
     #[arg(long, value_name = "N", value_parser = partition)]
@@ -69,14 +78,15 @@ pub fn start(text: &str) -> Result<Start, String> {
         let number = number.map_err(|_| format!("{text:?} has no number behind offset:"))?;
         return Ok(Start::Offset(Offset::new(number)));
     }
-    if let Some(text) = text.strip_prefix("time:") {
+    let ago = text.starts_with('-').then_some(text);
+    if let Some(text) = text.strip_prefix("time:").or(ago) {
         let time = time::parse(text, time::now());
         return time.map(Start::Time).map_err(|error| error.to_string());
     }
     match text {
         "earliest" => Ok(Start::Earliest),
         "latest" => Ok(Start::Latest),
-        _ => Err("write earliest, latest, offset:N or time:T".to_owned()),
+        _ => Err("write earliest, latest, offset:N, time:T or, back from now, -1h".to_owned()),
     }
 }
 
@@ -94,27 +104,33 @@ pub async fn run(args: ConsumeArgs) -> Result<(), Failure> {
         return Ok(());
     }
     let client = connect(&args.connect).await?;
-    let subscriber = subscribe(&client, &args).await?;
+    let names: Vec<_> = args.topics.iter().map(TopicName::to_string).collect();
+    let subscriber = subscribe(&client, &names, &args).await?;
     let mut writer = Writer::start();
     let printed = Printing {
         ends: args.until_end.then(|| ends(&subscriber)),
+        client,
+        names,
         subscriber,
         left: args.limit,
         format: args.output,
         width: environment::width(),
         buffer: Vec::new(),
+        interruption: Interruption::default(),
     };
     let result = printed.run(&mut writer).await;
     let written = writer.finish().await;
-    client.close().await;
     // A closed pipe shows in both; what the writer says is the cause.
     written.and(result)
 }
 
-async fn subscribe(client: &Client, args: &ConsumeArgs) -> Result<Subscriber, Failure> {
-    let names: Vec<_> = args.topics.iter().map(TopicName::to_string).collect();
+async fn subscribe(
+    client: &Client,
+    names: &[String],
+    args: &ConsumeArgs,
+) -> Result<Subscriber, Failure> {
     let mut builder = client
-        .subscribe(&names)
+        .subscribe(names)
         .from(args.from)
         .ordering_keys(args.output.shows_ordering_key());
     if let Some(partition) = args.partition {
@@ -128,7 +144,7 @@ async fn subscribe(client: &Client, args: &ConsumeArgs) -> Result<Subscriber, Fa
     }
     match builder.open().await {
         Ok(subscriber) => Ok(subscriber),
-        Err(error) if is_unknown_topic(error.fault()) => Err(unknown_topic(client, &names).await),
+        Err(error) if is_unknown_topic(error.fault()) => Err(unknown_topic(client, names).await),
         Err(error) => Err(error.into()),
     }
 }
@@ -142,6 +158,9 @@ fn ends(subscriber: &Subscriber) -> HashMap<(TopicId, PartitionId), Offset> {
 }
 
 struct Printing {
+    client: Client,
+    /// The topics.
+    names: Vec<String>,
     subscriber: Subscriber,
     /// With `--until-end`: where each partition ends.
     ends: Option<HashMap<(TopicId, PartitionId), Offset>>,
@@ -150,6 +169,7 @@ struct Printing {
     format: RecordFormat,
     width: Option<usize>,
     buffer: Vec<u8>,
+    interruption: Interruption,
 }
 
 impl Printing {
@@ -163,20 +183,34 @@ impl Printing {
                 Some(event) => event,
                 None => {
                     self.hand_over(writer).await?;
-                    self.subscriber.next_event().await
+                    let next = self.subscriber.next_event();
+                    self.interruption.wait(next).await
                 }
             };
+            match &event {
+                Some(Ok(Event::Away(away))) => self.interruption.begins(away.clone()),
+                Some(Ok(_)) => self.interruption.ends(),
+                Some(Err(_)) | None => {}
+            }
             match event {
                 None => break,
                 Some(Err(error)) => {
                     self.hand_over(writer).await?;
-                    return Err(error.into());
+                    return Err(self.ended(error).await);
                 }
                 Some(Ok(Event::Records(batch))) => self.print(batch, writer).await?,
                 Some(Ok(_)) => {}
             }
         }
         self.hand_over(writer).await
+    }
+
+    /// Names the topic that is gone: the broker knows it by a number only.
+    async fn ended(&self, error: SubscribeError) -> Failure {
+        if is_unknown_topic(error.fault()) {
+            return deleted_topic(&self.client, &self.names).await;
+        }
+        error.into()
     }
 
     fn is_done(&self) -> bool {
@@ -248,7 +282,8 @@ mod tests {
             start("time:2026-01-02T03:04:05Z"),
             Ok(Start::Time(expected))
         );
-        for text in ["", "offset:", "offset:-1", "time:never", "7"] {
+        assert!(matches!(start("-1h"), Ok(Start::Time(_))));
+        for text in ["", "offset:", "offset:-1", "time:never", "7", "-", "-7"] {
             assert!(start(text).is_err(), "{text}");
         }
     }

@@ -46,6 +46,8 @@ pub enum ContextVerb {
 pub struct UseArgs {
     /// The context
     name: String,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 /// Arguments of `context add`.
@@ -78,18 +80,30 @@ pub fn run(verb: ContextVerb) -> Result<(), Failure> {
     match verb {
         ContextVerb::List(args) => list(&path, args),
         ContextVerb::Use(args) => {
-            Contexts::change(&path, |contexts| contexts.select(&args.name))?;
-            output::note(&format!("{:?} is the current context", args.name));
-            Ok(())
+            let context = Contexts::change(&path, |contexts| {
+                contexts.select(&args.name)?;
+                contexts.named(&args.name).cloned()
+            })?;
+            let text = format!("{:?} is the current context", args.name);
+            let object = json(&args.name, &context, true);
+            output::print_done(args.output.output, &object, &text)
         }
         ContextVerb::Show(args) => show(&path, args),
         ContextVerb::Add(args) => add(&path, args),
         ContextVerb::Remove(args) => {
-            Contexts::load(&path)?.named(&args.name)?;
+            let contexts = Contexts::load(&path)?;
+            contexts.named(&args.name)?;
+            let was_current = contexts.current.as_ref() == Some(&args.name);
             let question = format!("forget the context {:?}?", args.name);
             args.yes.confirm(&question, Unasked::Allow)?;
             Contexts::change(&path, |contexts| contexts.remove(&args.name))?;
             output::note(&format!("context {:?} is forgotten", args.name));
+            if was_current {
+                output::note(
+                    "it was the current one: give --broker from now on, or choose another (weir \
+                     context use NAME)",
+                );
+            }
             Ok(())
         }
     }

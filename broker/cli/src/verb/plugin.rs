@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use serde_json::json;
 use weir_sdk::{AdminError, Client};
 use weir_wire::error::ErrorCode;
 use weir_wire::id::BindingId;
@@ -14,18 +15,20 @@ use weir_wire::request::Setting;
 use crate::ask::{Unasked, YesArgs};
 use crate::connect::{ConnectArgs, connect};
 use crate::exit::Failure;
-use crate::failure::{is_unknown_topic, unknown_topic};
+use crate::failure::{is_unknown_topic, unknown_plugin, unknown_topic};
 use crate::output::{self, OutputArgs};
 
 mod bind;
 mod component;
 mod history;
+mod limits;
 mod logs;
 mod new;
 mod show;
 mod test;
 
-pub use show::{binding_json, binding_listing, troubles};
+pub use limits::cpu_time;
+pub use show::{binding_json, binding_listing};
 
 use bind::BindArgs;
 
@@ -51,7 +54,8 @@ pub enum PluginVerb {
     #[command(
         after_help = "The bindings of a hook are a chain and run in order: a new one goes to its \
 end, or where --position says. A plugin that is bound there already is replaced in its place: so a \
-new version is switched to, without a record dropped or processed twice.
+new version is switched to, without a record dropped or processed twice. Settings, routes, policy \
+and limits are those of this command, not of the binding before; what that changes is printed.
 
 Examples:
   weir plugin bind json-key --topic flights --hook key --config field=tailnum
@@ -62,9 +66,14 @@ Examples:
     )]
     Bind(BindArgs),
     /// End a binding
-    #[command(after_help = "Examples:
+    #[command(
+        after_help = "Records go on without it, as they were produced. Nothing is lost, so \
+nobody is asked where nobody can be.
+
+Examples:
   weir plugin unbind 3
-  weir plugin unbind 3 --yes")]
+  weir plugin unbind 3 --yes"
+    )]
     Unbind(UnbindArgs),
     /// Show how the bindings of a topic changed, and from which offsets on
     #[command(
@@ -178,6 +187,8 @@ pub struct UnbindArgs {
     #[command(flatten)]
     yes: YesArgs,
     #[command(flatten)]
+    output: OutputArgs,
+    #[command(flatten)]
     connect: ConnectArgs,
 }
 
@@ -217,6 +228,8 @@ pub struct UnquarantineArgs {
     #[arg(value_parser = binding_id)]
     binding: BindingId,
     #[command(flatten)]
+    output: OutputArgs,
+    #[command(flatten)]
     connect: ConnectArgs,
 }
 
@@ -228,6 +241,8 @@ pub struct RemoveArgs {
     plugin: PluginRef,
     #[command(flatten)]
     yes: YesArgs,
+    #[command(flatten)]
+    output: OutputArgs,
     #[command(flatten)]
     connect: ConnectArgs,
 }
@@ -297,13 +312,11 @@ pub async fn run(verb: PluginVerb) -> Result<(), Failure> {
         PluginVerb::List(args) => {
             let client = connect(&args.connect).await?;
             let plugins = client.admin().list_plugins().await?;
-            client.close().await;
             show::print_plugins(args.output.output, &plugins)
         }
         PluginVerb::Show(args) => {
             let client = connect(&args.connect).await?;
             let plugin = client.admin().describe_plugin(args.name.as_str()).await?;
-            client.close().await;
             show::print_plugin(args.output.output, &plugin)
         }
         PluginVerb::Bind(args) => bind::run(args).await,
@@ -323,7 +336,6 @@ async fn push(args: PushArgs) -> Result<(), Failure> {
     let client = connect(&args.connect).await?;
     let name = args.name.as_str();
     let pushed = client.admin().push_plugin(name, component).await?;
-    client.close().await;
     show::print_pushed(args.output.output, &args.name, &pushed)
 }
 
@@ -332,9 +344,9 @@ async fn unbind(args: UnbindArgs) -> Result<(), Failure> {
     args.yes.confirm(&question, Unasked::Allow)?;
     let client = connect(&args.connect).await?;
     client.admin().unbind(args.binding).await?;
-    output::note(&format!("binding {} has ended", args.binding));
-    client.close().await;
-    Ok(())
+    let object = json!({ "binding": args.binding.value(), "unbound": true });
+    let text = format!("binding {} has ended", args.binding);
+    output::print_done(args.output.output, &object, &text)
 }
 
 async fn history(args: HistoryArgs) -> Result<(), Failure> {
@@ -344,7 +356,6 @@ async fn history(args: HistoryArgs) -> Result<(), Failure> {
         Ok(events) => events,
         Err(error) => return Err(of_topic(&client, &name, error).await),
     };
-    client.close().await;
     history::print(args.output.output, &args.topic, &events)
 }
 
@@ -352,12 +363,13 @@ async fn rollback(args: RollbackArgs) -> Result<(), Failure> {
     let client = connect(&args.connect).await?;
     let name = args.topic.to_string();
     let admin = client.admin();
+    let before = bind::bindings_of(&client, &args.topic).await;
     let (binding, replaced) = match admin.rollback(args.name.as_str(), &name, args.hook).await {
         Ok(bound) => bound,
         Err(error) => return Err(of_topic(&client, &name, error).await),
     };
-    client.close().await;
-    show::print_bound(args.output.output, &binding, replaced)
+    let old = before.iter().find(|old| Some(old.id) == replaced);
+    show::print_bound(args.output.output, &binding, replaced, old)
 }
 
 /// An error that a wrong name of a topic may be behind.
@@ -371,9 +383,9 @@ async fn of_topic(client: &Client, name: &str, error: AdminError) -> Failure {
 async fn unquarantine(args: UnquarantineArgs) -> Result<(), Failure> {
     let client = connect(&args.connect).await?;
     client.admin().unquarantine(args.binding).await?;
-    output::note(&format!("binding {} is tried again", args.binding));
-    client.close().await;
-    Ok(())
+    let object = json!({ "binding": args.binding.value(), "unquarantined": true });
+    let text = format!("binding {} is tried again", args.binding);
+    output::print_done(args.output.output, &object, &text)
 }
 
 async fn remove(args: RemoveArgs) -> Result<(), Failure> {
@@ -396,11 +408,18 @@ async fn remove(args: RemoveArgs) -> Result<(), Failure> {
             }
             return Err(error.into());
         }
+        Err(error)
+            if error
+                .fault()
+                .is_some_and(|f| f.code == ErrorCode::UnknownPlugin) =>
+        {
+            return Err(unknown_plugin(&client, name).await);
+        }
         Err(error) => return Err(error.into()),
     }
-    output::note(&format!("plugin {} is removed", args.plugin));
-    client.close().await;
-    Ok(())
+    let object = json!({ "plugin": name, "version": version, "removed": true });
+    let text = format!("plugin {} is removed", args.plugin);
+    output::print_done(args.output.output, &object, &text)
 }
 
 #[cfg(test)]

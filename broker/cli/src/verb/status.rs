@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use weir_wire::request::BrokerStatus;
 
-use super::plugin::{binding_json, binding_listing, troubles};
+use super::plugin::{binding_json, binding_listing};
 use crate::connect::{ConnectArgs, connect};
 use crate::exit::Failure;
 use crate::output::{self, OutputArgs};
@@ -27,7 +27,6 @@ pub struct StatusArgs {
 pub async fn run(args: StatusArgs) -> Result<(), Failure> {
     let client = connect(&args.connect).await?;
     let status = client.admin().status().await?;
-    client.close().await;
     let uptime = time::now().value().saturating_sub(status.started.value());
     let uptime = Duration::from_millis(u64::try_from(uptime).unwrap_or_default());
     let object = json(&status, uptime);
@@ -46,8 +45,9 @@ fn text(status: &BrokerStatus, uptime: Duration) -> String {
     };
     let mut text = format!(
         "weir {}, up {}, data in {}\n\n\
-         topics         {}, {} partitions\n\
-         clients        {} connections, {} producers, {} subscriptions\n\
+         topics         {}, {}\n\
+         clients        {}, {}\n\
+         sessions       {} remembered for producers that come back\n\
          in             {}\n\
          out            {}\n\
          disk           {} log, {} free\n\
@@ -56,10 +56,10 @@ fn text(status: &BrokerStatus, uptime: Duration) -> String {
         time::format_duration(uptime),
         status.data_dir,
         size::count(status.topics),
-        size::count(status.partitions),
-        size::count(status.connections),
+        size::counted(status.partitions, "partition"),
+        size::counted(status.connections, "connection"),
+        size::counted(status.subscriptions, "subscription"),
         size::count(status.producers),
-        size::count(status.subscriptions),
         flow(status.records_in, status.bytes_in),
         flow(status.records_out, status.bytes_out),
         size::bytes(status.log_bytes),
@@ -71,7 +71,7 @@ fn text(status: &BrokerStatus, uptime: Duration) -> String {
         text.push_str(&binding_listing(&status.bindings).render(None));
         text.push('\n');
     }
-    text.push_str(&troubles(&status.bindings));
+    // Among these is what binding failed last, and which one is quarantined.
     for warning in &status.warnings {
         text.push_str(&format!("warning: {warning}\n"));
     }

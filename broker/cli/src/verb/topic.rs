@@ -8,7 +8,7 @@ use weir_wire::request::TopicInfo;
 use crate::ask::{Unasked, YesArgs};
 use crate::connect::{ConnectArgs, connect};
 use crate::exit::Failure;
-use crate::failure::{is_unknown_topic, unknown_topic};
+use crate::failure::{is_unknown_topic, nothing_to_delete, unknown_topic};
 use crate::output::{self, Listing, OutputArgs};
 use crate::{size, time};
 
@@ -123,6 +123,8 @@ pub struct DeleteArgs {
     #[command(flatten)]
     yes: YesArgs,
     #[command(flatten)]
+    output: OutputArgs,
+    #[command(flatten)]
     connect: ConnectArgs,
 }
 
@@ -146,17 +148,15 @@ async fn create(args: CreateArgs) -> Result<(), Failure> {
     let topic = admin
         .create_topic_with(&name, args.partitions, settings)
         .await?;
-    let many = if topic.partitions == 1 { "" } else { "s" };
-    let text = format!("topic {name:?} made, {} partition{many}", topic.partitions);
+    let partitions = size::counted(topic.partitions.into(), "partition");
+    let text = format!("topic {name:?} made, {partitions}");
     output::print_one(args.output.output, &topic_json(&topic), &text)?;
-    client.close().await;
     Ok(())
 }
 
 async fn list(args: ListArgs) -> Result<(), Failure> {
     let client = connect(&args.connect).await?;
     let topics = client.admin().list_topics().await?;
-    client.close().await;
     let mut table = Listing::new(&["topic", "partitions#", "records#", "size#", "made"]);
     for topic in &topics {
         table.row([
@@ -176,7 +176,6 @@ async fn describe(args: DescribeArgs) -> Result<(), Failure> {
     let name = args.name.to_string();
     let described = client.admin().describe_topic(&name).await;
     let topic = explain(described, &client, &name).await?;
-    client.close().await;
     let object = describe::json(&topic);
     output::print_one(args.output.output, &object, &describe::text(&topic))
 }
@@ -187,14 +186,12 @@ async fn update(args: UpdateArgs) -> Result<(), Failure> {
     let client = connect(&args.connect).await?;
     let updated = client.admin().update_topic(&update).await;
     let (topic, settings) = explain(updated, &client, &name).await?;
-    client.close().await;
     let mut object = topic_json(&topic);
     settings::add_json(&mut object, &settings);
-    let many = if topic.partitions == 1 { "" } else { "s" };
+    let partitions = size::counted(topic.partitions.into(), "partition");
     let text = format!(
-        "topic      {}, {} partition{many}\n{}",
+        "topic      {}, {partitions}\n{}",
         topic.name,
-        topic.partitions,
         settings::text(&settings),
     );
     output::print_one(args.output.output, &object, &text)
@@ -203,17 +200,20 @@ async fn update(args: UpdateArgs) -> Result<(), Failure> {
 async fn delete(args: DeleteArgs) -> Result<(), Failure> {
     let client = connect(&args.connect).await?;
     let name = args.name.to_string();
-    let described = client.admin().describe_topic(&name).await;
-    let topic = explain(described, &client, &name).await?.topic;
-    let records = size::count(topic.records);
-    let question = format!("delete topic {name:?} and its {records} records for good?");
+    let topic = match client.admin().describe_topic(&name).await {
+        Ok(described) => described.topic,
+        Err(error) if is_unknown_topic(error.fault()) => {
+            return Err(nothing_to_delete(&client, &name).await);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let counted = size::counted(topic.records, "record");
+    let question = format!("delete topic {name:?} and its {counted} for good?");
     args.yes.confirm(&question, Unasked::Refuse)?;
     explain(client.admin().delete_topic(&name).await, &client, &name).await?;
-    output::note(&format!(
-        "topic {name:?} is deleted, with {records} records"
-    ));
-    client.close().await;
-    Ok(())
+    let object = json!({ "topic": name, "deleted": true, "records": topic.records });
+    let text = format!("topic {name:?} is deleted, with {counted}");
+    output::print_done(args.output.output, &object, &text)
 }
 
 /// Says which topic was probably meant, where there is none of that name.

@@ -1,18 +1,26 @@
-//! `--filter` and `--project` with their settings: `--config` and `--on-error` belong to the one
-//! before them, so their order counts, which clap's derive does not see.
+//! `--filter` and `--project` with their settings: `--config`, `--on-error` and limits belong to the
+//! one before them, so their order counts, which clap's derive does not see.
+
+use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, Error, FromArgMatches};
 use weir_sdk::FilterSpec;
 use weir_wire::plugin::ErrorPolicy;
-use weir_wire::request::Setting;
+use weir_wire::request::{BindingLimits, Setting};
 
-use crate::verb::plugin::{PluginRef, setting};
+use crate::size;
+use crate::verb::plugin::{PluginRef, cpu_time, setting};
 
 const FILTER: &str = "filter";
 const PROJECT: &str = "project";
 const CONFIG: &str = "config";
 const ON_ERROR: &str = "on-error";
+const CPU_TIME: &str = "cpu-time";
+const MEMORY: &str = "memory";
+const OUTPUT_BYTES: &str = "output-bytes";
+const LOG_RATE: &str = "log-rate";
+const LIMITS: &str = "Limits of the filter or projection before them (else the broker's own)";
 
 /// The filters and projections, each with its settings.
 #[derive(Clone, Debug, Default)]
@@ -40,6 +48,14 @@ impl Args for FilterArgs {
                 .value_parser(|text: &str| text.parse::<PluginRef>())
                 .help(help)
         };
+        let limit = |name: &'static str, value: &'static str, help: &'static str| {
+            Arg::new(name)
+                .long(name)
+                .value_name(value)
+                .action(ArgAction::Append)
+                .help_heading(LIMITS)
+                .help(help)
+        };
         let filter = "Only records that this plugin keeps; several are passed in turn";
         let project = "Records as this plugin shows them; behind all filters, several in turn";
         command
@@ -64,6 +80,26 @@ impl Args for FilterArgs {
                          fails: fail (the end), skip (it comes as it is), drop, or dead-letter \
                          (drop, and keep it in TOPIC.dlq)",
                     ),
+            )
+            .arg(
+                limit(CPU_TIME, "TIME", "CPU time of one call, such as 50ms")
+                    .value_parser(cpu_time),
+            )
+            .arg(
+                limit(MEMORY, "SIZE", "Memory of one instance, such as 32MiB")
+                    .value_parser(size::parse_bytes),
+            )
+            .arg(
+                limit(
+                    OUTPUT_BYTES,
+                    "SIZE",
+                    "Bytes that one call may return, such as 8MiB",
+                )
+                .value_parser(size::parse_bytes),
+            )
+            .arg(
+                limit(LOG_RATE, "LINES", "Lines that it may log in a second")
+                    .value_parser(clap::value_parser!(u64)),
             )
     }
 
@@ -91,10 +127,34 @@ impl FromArgMatches for FilterArgs {
         for (place, policy) in placed::<ErrorPolicy>(matches, ON_ERROR) {
             let owner = owner(&mut plugins, place, ON_ERROR)?;
             if owner.on_error.replace(policy).is_some() {
-                let text = format!("--{ON_ERROR} is given twice for \"{}\"\n", owner.plugin);
-                return Err(Error::raw(ErrorKind::ArgumentConflict, text));
+                return Err(given_twice(ON_ERROR, owner));
             }
         }
+        let milliseconds = |time: Duration| time.as_millis() as u64;
+        limit(&mut plugins, matches, CPU_TIME, milliseconds, |limits| {
+            &mut limits.cpu_ms
+        })?;
+        limit(
+            &mut plugins,
+            matches,
+            MEMORY,
+            |bytes: u64| bytes,
+            |limits| &mut limits.memory_bytes,
+        )?;
+        limit(
+            &mut plugins,
+            matches,
+            OUTPUT_BYTES,
+            |bytes: u64| bytes,
+            |limits| &mut limits.output_bytes,
+        )?;
+        limit(
+            &mut plugins,
+            matches,
+            LOG_RATE,
+            |lines: u64| lines,
+            |limits| &mut limits.log_lines_per_second,
+        )?;
         let (projections, filters): (Vec<_>, Vec<_>) =
             plugins.into_iter().partition(|plugin| plugin.projects);
         let specs = |plugins: Vec<Named>| plugins.into_iter().map(|plugin| plugin.spec).collect();
@@ -120,6 +180,32 @@ fn spec(plugin: PluginRef) -> FilterSpec {
     }
 }
 
+/// Gives each plugin the limits of that name behind it.
+fn limit<T: Clone + Send + Sync + 'static>(
+    plugins: &mut [Named],
+    matches: &ArgMatches,
+    name: &str,
+    value: impl Fn(T) -> u64,
+    place: impl Fn(&mut BindingLimits) -> &mut Option<u64>,
+) -> Result<(), Error> {
+    for (at, given) in placed::<T>(matches, name) {
+        let owner = owner(plugins, at, name)?;
+        let limits = owner.limits.get_or_insert_default();
+        if place(limits).replace(value(given)).is_some() {
+            return Err(given_twice(name, owner));
+        }
+        if let Err(error) = limits.check() {
+            return Err(Error::raw(ErrorKind::ValueValidation, error.to_string()));
+        }
+    }
+    Ok(())
+}
+
+fn given_twice(argument: &str, owner: &FilterSpec) -> Error {
+    let text = format!("--{argument} is given twice for \"{}\"", owner.plugin);
+    Error::raw(ErrorKind::ArgumentConflict, text)
+}
+
 /// The plugin that an argument at that place belongs to.
 fn owner<'a>(
     plugins: &'a mut [Named],
@@ -129,7 +215,8 @@ fn owner<'a>(
     let owner = plugins.iter_mut().rfind(|plugin| plugin.place < place);
     owner.map(|plugin| &mut plugin.spec).ok_or_else(|| {
         let text = format!(
-            "--{argument} belongs to the --filter or --project before it; put it behind one\n"
+            "--{argument} needs a --filter or --project before it, to which it belongs: \
+             --filter NAME --{argument} …"
         );
         Error::raw(ErrorKind::MissingRequiredArgument, text)
     })
@@ -201,11 +288,46 @@ mod tests {
     }
 
     #[test]
+    fn limits_belong_to_the_plugin_before_them() {
+        let words = [
+            "--filter",
+            "one",
+            "--cpu-time",
+            "20ms",
+            "--log-rate=3",
+            "--project",
+            "mask",
+            "--memory",
+            "8MiB",
+            "--filter",
+            "two",
+        ];
+        let args = read(&words).unwrap();
+        let limits = |specs: &[FilterSpec]| specs.iter().map(|it| it.limits.clone()).collect();
+        let filters: Vec<_> = limits(&args.filters);
+        let one = BindingLimits {
+            cpu_ms: Some(20),
+            log_lines_per_second: Some(3),
+            ..BindingLimits::default()
+        };
+        assert_eq!(filters, [Some(one), None]);
+        let projections: Vec<_> = limits(&args.projections);
+        let mask = BindingLimits {
+            memory_bytes: Some(8 << 20),
+            ..BindingLimits::default()
+        };
+        assert_eq!(projections, [Some(mask)]);
+    }
+
+    #[test]
     fn what_belongs_to_no_plugin_or_comes_twice_is_refused() {
         for words in [
             &["--config", "a=1"][..],
             &["--config", "a=1", "--filter", "one"],
             &["--on-error", "drop", "--project", "one"],
+            &["--cpu-time", "20ms"],
+            &["--filter", "one", "--memory", "1KiB"],
+            &["--filter", "one", "--log-rate", "3", "--log-rate", "4"],
             &[
                 "--filter",
                 "one",

@@ -1,19 +1,17 @@
 //! `weir plugin bind`.
 
-use std::time::Duration;
-
 use weir_sdk::Client;
 use weir_wire::id::{BindingId, PartitionId};
 use weir_wire::name::TopicName;
 use weir_wire::plugin::{ErrorPolicy, Hook};
-use weir_wire::request::{Bind, BindingLimits, Route, Setting};
+use weir_wire::request::{Bind, BindingInfo, Route, Setting};
 
+use super::limits::LimitArgs;
 use super::{PluginRef, binding_id, setting, show};
 use crate::connect::{ConnectArgs, connect};
 use crate::exit::Failure;
 use crate::failure::{is_unknown_topic, unknown_topic};
 use crate::output::OutputArgs;
-use crate::size;
 
 /// Arguments of `plugin bind`.
 #[derive(Debug, clap::Args)]
@@ -49,45 +47,6 @@ pub struct BindArgs {
     output: OutputArgs,
     #[command(flatten)]
     connect: ConnectArgs,
-}
-
-/// What the calls of a plugin may cost.
-#[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Limits (without them the broker's own)")]
-struct LimitArgs {
-    /// CPU time of one call, such as 50ms
-    #[arg(long, value_name = "TIME", value_parser = cpu_time)]
-    cpu_time: Option<Duration>,
-    /// Memory of one instance, such as 32MiB
-    #[arg(long, value_name = "SIZE", value_parser = size::parse_bytes)]
-    memory: Option<u64>,
-    /// Bytes that one call may return, such as 8MiB
-    #[arg(long, value_name = "SIZE", value_parser = size::parse_bytes)]
-    output_bytes: Option<u64>,
-    /// Lines that it may log in a second
-    #[arg(long, value_name = "LINES")]
-    log_rate: Option<u64>,
-}
-
-impl LimitArgs {
-    fn limits(&self) -> Option<BindingLimits> {
-        let limits = BindingLimits {
-            cpu_ms: self.cpu_time.map(|time| time.as_millis() as u64),
-            memory_bytes: self.memory,
-            output_bytes: self.output_bytes,
-            log_lines_per_second: self.log_rate,
-        };
-        (limits != BindingLimits::default()).then_some(limits)
-    }
-}
-
-fn cpu_time(text: &str) -> Result<Duration, String> {
-    let time = humantime::parse_duration(text);
-    let time = time.map_err(|_| "write a time such as 50ms".to_owned())?;
-    if time.subsec_nanos() % 1_000_000 != 0 {
-        return Err("CPU time is counted in whole milliseconds".to_owned());
-    }
-    Ok(time)
 }
 
 /// Reads `VALUE=TOPIC[:PARTITION]`; the value may hold a `=`, the topic may not.
@@ -134,6 +93,7 @@ pub(super) async fn run(args: BindArgs) -> Result<(), Failure> {
         limits: args.limits.limits(),
         ..Bind::new(args.plugin.name, args.topic, args.hook)
     };
+    let before = bindings_of(&client, &request.topic).await;
     let (binding, replaced) = match client.admin().bind(&request).await {
         Ok(bound) => bound,
         Err(error) if is_unknown_topic(error.fault()) => {
@@ -141,8 +101,15 @@ pub(super) async fn run(args: BindArgs) -> Result<(), Failure> {
         }
         Err(error) => return Err(error.into()),
     };
-    client.close().await;
-    show::print_bound(args.output.output, &binding, replaced)
+    let old = before.iter().find(|old| Some(old.id) == replaced);
+    show::print_bound(args.output.output, &binding, replaced, old)
+}
+
+/// What is bound to the topic, to tell what a new version changes beside itself.
+pub(super) async fn bindings_of(client: &Client, topic: &TopicName) -> Vec<BindingInfo> {
+    let described = client.admin().describe_topic(&topic.to_string()).await;
+    // If that fails, what is asked for next fails too, and says why.
+    described.map_or_else(|_| Vec::new(), |topic| topic.bindings)
 }
 
 /// What no broker would accept.

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use weir_wire::name::TopicName;
 use weir_wire::request::{BindingEvent, TopicEnds};
 
+use super::limits;
 use super::show::{config_json, limits_json, routes_json, settings_text};
 use crate::exit::Failure;
 use crate::output::{self, Format, Listing};
@@ -18,8 +19,15 @@ pub(super) fn print(
     topic: &TopicName,
     events: &[BindingEvent],
 ) -> Result<(), Failure> {
+    if events.is_empty() {
+        output::note(&format!(
+            "nothing was ever bound to topic \"{topic}\" (weir plugin bind)"
+        ));
+        return Ok(());
+    }
     let mut table = Listing::new(&[
-        "when", "what", "binding#", "hook", "place#", "plugin", "settings", "from",
+        "when", "what", "binding#", "hook", "place#", "plugin", "settings", "on error", "limits",
+        "from",
     ]);
     for event in events {
         let what = match event.replaced {
@@ -35,6 +43,8 @@ pub(super) fn print(
             event.position.to_string(),
             format!("{}@{}", event.plugin, event.version.short()),
             settings_text(&event.config, &event.routes),
+            event.on_error.to_string(),
+            limits::text(event.limits.as_ref()),
             from.collect::<Vec<_>>().join(" "),
         ]);
     }

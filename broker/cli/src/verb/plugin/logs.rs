@@ -53,13 +53,18 @@ pub async fn run(args: LogsArgs) -> Result<(), Failure> {
             text.push('\n');
         }
         output::print(&text)?;
+        if !args.follow && known.0.is_empty() {
+            output::note(&format!(
+                "no binding of plugin \"{name}\" has logged anything since the broker started; \
+                 filters and projections of subscriptions keep no lines here"
+            ));
+        }
         if args.follow {
             wait = WAIT;
         } else if lines.len() < PAGE_ITEMS_MAX {
             break;
         }
     }
-    client.close().await;
     Ok(())
 }
 

@@ -6,10 +6,11 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::builder::PossibleValuesParser;
+use serde_json::json;
 use weir_wire::plugin::Hook;
 
 use crate::exit::Failure;
-use crate::output;
+use crate::output::{self, Format, OutputArgs};
 
 mod manifest;
 mod project;
@@ -31,6 +32,8 @@ pub struct NewArgs {
     /// The folder that is made [default: ./NAME]
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 /// Names that every language's tools take for a package.
@@ -55,6 +58,11 @@ pub fn run(args: NewArgs) -> Result<(), Failure> {
             .map_err(|error| Failure::failed(format!("cannot write {shown}/{path}: {error}")))?;
     }
     let count = project.files.len();
+    if args.output.output == Format::Json {
+        let files: Vec<_> = project.files.iter().map(|(path, _)| path).collect();
+        let object = json!({ "dir": shown, "files": files, "next": project.next });
+        return output::print(&object.to_string());
+    }
     output::note(&format!("{shown}: {count} files. Next:"));
     output::print(&project.next.join("\n"))
 }

@@ -9,6 +9,7 @@ use weir_wire::request::{
     PluginVersionInfo, Quarantine, Route, Setting,
 };
 
+use super::limits;
 use crate::exit::Failure;
 use crate::output::{self, Format, Listing};
 use crate::{size, time};
@@ -85,12 +86,14 @@ pub fn binding_listing(bindings: &[BindingInfo]) -> Listing {
     // In the status of a broker they have none.
     let has_settings = |b: &BindingInfo| !b.config.is_empty() || !b.routes.is_empty();
     let settings = bindings.iter().any(has_settings);
+    let limits = bindings.iter().any(|binding| binding.limits.is_some());
     let before = ["binding#", "topic", "hook", "place#", "plugin"];
     let after = ["on error", "records#", "failed#", "ns/record#", "state"];
     let columns = [
         &before[..],
         if settings { &["settings"] } else { &[] },
         &after,
+        if limits { &["limits"] } else { &[] },
     ]
     .concat();
     let mut table = Listing::new(&columns);
@@ -112,7 +115,9 @@ pub fn binding_listing(bindings: &[BindingInfo]) -> Listing {
             per_record.map_or_else(|| "-".to_owned(), size::count),
             state(counters).to_owned(),
         ];
-        table.row(before.into_iter().chain(settings).chain(after));
+        let limits = limits.then(|| limits::text(binding.limits.as_ref()));
+        let cells = before.into_iter().chain(settings).chain(after);
+        table.row(cells.chain(limits));
     }
     table
 }
@@ -126,7 +131,7 @@ const fn state(counters: &BindingCounters) -> &'static str {
 }
 
 /// What rests and why, and what failed last, a line for each.
-pub fn troubles(bindings: &[BindingInfo]) -> String {
+fn troubles(bindings: &[BindingInfo]) -> String {
     let mut text = String::new();
     for binding in bindings {
         let counters = &binding.counters;
@@ -228,14 +233,16 @@ pub fn print_pushed(
     output::print_one(format, &object, &text)
 }
 
-/// The binding that a bind made.
+/// The binding that a bind made, and what is different from the one whose place it took.
 pub fn print_bound(
     format: Format,
     binding: &BindingInfo,
     replaced: Option<BindingId>,
+    old: Option<&BindingInfo>,
 ) -> Result<(), Failure> {
     let instead = replaced.map(|id| format!(", in place of binding {id}"));
-    let text = format!(
+    let changes = old.map(|old| changes(old, binding)).unwrap_or_default();
+    let mut text = format!(
         "binding {}: {}@{} is the {} of topic {:?}{}",
         binding.id,
         binding.plugin,
@@ -244,9 +251,43 @@ pub fn print_bound(
         binding.topic.to_string(),
         instead.unwrap_or_default(),
     );
+    for change in &changes {
+        text.push_str(&format!("\n  {change}"));
+    }
     let mut object = binding_json(binding);
+    object["changes"] = json!(changes);
     object["replaced"] = json!(replaced.map(BindingId::value));
     output::print_one(format, &object, &text)
+}
+
+/// What a binding does differently from the one before it, a line each.
+fn changes(old: &BindingInfo, new: &BindingInfo) -> Vec<String> {
+    let or = |text: String, nothing: &str| {
+        if text.is_empty() {
+            nothing.to_owned()
+        } else {
+            text
+        }
+    };
+    let settings = |binding: &BindingInfo| {
+        let text = settings_text(&binding.config, &binding.routes);
+        or(text, "none")
+    };
+    let limits = |binding: &BindingInfo| {
+        let text = limits::text(binding.limits.as_ref());
+        or(text, "the broker's own")
+    };
+    let policy = |binding: &BindingInfo| binding.on_error.to_string();
+    let pairs = [
+        ("version", old.version.short(), new.version.short()),
+        ("settings", settings(old), settings(new)),
+        ("on-error", policy(old), policy(new)),
+        ("limits", limits(old), limits(new)),
+    ];
+    let different = pairs.into_iter().filter(|(_, old, new)| old != new);
+    different
+        .map(|(what, old, new)| format!("{what}: {old} → {new}"))
+        .collect()
 }
 
 fn plugin_json(plugin: &PluginInfo) -> Value {

@@ -22,8 +22,8 @@ use crate::exit::{Exit, Failure};
 use crate::failure::{is_unknown_topic, unknown_topic};
 use crate::input::LineArgs;
 use crate::output::OutputArgs;
-use crate::time;
 use crate::verb::consume;
+use crate::{size, time};
 
 mod records;
 mod report;
@@ -53,15 +53,10 @@ pub struct TestArgs {
     routes: Vec<String>,
     /// Where the range of the topic ends: before offset:N of each partition, or time:T; by
     /// default where it ends now. A route as `plugin bind` takes it, VALUE=TOPIC, is one here too
-    #[arg(long, value_name = "WHERE")]
+    #[arg(long, value_name = "WHERE", allow_hyphen_values = true)]
     to: Vec<String>,
     /// The records: a file, plain, gzip or zstd; - for standard input
-    #[arg(
-        long,
-        value_name = "FILE",
-        required_unless_present = "topic",
-        conflicts_with = "topic"
-    )]
+    #[arg(long, value_name = "FILE", conflicts_with = "topic")]
     input: Option<PathBuf>,
     #[command(flatten)]
     lines: LineArgs,
@@ -72,7 +67,12 @@ pub struct TestArgs {
     #[arg(long, value_name = "N", value_parser = consume::partition)]
     partition: Option<PartitionId>,
     /// Where in the topic to start: earliest (the default), offset:N, time:T
-    #[arg(long, value_name = "WHERE", value_parser = consume::start)]
+    #[arg(
+        long,
+        value_name = "WHERE",
+        value_parser = consume::start,
+        allow_hyphen_values = true
+    )]
     from: Option<Start>,
     /// Only so many records
     #[arg(long, value_name = "N")]
@@ -132,9 +132,7 @@ pub async fn run(args: TestArgs) -> Result<(), Failure> {
         tally: Tally::default(),
         against,
     };
-    let trial = trial.run(records).await?;
-    broker.close().await;
-    trial.report(&args)
+    trial.run(records).await?.report(&args)
 }
 
 fn settings(config: &[Setting]) -> Vec<(String, String)> {
@@ -142,6 +140,10 @@ fn settings(config: &[Setting]) -> Vec<(String, String)> {
     settings
         .map(|setting| (setting.name.clone(), setting.value.clone()))
         .collect()
+}
+
+fn no_records() -> Failure {
+    Failure::usage("give the records: --input FILE (- for standard input) or --topic TOPIC")
 }
 
 /// What `--to` and `--route` say.
@@ -169,6 +171,9 @@ fn to(args: &TestArgs) -> Result<To, Failure> {
         }
     }
     let is_route = args.hook == Hook::Route;
+    if args.input.is_none() && args.topic.is_none() {
+        return Err(no_records());
+    }
     match (is_route, to.routes.is_empty()) {
         (true, true) => Err(Failure::usage(
             "a route leads somewhere; add --route VALUE, or --to VALUE=TOPIC as at plugin bind",
@@ -195,7 +200,8 @@ fn range_end(text: &str) -> Result<End, Failure> {
         let number = number.parse().map_err(|_| wrong())?;
         return Ok(End::Offset(Offset::new(number)));
     }
-    let time = text.strip_prefix("time:").ok_or_else(wrong)?;
+    let ago = text.starts_with('-').then_some(text);
+    let time = text.strip_prefix("time:").or(ago).ok_or_else(wrong)?;
     time::parse(time, time::now())
         .map(End::Time)
         .map_err(|error| Failure::of(Exit::Usage, &error))
@@ -228,12 +234,6 @@ impl Broker {
             }
         }
     }
-
-    async fn close(self) {
-        if let Some(client) = self.client {
-            client.close().await;
-        }
-    }
 }
 
 async fn open(args: &TestArgs, end: Option<End>, broker: &Broker) -> Result<Records, Failure> {
@@ -243,11 +243,7 @@ async fn open(args: &TestArgs, end: Option<End>, broker: &Broker) -> Result<Reco
             return Ok(Records::File(Box::new(file)));
         }
         (None, Some(client), Some(topic)) => (client, topic.to_string()),
-        _ => {
-            return Err(Failure::usage(
-                "give the records: --input FILE or --topic T",
-            ));
-        }
+        _ => return Err(no_records()),
     };
     let mut builder = client
         .subscribe([&topic])
@@ -289,6 +285,7 @@ impl Trial {
 
     async fn try_all(mut self, records: &mut Records, bar: &Bar) -> Result<Self, Failure> {
         while let Some(batch) = records.next().await? {
+            tracing::debug!("{} records go to the plugin", batch.places.len());
             // The plugin may take its time; the connection, and Ctrl-C, must not wait for it.
             let judged = tokio::task::spawn_blocking(move || {
                 self.judge(&batch)?;
@@ -298,6 +295,9 @@ impl Trial {
                 .await
                 .map_err(|error| Failure::failed(format!("the test broke down: {error}")))??;
             bar.update(self.tally.records);
+            if self.stuck().is_some() {
+                break;
+            }
         }
         Ok(self)
     }
@@ -314,13 +314,25 @@ impl Trial {
         Ok(())
     }
 
+    /// The plugin that has answered nothing for so long that the test ends.
+    fn stuck(&self) -> Option<&Subject> {
+        let against = self.against.as_ref().map(|against| &against.subject);
+        let mut subjects = [Some(&self.subject), against].into_iter().flatten();
+        subjects.find(|subject| subject.is_stuck())
+    }
+
     fn report(&self, args: &TestArgs) -> Result<(), Failure> {
         let tally = &self.tally;
         if let Some(reason) = &tally.not_judged
             && tally.of_sort("not judged") == tally.records
         {
             let name = &self.subject.name;
-            return Err(Failure::failed(format!("{name}: {reason}")));
+            let stopped = self.stuck().map(|_| {
+                let records = size::counted(tally.records, "record");
+                format!(" (the test was stopped after {records})")
+            });
+            let stopped = stopped.unwrap_or_default();
+            return Err(Failure::failed(format!("{name}: {reason}{stopped}")));
         }
         let against = self.against.as_ref();
         let report = Report {
@@ -329,7 +341,17 @@ impl Trial {
             tally,
             against: against.map(|it| (&it.subject, &it.tally, &it.comparison)),
         };
-        report.print(args.output.output)
+        report.print(args.output.output)?;
+        match self.stuck() {
+            Some(stuck) => Err(Failure::failed(format!(
+                "{}: stopped after {}, since it had no answer to any record in {} s of processor \
+                 time",
+                stuck.name,
+                size::counted(tally.records, "record"),
+                subject::VAIN_MAX.as_secs()
+            ))),
+            None => Ok(()),
+        }
     }
 }
 

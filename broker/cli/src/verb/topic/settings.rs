@@ -89,8 +89,11 @@ fn parse_age(text: &str) -> Result<u64, String> {
     }
     let age = humantime::parse_duration(text).ok();
     let age = age.and_then(|age| u64::try_from(age.as_millis()).ok());
-    age.filter(|age| *age > 0)
-        .ok_or_else(|| "write a time such as 7d or 12h, or none".to_owned())
+    match age {
+        Some(0) => Err(nothing_kept()),
+        Some(age) => Ok(age),
+        None => Err("write a time such as 7d or 12h, or none".to_owned()),
+    }
 }
 
 /// Bytes; 0 for none.
@@ -99,8 +102,17 @@ fn parse_size(text: &str) -> Result<u64, String> {
         return Ok(0);
     }
     let size = size::parse_bytes(text).ok();
-    size.filter(|size| *size > 0)
-        .ok_or_else(|| "write a size such as 10GiB or 500MB, or none".to_owned())
+    match size {
+        Some(0) => Err(nothing_kept()),
+        Some(size) => Ok(size),
+        None => Err("write a size such as 10GiB or 500MB, or none".to_owned()),
+    }
+}
+
+fn nothing_kept() -> String {
+    "0 would keep nothing and is refused; to keep everything write none, to remove what is there \
+     use weir topic truncate"
+        .to_owned()
 }
 
 /// Adds the settings to a topic for programs.
@@ -168,7 +180,7 @@ mod tests {
     fn limits_in_words() {
         for (age, bytes, text) in [
             (None, None, "none, everything stays"),
-            (Some(7 * 86_400_000), None, "at most 7days old"),
+            (Some(7 * 86_400_000), None, "at most 7d old"),
             (None, Some(10 << 30), "at most 10.0 GiB per partition"),
             (
                 Some(90_000),

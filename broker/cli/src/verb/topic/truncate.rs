@@ -78,7 +78,6 @@ pub async fn run(args: TruncateArgs) -> Result<(), Failure> {
     };
     let truncated = client.admin().truncate_topic(&request).await;
     let truncated = explain(truncated, &client, &name).await?;
-    client.close().await;
     let partitions: Vec<_> = truncated.iter().map(partition_json).collect();
     let object = json!({ "topic": name, "partitions": partitions });
     output::print_one(args.output.output, &object, &text(&truncated))

@@ -252,7 +252,8 @@ impl Text {
             let key = example.key.as_ref();
             let key = key.map_or_else(String::new, |key| format!("{key}  "));
             let place = place(example.place);
-            self.cut(&format!("  {place:<12}  {key}{}", example.value));
+            let value = example.changed.as_ref().unwrap_or(&example.value);
+            self.cut(&format!("  {place:<12}  {key}{value}"));
             if let Some(note) = &example.note {
                 self.cut(&format!("  {:<12}  → {note}", ""));
             }
@@ -321,6 +322,7 @@ fn examples_json(examples: &[Example]) -> Value {
         }
         object.insert("key".to_owned(), json!(example.key));
         object.insert("value".to_owned(), json!(example.value));
+        object.insert("changed_part".to_owned(), json!(example.changed));
         object.insert("note".to_owned(), json!(example.note));
         Value::Object(object)
     });

@@ -26,6 +26,9 @@ const REPEATED_MAX: Duration = Duration::from_millis(400);
 /// Batches cut in two because more records failed than the host looks for. A plugin that fails on
 /// everything must not take for ever.
 const CUTS_MAX: u32 = 200;
+/// Processor time in a row without an answer to any record, after which a test ends: a plugin that
+/// loops would keep it busy for an hour.
+pub const VAIN_MAX: Duration = Duration::from_secs(5);
 /// Times are kept in tenths of a nanosecond per record, to three digits.
 const TENTHS: f64 = 10.0;
 /// The longest time that is told apart: a minute for one record.
@@ -95,6 +98,7 @@ impl Lab {
             attempt: attempt.clone(),
             times: Times::new(),
             cuts_left: CUTS_MAX,
+            vain: Duration::ZERO,
             name,
         })
     }
@@ -112,6 +116,8 @@ pub struct Subject {
     bound: Bound,
     attempt: Attempt,
     cuts_left: u32,
+    /// What the calls have taken since a record had an answer.
+    vain: Duration,
 }
 
 /// What a plugin said about a batch.
@@ -142,6 +148,11 @@ impl Subject {
         Ok(judged)
     }
 
+    /// Whether it has answered nothing for so long that it is not worth waiting.
+    pub fn is_stuck(&self) -> bool {
+        self.vain >= VAIN_MAX
+    }
+
     /// What the binding has done, as the host counts it.
     pub fn stats(&self) -> BindingStats {
         self.bound.stats()
@@ -153,12 +164,14 @@ impl Subject {
     }
 
     /// Calls the plugin; what that took of the processor.
-    fn ask(&self, batch: &Input) -> (Result<Asked, CallError>, Duration) {
+    fn ask(&mut self, batch: &Input) -> (Result<Asked, CallError>, Duration) {
         // Failures are what is looked for here: a binding that rests would show none.
         self.bound.unquarantine();
         let begin = time::thread_cpu();
         let asked = verdict::ask(&self.bound, batch, &self.attempt);
-        (asked, time::thread_cpu().saturating_sub(begin))
+        let took = time::thread_cpu().saturating_sub(begin);
+        self.vain += took;
+        (asked, took)
     }
 
     fn repeat(&mut self, batch: &Input) {
@@ -182,6 +195,10 @@ impl Subject {
         let first = judged.verdicts.len() as u32;
         match asked {
             Ok(answers) => {
+                let mut verdicts = answers.verdicts.iter();
+                if verdicts.any(|verdict| !matches!(verdict, Verdict::Failed)) {
+                    self.vain = Duration::ZERO;
+                }
                 let failures = answers.failures.into_iter().map(|mut failure| {
                     failure.index += first;
                     failure
@@ -189,7 +206,12 @@ impl Subject {
                 judged.failures.extend(failures);
                 judged.verdicts.extend(answers.verdicts);
             }
-            Err(error) if batch.count > 1 && self.cuts_left > 0 && may_be_too_large(&error) => {
+            Err(error)
+                if batch.count > 1
+                    && self.cuts_left > 0
+                    && !self.is_stuck()
+                    && may_be_too_large(&error) =>
+            {
                 self.cuts_left -= 1;
                 for half in halves(batch)? {
                     let (asked, _) = self.ask(&half);

@@ -30,6 +30,8 @@ pub struct Example {
     pub key: Option<String>,
     /// Its value, as text, cut.
     pub value: String,
+    /// The part of the value that is shown instead, if what was changed is not at its beginning.
+    pub changed: Option<String>,
     /// What is to be said about it.
     pub note: Option<String>,
 }
@@ -77,7 +79,11 @@ impl Tally {
             let examples = self.examples.entry(verdict.sort()).or_default();
             let shown_elsewhere = matches!(verdict, Verdict::Failed | Verdict::NotJudged);
             if examples.len() < EXAMPLES && !shown_elsewhere {
-                examples.extend(example(batch, index, verdict.detail(routes)));
+                let example = example(batch, index, verdict.detail(routes));
+                examples.extend(example.map(|example| Example {
+                    changed: verdict.changed_part(),
+                    ..example
+                }));
             }
         }
         for failure in &judged.failures {
@@ -154,6 +160,7 @@ fn example(batch: &Batch, index: usize, note: Option<String>) -> Option<Example>
         place,
         key: record.key.map(text),
         value: text(record.value.unwrap_or_default()),
+        changed: None,
         note,
     })
 }

@@ -14,6 +14,10 @@ use crate::record::{Shown, shorten};
 
 /// Characters of an output that are shown.
 const SHOWN: usize = 200;
+/// How far from its beginning a value may be changed and is shown from there all the same; else so
+/// many characters before the change are shown.
+const NEAR: usize = 40;
+const LEAD: usize = 20;
 
 /// The answer for one record.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,8 +49,9 @@ pub struct Outputs {
     pub unchanged: bool,
     /// A hash of key, value and headers of them all.
     digest: u64,
-    /// The value of the first.
+    /// The value of the first, and the value that it was made of.
     first: Option<Bytes>,
+    before: Bytes,
 }
 
 /// Outputs are the same if their bytes are.
@@ -57,6 +62,27 @@ impl PartialEq for Outputs {
 }
 
 impl Eq for Outputs {}
+
+impl Outputs {
+    /// The character from which on the first output is shown, so that the first difference from
+    /// the value before is near; 0 where it is near the beginning anyway.
+    fn change(&self) -> usize {
+        let after = Shown(self.first.as_deref().unwrap_or_default()).to_string();
+        let before = Shown(&self.before).to_string();
+        let same = before.chars().zip(after.chars());
+        let same = same.take_while(|(before, after)| before == after).count();
+        if same <= NEAR { 0 } else { same - LEAD }
+    }
+}
+
+/// The text from that character on, cut.
+fn part(text: &str, from: usize) -> String {
+    if from == 0 {
+        return shorten(text, SHOWN);
+    }
+    let rest: String = text.chars().skip(from).collect();
+    format!("…{}", shorten(&rest, SHOWN))
+}
 
 /// The answers for a batch.
 #[derive(Debug, Default)]
@@ -138,6 +164,7 @@ fn mapped(transformed: Transformed, input: &Input) -> Answers {
             unchanged: false,
             digest: 0,
             first: None,
+            before: input.records.slice_ref(record.value.unwrap_or_default()),
         };
         let mut hasher = DefaultHasher::new();
         while let Some((output, _)) = outputs.next_if(|(_, source)| **source == index) {
@@ -209,7 +236,7 @@ impl Verdict {
             }
             Self::Became(outputs) if outputs.count > 0 && !outputs.unchanged => {
                 let first = outputs.first.as_deref().unwrap_or_default();
-                let first = shorten(&Shown(first).to_string(), SHOWN);
+                let first = part(&Shown(first).to_string(), outputs.change());
                 Some(match outputs.count {
                     1 => first,
                     count => format!("{count} records, the first: {first}"),
@@ -221,11 +248,51 @@ impl Verdict {
         }
     }
 
+    /// The value around what the plugin changed first, if that is not at its beginning.
+    pub fn changed_part(&self) -> Option<String> {
+        match self {
+            Self::Became(outputs) if outputs.count > 0 && !outputs.unchanged => {
+                let from = outputs.change();
+                (from > 0).then(|| part(&Shown(&outputs.before).to_string(), from))
+            }
+            _ => None,
+        }
+    }
+
     /// The whole of it, with the routes by their names.
     pub fn told(&self, routes: &[String]) -> String {
         match self.detail(routes) {
             Some(detail) => format!("{}: {detail}", self.sort()),
             None => self.sort().to_owned(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn became(before: &str, after: &str) -> Verdict {
+        Verdict::Became(Outputs {
+            count: 1,
+            unchanged: before == after,
+            digest: 0,
+            first: Some(Bytes::copy_from_slice(after.as_bytes())),
+            before: Bytes::copy_from_slice(before.as_bytes()),
+        })
+    }
+
+    #[test]
+    fn what_is_changed_far_behind_is_shown_with_a_little_before_it() {
+        let near = became("abc", "abd");
+        assert_eq!(near.detail(&[]).as_deref(), Some("abd"));
+        assert_eq!(near.changed_part(), None);
+        let same = "0123456789".repeat(30);
+        let far = became(&format!("{same}old and"), &format!("{same}new and"));
+        let lead = "01234567890123456789";
+        let after = format!("…{lead}new and");
+        assert_eq!(far.detail(&[]), Some(after));
+        assert_eq!(far.changed_part(), Some(format!("…{lead}old and")));
+        assert_eq!(became(&same, &same).changed_part(), None);
     }
 }

@@ -75,7 +75,7 @@ impl FileRecords {
             Item::Blank => return Ok(()),
             Item::Bad { reason, .. } => {
                 return Err(Failure::failed(format!(
-                    "line {} is {reason}; correct it, or give the plugin every line as it is with \
+                    "line {}: {reason}; correct it, or give the plugin every line as it is with \
                      --format lines",
                     line.number
                 )));
