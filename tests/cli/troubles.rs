@@ -8,13 +8,8 @@ use crate::home::{Done, Home, sources};
 
 fn push(home: &Home, component: &str) {
     let file = sources().join(format!("plugins/prebuilt/{component}.wasm"));
-    home.ok(&[
-        "plugin",
-        "push",
-        file.to_str().unwrap(),
-        "--name",
-        component,
-    ]);
+    let (_, name) = component.rsplit_once('/').unwrap_or(("", component));
+    home.ok(&["plugin", "push", file.to_str().unwrap(), "--name", name]);
 }
 
 fn lines_of(child: &mut Child) -> Lines<BufReader<ChildStderr>> {
@@ -210,4 +205,32 @@ fn only_some_lines_are_sent() {
         "{done:?}"
     );
     assert!(!done.stderr.contains("--skip"), "nothing is done: {done:?}");
+}
+
+#[test]
+fn produce_says_that_a_binding_rests() {
+    let home = Home::new();
+    let _broker = home.serve("data", &[]);
+    home.ok(&["topic", "create", "t"]);
+    push(&home, "hostile/keys-loop");
+    let bind = [
+        "plugin",
+        "bind",
+        "keys-loop",
+        "--topic",
+        "t",
+        "--hook",
+        "key",
+    ];
+    home.ok(&bind);
+    let file = home.file("lines", "x\n".repeat(20));
+    // Each time it rests for longer: one, two, four seconds.
+    for _ in 0..3 {
+        home.weir(&["produce", "t", &file]).expect(1);
+    }
+    let mut child = home.command(&["produce", "t", &file]).spawn().unwrap();
+    let mut lines = lines_of(&mut child).map_while(Result::ok);
+    let told = lines.find(|line| line.contains("takes no records for now"));
+    assert!(told.unwrap().contains("quarantined"));
+    assert_eq!(child.wait().unwrap().code(), Some(1));
 }

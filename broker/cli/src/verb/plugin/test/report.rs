@@ -149,8 +149,8 @@ impl Report<'_> {
         if let Some(reason) = &tally.not_judged {
             text.blank();
             text.line(&format!(
-                "{} records were in calls that failed as a whole: {reason}",
-                size::count(tally.of_sort("not judged"))
+                "{} in calls that failed as a whole: {reason}",
+                size::counted(tally.of_sort("not judged"), "record")
             ));
         }
         text.log(&subject.log_lines());
