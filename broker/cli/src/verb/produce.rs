@@ -29,8 +29,9 @@ use send::{Dressing, Sending, Setup};
 /// Arguments of `produce`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Gzip and zstd are recognised. A line ends with \\n or \\r\\n. A field used as \
-key or tag: a string gives its text, a number or bool its JSON, null or nothing gives none.
+    after_help = "Gzip and zstd are recognised. A line is kept byte for byte up to its \\n, a \\r \
+too. A field used as key or tag: a string gives its text, a number or bool its JSON, null or nothing \
+gives none.
 
 Examples:
   weir produce flights examples/data/flights-sample.ndjson.gz --tag-field carrier
