@@ -30,8 +30,8 @@ use send::{Dressing, Sending, Setup};
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Gzip and zstd are recognised. A line is kept byte for byte up to its \\n, a \\r \
-too. A field used as key or tag: a string gives its text, a number or bool its JSON, null or nothing \
-gives none.
+too. A field used as key or tag: a string gives its text, a number or bool its JSON, null or \
+nothing gives none.
 
 Examples:
   weir produce flights examples/data/flights-sample.ndjson.gz --tag-field carrier
@@ -57,7 +57,7 @@ pub struct ProduceArgs {
     /// Send no more than so many lines, behind those that are left out
     #[arg(long, value_name = "LINES")]
     limit: Option<u64>,
-    /// Send batches of at most so many bytes [default: 1MiB, less where the broker's log takes less]
+    /// Send batches of at most so many bytes [default: 1MiB, or what the broker's log takes]
     #[arg(long, value_name = "SIZE", value_parser = size::parse_bytes)]
     batch_bytes: Option<u64>,
     /// How batches are compressed: none, gzip, snappy, lz4, zstd

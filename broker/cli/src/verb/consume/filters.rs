@@ -1,5 +1,5 @@
-//! `--filter` and `--project` with their settings: `--config`, `--on-error` and limits belong to the
-//! one before them, so their order counts, which clap's derive does not see.
+//! `--filter` and `--project` with their settings: `--config`, `--on-error` and limits belong to
+//! the one before them, so their order counts, which clap's derive does not see.
 
 use std::time::Duration;
 
