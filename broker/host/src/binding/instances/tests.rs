@@ -1,3 +1,5 @@
+//! What happens when no instance can be made.
+
 use crate::compile::translate;
 use crate::engine::INSTANCES_MAX;
 use crate::run::CallError;
