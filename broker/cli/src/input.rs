@@ -14,7 +14,7 @@ mod line;
 mod reader;
 
 pub use args::LineArgs;
-pub use line::{Format, Item, Line, LineNumber, LineRules};
+pub use line::{Format, InputRecord, Item, Line, LineNumber, LineRules};
 pub use reader::{Chunks, read_in_background};
 
 /// Bytes read at once: large enough that a system call per read does not count.

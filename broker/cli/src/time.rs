@@ -59,6 +59,15 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     duration.map_err(|_| "write a time such as 500ms, 3s or 2m".to_owned())
 }
 
+/// Reads what [`format`] wrote.
+pub fn parse_printed(text: &str) -> Option<Timestamp> {
+    let number = || text.parse().ok().map(Timestamp::new);
+    let instant = text.parse::<jiff::Timestamp>().ok();
+    instant
+        .map(|instant| Timestamp::new(instant.as_millisecond()))
+        .or_else(number)
+}
+
 /// A duration for people, as they would type it: `2d 3h 4m`, never more than three parts.
 pub fn format_duration(duration: Duration) -> String {
     let seconds = duration.as_secs();
@@ -104,6 +113,15 @@ mod tests {
         for text in ["", "-", "yesterday", "-1 fortnight", "2026-13-01"] {
             assert_eq!(parse(text, NOW), Err(UnknownTime(text.to_owned())));
         }
+    }
+
+    #[test]
+    fn what_is_printed_reads_back() {
+        for value in [0, -1, NOW.value(), i64::MAX] {
+            let time = Timestamp::new(value);
+            assert_eq!(parse_printed(&format(time)), Some(time));
+        }
+        assert_eq!(parse_printed("soon"), None);
     }
 
     #[test]

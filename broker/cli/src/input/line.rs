@@ -6,6 +6,9 @@ use std::fmt;
 use bytes::Bytes;
 use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
+use weir_wire::id::Timestamp;
+
+mod printed;
 
 /// How input is cut into records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -14,6 +17,9 @@ pub enum Format {
     Lines,
     /// Every line is a record and has to be JSON
     Ndjson,
+    /// Every line is a record with all that belongs to it, as `weir consume --output json` and
+    /// `weir log rescue` write it
+    Record,
     /// The whole input is one record
     Raw,
 }
@@ -71,14 +77,7 @@ pub struct Line {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Item {
     /// A record.
-    Record {
-        /// Its key.
-        key: Option<Bytes>,
-        /// Its tag.
-        tag: Option<String>,
-        /// Its value.
-        value: Bytes,
-    },
+    Record(InputRecord),
     /// An empty line between JSON documents: counted, not stored.
     Blank,
     /// A line that breaks the rules.
@@ -90,19 +89,39 @@ pub enum Item {
     },
 }
 
+/// A record, as far as its line tells.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct InputRecord {
+    /// Its key.
+    pub key: Option<Bytes>,
+    /// Its tag.
+    pub tag: Option<Bytes>,
+    /// Its headers.
+    pub headers: Vec<(String, Bytes)>,
+    /// When its producer said it happened.
+    pub timestamp: Option<Timestamp>,
+    /// Its value; without one its key is gone.
+    pub value: Option<Bytes>,
+}
+
 impl LineRules {
     /// What a line (without its newline) becomes.
     pub fn apply(&self, line: Bytes) -> Item {
         match self.format {
             Format::Raw => plain(line),
             Format::Lines => self.split(line),
-            Format::Ndjson if line.trim_ascii().is_empty() => Item::Blank,
+            Format::Ndjson | Format::Record if line.trim_ascii().is_empty() => Item::Blank,
             Format::Ndjson => match self.pick(&line) {
-                Ok((key, tag)) => Item::Record {
+                Ok((key, tag)) => Item::Record(InputRecord {
                     key: key.map(Bytes::from),
-                    tag,
-                    value: line,
-                },
+                    tag: tag.map(Bytes::from),
+                    value: Some(line),
+                    ..InputRecord::default()
+                }),
+                Err(reason) => Item::Bad { line, reason },
+            },
+            Format::Record => match printed::read(&line) {
+                Ok(record) => Item::Record(record),
                 Err(reason) => Item::Bad { line, reason },
             },
         }
@@ -118,22 +137,17 @@ impl LineRules {
             .position(|window| window == separator);
         match found {
             None => plain(line),
-            Some(at) => Item::Record {
+            Some(at) => Item::Record(InputRecord {
                 key: Some(line.slice(..at)),
-                tag: None,
-                value: line.slice(at + separator.len()..),
-            },
+                value: Some(line.slice(at + separator.len()..)),
+                ..InputRecord::default()
+            }),
         }
     }
 
     /// Checks a line of JSON and picks key and tag out of it.
     fn pick(&self, line: &[u8]) -> Result<(Option<String>, Option<String>), String> {
-        let not_json = |error: serde_json::Error| {
-            // It counts lines too, but it was given only one, and not the input's first.
-            let text = error.to_string();
-            let what = text.split(" at line ").next().unwrap_or(&text);
-            format!("not JSON: {} at column {}", in_words(what), error.column())
-        };
+        let not_json = |error| format!("not JSON: {}", place(&error, in_words));
         std::str::from_utf8(line).map_err(|error| format!("not JSON: {error}"))?;
         if self.key_field.is_none() && self.tag_field.is_none() {
             serde_json::from_slice::<IgnoredAny>(line).map_err(not_json)?;
@@ -173,12 +187,19 @@ fn in_words(what: &str) -> &str {
     }
 }
 
-const fn plain(value: Bytes) -> Item {
-    Item::Record {
-        key: None,
-        tag: None,
-        value,
-    }
+fn plain(value: Bytes) -> Item {
+    Item::Record(InputRecord {
+        value: Some(value),
+        ..InputRecord::default()
+    })
+}
+
+/// What is wrong and at which column: the parser counts lines too, but it was given only one, and
+/// not the input's first.
+fn place(error: &serde_json::Error, words: fn(&str) -> &str) -> String {
+    let text = error.to_string();
+    let what = text.split(" at line ").next().unwrap_or(&text);
+    format!("{} at column {}", words(what), error.column())
 }
 
 /// A field used as key or tag: a string gives its text, a number or bool its JSON, null nothing.

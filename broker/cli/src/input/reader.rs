@@ -15,6 +15,8 @@ const CHUNK_BYTES: usize = 512 << 10;
 const CHUNKS_WAITING: usize = 8;
 /// The largest record that fits a batch beside its header and framing.
 pub const RECORD_BYTES_MAX: usize = BATCH_BYTES_MAX - (64 << 10);
+/// Printed as JSON, a byte is at most six characters; a tag is printed twice.
+const PRINTED_BYTES_MAX: usize = 12 * RECORD_BYTES_MAX;
 
 /// Why the input ended too early.
 #[derive(Debug, thiserror::Error)]
@@ -87,7 +89,10 @@ impl Reader {
                 }
                 None => Item::Bad {
                     line: Bytes::new(),
-                    reason: format!("longer than {RECORD_BYTES_MAX} bytes, the most a record has"),
+                    reason: format!(
+                        "longer than {} bytes, the most a record has",
+                        self.line_bytes_max()
+                    ),
                 },
             };
             lines.push(Line {
@@ -101,9 +106,17 @@ impl Reader {
         Ok(lines)
     }
 
+    const fn line_bytes_max(&self) -> usize {
+        match self.rules.format {
+            Format::Record => PRINTED_BYTES_MAX,
+            Format::Lines | Format::Ndjson | Format::Raw => RECORD_BYTES_MAX,
+        }
+    }
+
     /// A line without its newline; `Some(None)` for one that is too long, whose rest is skipped.
     fn read_line(&mut self) -> io::Result<Option<Option<Bytes>>> {
-        let limit = RECORD_BYTES_MAX as u64 + 1;
+        let most = self.line_bytes_max();
+        let limit = most as u64 + 1;
         let mut line = Vec::new();
         let mut bounded = (&mut self.bytes).take(limit);
         let count = if self.rules.format == Format::Raw {
@@ -116,7 +129,7 @@ impl Reader {
         }
         if self.rules.format != Format::Raw && line.last() == Some(&b'\n') {
             line.pop();
-        } else if line.len() > RECORD_BYTES_MAX {
+        } else if line.len() > most {
             self.skip_rest()?;
             return Ok(Some(None));
         }

@@ -26,11 +26,12 @@ fn read_all(bytes: &[u8], rules: &LineRules, skip: u64) -> Vec<Line> {
 }
 
 fn record(key: Option<&str>, tag: Option<&str>, value: &str) -> Item {
-    Item::Record {
+    Item::Record(InputRecord {
         key: key.map(|key| Bytes::from(key.to_owned())),
-        tag: tag.map(str::to_owned),
-        value: Bytes::from(value.to_owned()),
-    }
+        tag: tag.map(|tag| Bytes::from(tag.to_owned())),
+        value: Some(Bytes::from(value.to_owned())),
+        ..InputRecord::default()
+    })
 }
 
 #[test]
@@ -195,4 +196,86 @@ fn blank_lines_are_no_json_and_no_error() {
         let item = rules(Format::Ndjson).apply(Bytes::from_static(line.as_bytes()));
         assert_eq!(item, Item::Blank);
     }
+}
+
+#[test]
+fn printed_records_are_read_back() {
+    use weir_wire::id::{Offset, PartitionId, Timestamp};
+    use weir_wire::placement::OrderingKey;
+
+    use crate::record::Row;
+
+    let topic = "orders".parse().unwrap();
+    let binary: &[u8] = &[0, 0xff, b'\n'];
+    let headers: Vec<(&[u8], Option<&[u8]>)> = vec![
+        (b"tag", Some(b"blue")),
+        (b"trace", Some(binary)),
+        (b"trace", Some(b"two\nlines")),
+    ];
+    for (key, value) in [
+        (Some(&b"k"[..]), Some(&b"two\nlines"[..])),
+        (Some(binary), Some(binary)),
+        (None, Some(b"".as_slice())),
+        (Some(b"gone".as_slice()), None),
+    ] {
+        let row = Row {
+            topic: &topic,
+            partition: PartitionId::new(1),
+            offset: Offset::new(7),
+            append_time: Timestamp::new(5_000),
+            timestamp: Timestamp::new(1_234),
+            key,
+            ordering_key: OrderingKey::NONE,
+            headers: headers.clone(),
+            value,
+        };
+        let line = Bytes::from(row.json().to_string());
+        let read = rules(Format::Record).apply(line);
+        let kept = headers.iter().map(|(name, value)| {
+            let name = String::from_utf8(name.to_vec()).unwrap();
+            (name, Bytes::copy_from_slice(value.unwrap()))
+        });
+        let expected = InputRecord {
+            key: key.map(Bytes::copy_from_slice),
+            tag: None,
+            headers: kept.collect(),
+            timestamp: Some(Timestamp::new(1_234)),
+            value: value.map(Bytes::copy_from_slice),
+        };
+        assert_eq!(read, Item::Record(expected));
+    }
+}
+
+#[test]
+fn what_is_no_printed_record_is_refused_with_its_reason() {
+    for (line, expected) in [
+        ("[]", "no record as weir prints it"),
+        (r#"{"origin":"EWR"}"#, "it has no field value"),
+        (r#"{"key":null,"value":null}"#, "without key and value"),
+        (r#"{"value":5}"#, "expected a string"),
+        (
+            r#"{"value":"a","value_base64":"YQ=="}"#,
+            "both value and value_base64",
+        ),
+        (r#"{"value_base64":"?"}"#, "value_base64 is no base64"),
+        (
+            r#"{"value":"a","timestamp":"soon"}"#,
+            "timestamp \"soon\" is no time",
+        ),
+        (
+            r#"{"value":"a","headers":{"h":null}}"#,
+            "header \"h\" has no value",
+        ),
+        (
+            r#"{"value":"a","headers":{"h":[1]}}"#,
+            "neither text nor base64",
+        ),
+    ] {
+        match rules(Format::Record).apply(Bytes::from_static(line.as_bytes())) {
+            Item::Bad { reason, .. } => assert!(reason.contains(expected), "{line}: {reason}"),
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+    let item = rules(Format::Record).apply(Bytes::from_static(b" "));
+    assert_eq!(item, Item::Blank);
 }

@@ -86,7 +86,7 @@ impl Flights {
         let number = line.number;
         let bad = |reason: String| Failure::failed(format!("line {number} is no flight: {reason}"));
         let value = match line.item {
-            Item::Record { value, .. } => value,
+            Item::Record(record) => record.value.unwrap_or_default(),
             Item::Blank => return Ok(()),
             Item::Bad { reason, .. } => return Err(bad(reason)),
         };

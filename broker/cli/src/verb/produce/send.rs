@@ -14,7 +14,7 @@ use super::waiting::{Settled, Waiting};
 use super::watch::watch;
 use crate::bar::Bar;
 use crate::exit::{Exit, Failure};
-use crate::input::{Chunks, Item, Line, LineNumber};
+use crate::input::{Chunks, InputRecord, Item, Line, LineNumber};
 use crate::output::{self, Format};
 use crate::{environment, runtime, size};
 
@@ -27,6 +27,29 @@ pub struct Dressing {
     pub tag: Option<String>,
     /// Whether no reply is asked for.
     pub one_way: bool,
+}
+
+impl Dressing {
+    fn dress(&self, input: InputRecord) -> Record {
+        let mut record = match (input.value, input.key) {
+            (Some(value), None) => Record::new(value),
+            (Some(value), Some(key)) => Record::new(value).key(key),
+            (None, key) => Record::tombstone(key.unwrap_or_default()),
+        };
+        for (name, value) in input.headers {
+            record = record.header(name, value);
+        }
+        for (name, value) in &self.headers {
+            record = record.header(name.clone(), value.clone());
+        }
+        if let Some(tag) = input.tag.or_else(|| self.tag.clone().map(Into::into)) {
+            record = record.tag(tag);
+        }
+        match input.timestamp {
+            Some(timestamp) => record.timestamp(timestamp),
+            None => record,
+        }
+    }
 }
 
 /// What a run is made of.
@@ -191,8 +214,8 @@ impl Sending {
     async fn send(&mut self, line: Line) -> Result<(), Failure> {
         let number = line.number;
         self.sent = number;
-        let (key, tag, value) = match line.item {
-            Item::Record { key, tag, value } => (key, tag, value),
+        let input = match line.item {
+            Item::Record(input) => input,
             Item::Blank => {
                 self.tally.blank += 1;
                 self.waiting.passed(number);
@@ -205,17 +228,9 @@ impl Sending {
             }
         };
         self.pace.turn().await;
-        let bytes = value.len() + key.as_ref().map_or(0, bytes::Bytes::len);
-        let mut record = Record::new(value);
-        if let Some(key) = key {
-            record = record.key(key);
-        }
-        for (name, value) in &self.dressing.headers {
-            record = record.header(name.clone(), value.clone());
-        }
-        if let Some(tag) = tag.or_else(|| self.dressing.tag.clone()) {
-            record = record.tag(tag);
-        }
+        let parts = [&input.key, &input.value].into_iter().flatten();
+        let bytes: usize = parts.map(bytes::Bytes::len).sum();
+        let record = self.dressing.dress(input);
         let sent = if self.dressing.one_way {
             self.producer.send_one_way(record).await.map(|()| None)
         } else {

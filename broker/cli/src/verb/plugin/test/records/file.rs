@@ -22,7 +22,7 @@ pub struct FileRecords {
     lines: std::vec::IntoIter<Line>,
     headers: Vec<(String, String)>,
     tag: Option<String>,
-    /// All records have the time at which the test began.
+    /// When the test began: the time of records that have none of their own.
     timestamp: Timestamp,
     progress: Progress,
     assembly: Assembly,
@@ -70,8 +70,8 @@ impl FileRecords {
     }
 
     fn add(&mut self, line: Line) -> Result<(), Failure> {
-        let (key, tag, value) = match line.item {
-            Item::Record { key, tag, value } => (key, tag, value),
+        let input = match line.item {
+            Item::Record(input) => input,
             Item::Blank => return Ok(()),
             Item::Bad { reason, .. } => {
                 return Err(Failure::failed(format!(
@@ -81,19 +81,20 @@ impl FileRecords {
                 )));
             }
         };
-        let headers = self.headers.iter();
-        let mut headers: Vec<(&str, &[u8])> = headers
-            .map(|(name, value)| (name.as_str(), value.as_bytes()))
-            .collect();
-        if let Some(tag) = tag.as_ref().or(self.tag.as_ref()) {
-            headers.push((TAG, tag.as_bytes()));
-        }
+        let own = input.headers.iter();
+        let own = own.map(|(name, value)| (name.as_str(), value.as_ref()));
+        let given = self.headers.iter();
+        let given = given.map(|(name, value)| (name.as_str(), value.as_bytes()));
+        let mut headers: Vec<(&str, &[u8])> = own.chain(given).collect();
+        let given = self.tag.as_deref().map(str::as_bytes);
+        headers.extend(input.tag.as_deref().or(given).map(|tag| (TAG, tag)));
         let record = NewRecord {
-            key: key.as_deref(),
-            value: Some(&value),
+            key: input.key.as_deref(),
+            value: input.value.as_deref(),
             headers: &headers,
         };
-        self.assembly.builder.push(self.timestamp, &record);
+        let timestamp = input.timestamp.unwrap_or(self.timestamp);
+        self.assembly.builder.push(timestamp, &record);
         self.assembly.added(Place::Line(line.number));
         Ok(())
     }
