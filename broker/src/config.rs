@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use weir_host::HostConfig;
 
+mod fields;
 mod quantity;
 
 pub use quantity::ByteSize;
@@ -274,10 +275,11 @@ impl Config {
         Ok(config)
     }
 
-    /// The whole configuration as TOML that [`Config::from_toml`] reads back.
+    /// The whole configuration as TOML that [`Config::from_toml`] reads back; what is not set, as
+    /// comments.
     #[must_use]
     pub fn to_toml(&self) -> String {
-        toml::to_string(self).expect("paths aside all is text, and paths came from text")
+        fields::print(self)
     }
 
     /// Checks what the types alone do not.
@@ -424,12 +426,18 @@ fn positive(field: &'static str, time: Duration) -> Result<(), ConfigError> {
 /// A parser's message fills a screen with the text it stands in; a line says as much.
 fn one_line(text: &str, error: &toml::de::Error) -> String {
     let message = error.message().replace('\n', "; ");
-    match error.span() {
-        Some(span) => {
-            let before = text.get(..span.start).unwrap_or(text);
-            format!("line {}: {message}", before.matches('\n').count() + 1)
+    let Some(span) = error.span() else {
+        return message;
+    };
+    let before = text.get(..span.start).unwrap_or(text);
+    let line = before.matches('\n').count() + 1;
+    match fields::at(text, span.start) {
+        // What is said of a type alone helps nobody.
+        Some((name, example)) if message.starts_with("invalid") => {
+            format!("line {line}: {name}: {message}; write for example {example}")
         }
-        None => message,
+        Some((name, _)) => format!("line {line}: {name}: {message}"),
+        None => format!("line {line}: {message}"),
     }
 }
 

@@ -19,10 +19,14 @@ fn the_default_is_printed_whole() {
     expect![[r#"
         data_dir = "./weir-data"
         listen = "127.0.0.1:7650"
+        # metrics = "127.0.0.1:9650"
         no_auth = false
         log_lines = "info"
 
         [tls]
+        # cert = "/etc/weir/broker.pem"
+        # key = "/etc/weir/broker.key"
+        # client_ca = "/etc/weir/clients.pem"
         names = []
 
         [log]
@@ -58,6 +62,7 @@ fn the_default_is_printed_whole() {
         compile_memory_bytes = "3GiB"
         verdict_cache_bytes = "64MiB"
         threads = 4
+        # compiler = "/usr/bin/weir"
     "#]]
     .assert_eq(&Config::default().to_toml());
 }
@@ -90,9 +95,9 @@ fn what_is_printed_reads_back() {
 fn mistakes_are_named() {
     refused(
         "listen = 7650",
-        expect![
-            "line 1: invalid type: integer `7650`, expected socket address (weir serve --print-config shows every field)"
-        ],
+        expect![[
+            r#"line 1: listen: invalid type: integer `7650`, expected socket address; write for example listen = "127.0.0.1:7650" (weir serve --print-config shows every field)"#
+        ]],
     );
     refused(
         "lisen = \"127.0.0.1:7650\"",
@@ -109,25 +114,25 @@ fn mistakes_are_named() {
     refused(
         "[log]\ncache_bytes = \"64 apples\"",
         expect![[
-            r#"line 2: "64 apples" is no size; write for example 64MiB, 1.5GiB or 65536 (weir serve --print-config shows every field)"#
+            r#"line 2: log.cache_bytes: "64 apples" is no size; write for example 64MiB, 1.5GiB or 65536 (weir serve --print-config shows every field)"#
         ]],
     );
     refused(
         "[log]\ncache_bytes = -1",
         expect![[
-            r#"line 2: a size is text such as "64MiB" or a number of bytes (weir serve --print-config shows every field)"#
+            r#"line 2: log.cache_bytes: a size is text such as "64MiB" or a number of bytes (weir serve --print-config shows every field)"#
         ]],
     );
     refused(
         "[plugins]\ncpu_time = \"soon\"",
         expect![[
-            r#"line 2: "soon" is no time; write for example 100ms, 10s or 7d (weir serve --print-config shows every field)"#
+            r#"line 2: plugins.cpu_time: "soon" is no time; write for example 100ms, 10s or 7d (weir serve --print-config shows every field)"#
         ]],
     );
     refused(
         "listen = ",
         expect![
-            "line 1: string values must be quoted, expected literal string (weir serve --print-config shows every field)"
+            "line 1: listen: string values must be quoted, expected literal string (weir serve --print-config shows every field)"
         ],
     );
 }
@@ -222,4 +227,65 @@ fn sizes_print_exactly() {
         let size = ByteSize::bytes(bytes);
         assert_eq!(size.to_string().parse(), Ok(size));
     }
+}
+
+#[test]
+fn a_wrong_type_is_told_with_its_field_and_an_example() {
+    refused(
+        "[log]\nretention_interval = 5",
+        expect![[
+            r#"line 2: log.retention_interval: invalid type: integer `5`, expected a string; write for example retention_interval = "10s" (weir serve --print-config shows every field)"#
+        ]],
+    );
+    refused(
+        "log = { open_files = \"many\" }",
+        expect![[
+            r#"line 1: invalid type: string "many", expected usize (weir serve --print-config shows every field)"#
+        ]],
+    );
+    refused(
+        "plugins.threads = \"many\"",
+        expect![[
+            r#"line 1: plugins.threads: invalid type: string "many", expected usize; write for example plugins.threads = 4 (weir serve --print-config shows every field)"#
+        ]],
+    );
+    refused(
+        "metrics = 9650",
+        expect![[
+            r#"line 1: metrics: invalid type: integer `9650`, expected socket address; write for example metrics = "127.0.0.1:9650" (weir serve --print-config shows every field)"#
+        ]],
+    );
+}
+
+/// What is printed names every field that there is: all that an unknown one could have been.
+#[test]
+fn every_field_is_printed() {
+    let printed = Config::default().to_toml();
+    for section in ["", "tls", "log", "limits", "plugins"] {
+        let head = if section.is_empty() {
+            String::new()
+        } else {
+            format!("[{section}]\n")
+        };
+        let error = Config::from_toml(&format!("{head}unknown = 1")).unwrap_err();
+        let message = error.to_string();
+        let (_, fields) = message.split_once("expected one of ").unwrap();
+        let fields = fields.split('`').skip(1).step_by(2);
+        let part = printed.split("\n[").find(|part| match section {
+            "" => part.starts_with("data_dir"),
+            name => part.starts_with(name),
+        });
+        let part = part.unwrap();
+        for field in fields.filter(|field| !printed.contains(&format!("\n[{field}]"))) {
+            let is_there = part.lines().any(|line| {
+                line.trim_start_matches("# ")
+                    .starts_with(&format!("{field} = "))
+            });
+            assert!(is_there, "{section}.{field}: {printed}");
+        }
+    }
+    // Those that are not set can be taken as they stand.
+    let uncommented = printed.replace("# ", "");
+    let uncommented = uncommented.replace("names = []", "");
+    Config::from_toml(&uncommented).unwrap();
 }
