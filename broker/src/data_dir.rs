@@ -15,6 +15,10 @@ const LOCK_PAUSE: Duration = Duration::from_millis(20);
 const NODE_FILE: &str = "NODE";
 const NODE_MAGIC: &[u8] = b"weir-log";
 const WAL: &str = "wal";
+/// For whoever looks into the file.
+const LOG_MARK: &[u8] =
+    b"The folder log beside this file holds a broker's log. While this file is \
+there, a broker\ndoes not start without that log.\n";
 
 /// A broker's data directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +51,20 @@ pub enum DataDirError {
         /// The first such file.
         path: PathBuf,
     },
+    /// The log that was in it is gone.
+    #[error(
+        "{} is {what}, while a log was there before: is a volume not mounted? Mount it, or put the \
+         folder back from a copy; to begin with an empty log, remove {}; nothing was changed",
+        path.display(), mark.display()
+    )]
+    LogGone {
+        /// Where it was.
+        path: PathBuf,
+        /// What is there now.
+        what: &'static str,
+        /// What tells of it.
+        mark: PathBuf,
+    },
     /// Another broker has it.
     #[error(
         "the data directory {} is in use by another broker; stop that one, or choose another \
@@ -67,13 +85,27 @@ impl DataDir {
     }
 
     /// Refuses a directory in which somebody else keeps files, before anything is put between
-    /// them.
+    /// them, and one that had a log and has none any more: that is not for a start to make anew.
     pub fn check(&self, vfs: &dyn Vfs) -> Result<(), DataDirError> {
-        // Every broker makes it first. What cannot be read is named by whoever needs it.
+        // What cannot be read is named by whoever needs it.
         let is_missing = |path: &Path| {
             vfs.read(path)
                 .is_err_and(|e| e.kind() == io::ErrorKind::NotFound)
         };
+        let wal = vfs.list(&self.log().join(WAL)).unwrap_or_default();
+        let gone = match vfs.list(&self.log()) {
+            Ok(names) if names.is_empty() && wal.is_empty() => Some("empty"),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Some("missing"),
+            _ => None,
+        };
+        if let Some(what) = gone.filter(|_| !is_missing(&self.log_mark())) {
+            return Err(DataDirError::LogGone {
+                path: self.log(),
+                what,
+                mark: self.log_mark(),
+            });
+        }
+        // Every broker makes it first.
         if !is_missing(&self.lock_file()) {
             return Ok(());
         }
@@ -102,6 +134,15 @@ impl DataDir {
                 .map_err(|source| DataDirError::File { path, source })?;
         }
         Ok(())
+    }
+
+    /// Notes, outside of the log, that there is one: should it be gone one day, it is missed.
+    pub fn mark_log(&self, vfs: &dyn Vfs) -> io::Result<()> {
+        let mark = self.log_mark();
+        if vfs.read(&mark).is_ok_and(|text| text == LOG_MARK) {
+            return Ok(());
+        }
+        vfs.write_atomic(&mark, LOG_MARK)
     }
 
     /// Takes the directory for this broker, before anything in it is read or made; dropping the
@@ -146,6 +187,12 @@ impl DataDir {
     #[must_use]
     pub fn log(&self) -> PathBuf {
         self.root.join("log")
+    }
+
+    /// What says that there is a log.
+    #[must_use]
+    pub fn log_mark(&self) -> PathBuf {
+        self.root.join("log-made")
     }
 
     /// Plugins: components and their precompiled forms.
@@ -231,6 +278,36 @@ mod tests {
         std::fs::create_dir(data.log()).unwrap();
         std::fs::write(data.log().join(NODE_FILE), "weir-log 1 7\n").unwrap();
         data.check(&vfs).unwrap();
+    }
+
+    #[test]
+    fn a_log_that_is_gone_is_missed() {
+        let directory = tempfile::tempdir().unwrap();
+        let vfs = RealVfs::new();
+        let data = DataDir::new(directory.path().join("data"));
+        let check = |expected: &str| match data.check(&vfs) {
+            Ok(()) => assert_eq!(expected, ""),
+            Err(error) => {
+                let text = error.to_string();
+                assert!(!expected.is_empty() && text.contains(expected), "{text}");
+            }
+        };
+        data.create(&vfs).unwrap();
+        drop(data.lock(&vfs).unwrap());
+        // A first start that did not get as far as to a log.
+        check("");
+        std::fs::write(data.log().join(NODE_FILE), "weir-log 1 7\n").unwrap();
+        data.mark_log(&vfs).unwrap();
+        check("");
+        std::fs::remove_file(data.log().join(NODE_FILE)).unwrap();
+        check("log is empty, while a log was there before");
+        std::fs::remove_dir(data.log()).unwrap();
+        check("log is missing, while a log was there before");
+        std::fs::remove_file(data.lock_file()).unwrap();
+        check("to begin with an empty log, remove ");
+        drop(data.lock(&vfs).unwrap());
+        std::fs::remove_file(data.log_mark()).unwrap();
+        check("");
     }
 
     #[test]

@@ -210,6 +210,11 @@ impl Running {
             fatal,
         )
         .await?;
+        if let Err(error) = data_dir.mark_log(&*vfs) {
+            // On a full disk there is better to do than to end for that.
+            let path = data_dir.log_mark();
+            tracing::warn!(path = %path.display(), %error, "a missing log will not be missed");
+        }
         sampler::install(&shared);
         shared.tasks.spawn(bind_late(shared.clone(), late));
         let stop_sequencer = CancellationToken::new();
