@@ -1,6 +1,6 @@
 //! A broker from start to end: opens the log, replays it, starts the rooms, drains them.
 
-mod recover;
+pub(crate) mod recover;
 mod start;
 
 use std::net::SocketAddr;

@@ -1,6 +1,8 @@
 //! `weir log`: a data directory that no broker has open.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -164,8 +166,19 @@ fn damage_is_found_and_everything_around_it_rescued() {
     assert_eq!(damages[0]["partitions"][0]["topic"], "orders");
     assert_eq!(damages[0]["partitions"][0]["partition"], 1);
 
-    home.weir(&["log", "rescue", &data, "--out", "out"])
-        .expect(0);
+    // Nothing came after it in its partition: what the block says of itself is all that tells.
+    let done = home
+        .weir(&["log", "rescue", &data, "--out", "out"])
+        .expect(1);
+    assert!(
+        done.stdout
+            .contains("perhaps lost: orders/1 offsets 0 up to an unknown end"),
+        "{done:?}"
+    );
+    assert!(
+        done.stderr.contains("what came last in 1 partition"),
+        "{done:?}"
+    );
     let rescued = std::fs::read_to_string(home.path("out")).unwrap();
     for value in ["first order", "second order", "only note", "fourth order"] {
         assert!(rescued.contains(value), "{value}: {rescued}");
@@ -183,6 +196,165 @@ fn damage_is_found_and_everything_around_it_rescued() {
         "{done:?}"
     );
     assert!(done.stderr.contains("1 gap"), "{done:?}");
+}
+
+#[test]
+fn what_is_behind_a_truncation_within_a_batch_is_rescued() {
+    let home = Home::new();
+    let broker = home.serve("data", &[]);
+    home.ok(&["topic", "create", "numbers"]);
+    let numbers: String = (0..1000).map(|number| format!("{number}\n")).collect();
+    home.weir_with_input(&["produce", "numbers"], numbers.as_bytes())
+        .expect(0);
+    home.ok(&["topic", "truncate", "numbers", "--before", "600", "--yes"]);
+    let served = home.ok(&["consume", "numbers", "--until-end", "--output", "json"]);
+    drop(broker);
+    let report = &home.json(&["log", "rescue", "data", "--out", "out"])[0];
+    assert_eq!(report["records"], 400);
+    let rescued = std::fs::read_to_string(home.path("out")).unwrap();
+    assert_eq!(rescued, served);
+}
+
+/// Topics whose records are all in a file that is gone, are missed by name.
+#[test]
+fn the_missing_end_of_a_log_is_no_sound_log() {
+    let home = Home::new();
+    let data = filled(&home);
+    // The next start states how far the log went.
+    drop(home.serve("data", &[]));
+    let (path, _) = find(&data, b"first order");
+    let whole = std::fs::read(&path).unwrap();
+    for (out, keep) in [("cut", Some(4096)), ("header", Some(10)), ("gone", None)] {
+        match keep {
+            Some(bytes) => std::fs::write(&path, &whole[..bytes]).unwrap(),
+            None => std::fs::remove_file(&path).unwrap(),
+        }
+        home.weir(&["log", "verify", &data]).expect(1);
+        let done = home.weir(&["log", "rescue", &data, "--out", out]).expect(1);
+        assert!(
+            done.stdout.contains("perhaps lost: topics and partitions"),
+            "{out}: {done:?}"
+        );
+        assert!(
+            done.stderr.contains("nothing is known of"),
+            "{out}: {done:?}"
+        );
+    }
+}
+
+/// What a rescue that was ended leaves behind does not look like all of it.
+#[test]
+fn a_rescue_that_is_interrupted_says_so() {
+    let home = Home::new();
+    let data = filled(&home);
+    // The node's file is opened for the topics first, and for the records once the output is
+    // there: a pipe each time, and nobody ever opens the other end of the second.
+    let node = format!("{data}/log/NODE");
+    let text = std::fs::read(&node).unwrap();
+    let second = format!("{data}/second");
+    for pipe in [&node, &second] {
+        std::fs::remove_file(pipe).ok();
+        assert!(Command::new("mkfifo").arg(pipe).status().unwrap().success());
+    }
+    let rescue = ["log", "rescue", &data, "--out", "out.ndjson"];
+    let child = home.command(&rescue).spawn().unwrap();
+    let first = std::fs::File::options().write(true).open(&node).unwrap();
+    std::fs::rename(&second, &node).unwrap();
+    drop(first);
+    let begun = Instant::now();
+    while !home.path("out.ndjson.incomplete").exists() {
+        assert!(
+            begun.elapsed() < Duration::from_secs(60),
+            "nothing is written"
+        );
+        std::thread::yield_now();
+    }
+    let pid = child.id().to_string();
+    let sent = Command::new("kill").args(["-INT", &pid]).status().unwrap();
+    assert!(sent.success());
+    let done = Done::from(child.wait_with_output().unwrap());
+    done.fails(
+        130,
+        "out.ndjson.incomplete holds a part of the records only",
+    );
+    assert!(!home.path("out.ndjson").exists());
+    assert!(home.path("out.ndjson.incomplete").exists());
+    std::fs::remove_file(&node).unwrap();
+    std::fs::write(&node, text).unwrap();
+    home.weir(&rescue)
+        .fails(1, "is left from a rescue that did not come to its end");
+    std::fs::remove_file(home.path("out.ndjson.incomplete")).unwrap();
+    home.ok(&rescue);
+    assert!(home.path("out.ndjson").exists());
+    assert!(!home.path("out.ndjson.incomplete").exists());
+}
+
+/// Records that were rescued or consumed go back into a topic as they were.
+#[test]
+fn rescued_records_go_back_as_they_were() {
+    let home = Home::new();
+    let broker = home.serve("data", &[]);
+    home.ok(&["topic", "create", "orders"]);
+    let records = concat!(
+        r#"{"key":"k","headers":{"tag":"blue","trace":["a",{"base64":"/w=="}]},"#,
+        r#""timestamp":"2013-01-02T03:04:05.678Z","value":"two\nlines"}"#,
+        "\n",
+        r#"{"key_base64":"/wA=","value_base64":"AP8KAQ=="}"#,
+        "\n",
+        r#"{"key":"gone","value":null}"#,
+        "\n",
+        r#"{"value":"plain"}"#,
+        "\n",
+    );
+    let produce = ["produce", "orders", "--format", "record"];
+    home.weir_with_input(&produce, records.as_bytes()).expect(0);
+    let all = |topic: &str| -> Vec<Value> {
+        let mut records = home.json(&["consume", topic, "--until-end"]);
+        for record in &mut records {
+            for field in ["topic", "time"] {
+                record.as_object_mut().unwrap().remove(field);
+            }
+        }
+        records
+    };
+    let before = all("orders");
+    assert_eq!(before.len(), 4);
+    assert_eq!(before[0]["timestamp"], "2013-01-02T03:04:05.678Z");
+    assert_eq!(before[0]["headers"]["trace"][1]["base64"], "/w==");
+    assert_eq!(
+        (&before[0]["tag"], &before[0]["value"]),
+        (&"blue".into(), &"two\nlines".into())
+    );
+    assert_eq!(before[1]["key_base64"], "/wA=");
+    assert_eq!(before[1]["value_base64"], "AP8KAQ==");
+    assert_eq!(
+        (&before[2]["key"], &before[2]["value"]),
+        (&"gone".into(), &Value::Null)
+    );
+    drop(broker);
+    home.ok(&[
+        "log",
+        "rescue",
+        "data",
+        "--out",
+        "orders.ndjson",
+        "--topic",
+        "orders",
+    ]);
+
+    let _broker = home.serve("new", &[]);
+    home.ok(&["topic", "create", "orders"]);
+    home.ok(&["topic", "create", "copy"]);
+    home.ok(&["produce", "orders", "orders.ndjson", "--format", "record"]);
+    assert_eq!(all("orders"), before);
+    let consumed = home.ok(&["consume", "orders", "--until-end", "--output", "json"]);
+    home.weir_with_input(
+        &["produce", "copy", "--format", "record"],
+        consumed.as_bytes(),
+    )
+    .expect(0);
+    assert_eq!(all("copy"), before);
+    home.weir_with_input(&produce, b"{\"a\":1}\n").expect(1);
 }
 
 #[test]

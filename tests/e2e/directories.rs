@@ -118,6 +118,13 @@ fn named(log: &Path, directory: &str, object: &Value) -> PathBuf {
     log.join(directory).join(file.file_name().unwrap())
 }
 
+/// How `weir log verify` ends: what a broker refuses is not sound.
+fn verified(data: &Path) -> Option<i32> {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
+    let output = command.args(["log", "verify"]).arg(data).output().unwrap();
+    output.status.code()
+}
+
 fn inspect(directory: &Path) -> Value {
     let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
     command.args(["log", "inspect", "--output", "json"]);
@@ -183,6 +190,7 @@ impl Copy {
             Vec::<PathBuf>::new(),
             "{text}"
         );
+        assert_eq!(verified(&self.data()), Some(1), "{text}");
     }
 
     /// A message without what is different in every run.
@@ -394,6 +402,63 @@ async fn the_manifests() {
             "acknowledged data is damaged: DIR/data/log/manifest/NEWEST.manifest at byte 12: its checksum is wrong, and there is no older manifest that is sound; partitions touched: all. Nothing was changed: restore this file from a copy"
         ],
     );
+}
+
+/// Whole folders of the log, as a copy that was cut short lacks them.
+#[tokio::test]
+async fn folders_of_the_log() {
+    let made = made().await;
+    assert_eq!(verified(made.directory.path()), Some(0));
+    let check = |folders: &[&str], message: Expect| {
+        let copy = Copy::of(made);
+        for folder in folders {
+            std::fs::remove_dir_all(copy.data().join("log").join(folder)).unwrap();
+        }
+        copy.refused(made, &message);
+    };
+    check(
+        &["segments", "manifest"],
+        expect![
+            "DIR/data/log/manifest: holds no manifest, while there are segments or checkpoints; restore it from a copy; nothing was changed"
+        ],
+    );
+    check(
+        &["wal"],
+        expect![
+            "DIR/data/log/wal/FIRST.wal: is missing, while the manifest names it; restore it from a copy; nothing was changed"
+        ],
+    );
+}
+
+/// The log as a whole: a volume that is not mounted is no reason to begin anew.
+#[tokio::test]
+async fn the_log_itself() {
+    let made = made().await;
+    let check = |harm: fn(&Path), message: Expect| {
+        let copy = Copy::of(made);
+        std::fs::remove_dir_all(copy.data().join("log")).unwrap();
+        harm(&copy.data());
+        copy.refused(made, &message);
+    };
+    check(
+        |_| {},
+        expect![
+            "DIR/data/log is missing, while a log was there before: is a volume not mounted? Mount it, or put the folder back from a copy; to begin with an empty log, remove DIR/data/log-made; nothing was changed"
+        ],
+    );
+    check(
+        |data| std::fs::create_dir(data.join("log")).unwrap(),
+        expect![
+            "DIR/data/log is empty, while a log was there before: is a volume not mounted? Mount it, or put the folder back from a copy; to begin with an empty log, remove DIR/data/log-made; nothing was changed"
+        ],
+    );
+    let copy = Copy::of(made);
+    std::fs::remove_dir_all(copy.data().join("log")).unwrap();
+    std::fs::remove_file(copy.data().join("log-made")).unwrap();
+    let process = Process::start_in(setup().configured(SMALL_FILES), copy.directory);
+    let client = connect(&process).await;
+    assert!(client.admin().list_topics().await.unwrap().is_empty());
+    client.close().await;
 }
 
 /// One that is damaged does not matter while there is the one before it: everything is served.

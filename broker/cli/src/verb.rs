@@ -71,7 +71,7 @@ impl Verb {
             Self::Produce(args) => produce::run(args),
             Self::Consume(args) => runtime::run(consume::run(args)),
             Self::Plugin(verb) => runtime::run(plugin::run(verb)),
-            Self::Log(verb) => runtime::run(log::run(verb)),
+            Self::Log(verb) => runtime::run_uninterrupted(log::run(verb)),
             Self::Bench(verb) => runtime::run(bench::run(verb)),
             Self::Context(verb) => context::run(verb),
             Self::Status(args) => runtime::run(status::run(args)),

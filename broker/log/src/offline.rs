@@ -3,17 +3,20 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use weir_wire::id::{EntryIndex, Offset, Timestamp, TopicPartition};
 
 use crate::ids::{FileSequence, Lsn, NodeId, SegmentId};
 use crate::index::StoredBatch;
+use crate::machine::StateMachine;
 use crate::vfs::Vfs;
 use crate::wal::{Cut, RecoveredEntry};
 
 mod blocks;
 pub(crate) mod check;
 pub(crate) mod frames;
+mod losses;
 pub(crate) mod pages;
 mod places;
 mod remains;
@@ -221,8 +224,25 @@ pub struct RescueReport {
     pub bytes: u64,
     /// What is gone: offsets that should be there and cannot be read, from and up to.
     pub holes: Vec<(TopicPartition, Offset, Offset)>,
+    /// Partitions that may have had more, from here on: where they ended is gone, too.
+    pub open_ends: Vec<(TopicPartition, Offset)>,
+    /// Partitions that nothing is known of any more may be gone with all they held.
+    pub unknown: bool,
     /// What is wrong with the files.
     pub damages: Vec<Damage>,
+}
+
+/// A batch that can still be read.
+#[derive(Clone, Debug)]
+pub struct RescuedBatch {
+    /// Whose it is.
+    pub partition: TopicPartition,
+    /// The first of its offsets that counts: the partition may begin within the batch.
+    pub from: Offset,
+    /// The one after the last that counts.
+    pub to: Offset,
+    /// The batch.
+    pub batch: StoredBatch,
 }
 
 /// A part of the state that the log holds beside the batches.
@@ -250,32 +270,36 @@ pub fn inspect(vfs: &dyn Vfs, dir: &Path) -> Result<Inspection, OfflineError> {
     verify::inspect(vfs, dir)
 }
 
-/// Reads every byte of a log that means something and checks it. `progress` hears of how many
-/// bytes of how many are done.
+/// Reads every byte of a log that means something and checks it, and whether a start would take
+/// it: `machine` takes in what it holds, as it would then. `progress` hears of how many bytes of
+/// how many are done.
 ///
 /// # Errors
 /// When there is no log, or it cannot be read at all.
-pub fn verify(
-    vfs: &dyn Vfs,
+pub fn verify<M: StateMachine>(
+    vfs: &Arc<dyn Vfs>,
     dir: &Path,
+    machine: M,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Verification, OfflineError> {
-    verify::verify(vfs, dir, progress)
+    verify::verify(vfs, dir, machine, progress)
 }
 
 /// Hands on every batch of the wanted partitions that can still be read: partition by partition,
 /// the offsets going up, none twice. Footers and manifests are used where they are sound and not
-/// needed where they are not.
+/// needed where they are not. What is missing is told of every partition that the log tells of,
+/// and of those that are `known` to be in it from elsewhere.
 ///
 /// # Errors
 /// When there is no log, it cannot be read at all, or `each` fails.
 pub fn rescue(
     vfs: &dyn Vfs,
     dir: &Path,
+    known: &[TopicPartition],
     wanted: &dyn Fn(TopicPartition) -> bool,
-    each: &mut dyn FnMut(TopicPartition, StoredBatch) -> io::Result<()>,
+    each: &mut dyn FnMut(RescuedBatch) -> io::Result<()>,
 ) -> Result<RescueReport, OfflineError> {
-    rescue::rescue(vfs, dir, wanted, each)
+    rescue::rescue(vfs, dir, known, wanted, each)
 }
 
 /// Hands on what the log knows beside the batches: the sections of the newest sound checkpoint,

@@ -46,6 +46,15 @@ pub fn recover<M: StateMachine>(
     read.accept(vfs, config, machine)
 }
 
+/// Reads a log as [`recover`] does, and changes nothing: whether it would be refused.
+pub(crate) fn check<M: StateMachine>(
+    vfs: &Arc<dyn Vfs>,
+    config: &LogConfig,
+    machine: &mut M,
+) -> Result<(), OpenError<M::Error>> {
+    Read::new(vfs, config, machine).map(drop)
+}
+
 impl<M> Recovered<M> {
     /// The state that the log's entries made.
     pub const fn machine(&self) -> &M {

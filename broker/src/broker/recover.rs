@@ -20,7 +20,7 @@ use crate::topics::{Topics, Unready};
 /// Takes in the entries of the log, in their order: at first all that are there, then, as the
 /// log's own copy, each that becomes durable, for the next checkpoint.
 #[derive(Debug)]
-pub(super) struct Replay(Machine);
+pub(crate) struct Replay(Machine);
 
 /// A part of the log that this broker cannot read.
 #[derive(Debug, thiserror::Error)]
@@ -99,7 +99,7 @@ impl StateMachine for Replay {
 }
 
 impl Replay {
-    pub(super) fn new(limits: Limits) -> Self {
+    pub(crate) fn new(limits: Limits) -> Self {
         Self(Machine::new(limits))
     }
 

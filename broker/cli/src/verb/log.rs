@@ -4,6 +4,7 @@
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
@@ -15,6 +16,7 @@ use weir_wire::id::{TopicId, TopicPartition};
 
 use crate::exit::{Exit, Failure};
 use crate::output::{self, OutputArgs};
+use crate::runtime;
 
 mod inspect;
 mod progress;
@@ -43,7 +45,9 @@ Examples:
     #[command(after_help = "\
 The file has one record per line, as `weir consume --output json` prints it, partition by partition
 in the order of offsets. Records of deleted topics are left out; those of topics whose name is lost
-are under `unknown/topic-ID`. Ends with 1 if some that should be there cannot be read.
+are under `unknown/topic-ID`. Until all of it is written, it is called FILE.incomplete. Ends with 1
+if some that should be there cannot be read. `weir produce TOPIC FILE --format record` sends the
+records of one topic to a broker.
 
 Examples:
   weir log rescue /var/lib/weir --out records.ndjson
@@ -61,17 +65,40 @@ pub struct LogArgs {
     output: OutputArgs,
 }
 
-/// Does it.
+/// Does it, unless Ctrl-C comes first.
 pub async fn run(verb: LogVerb) -> Result<(), Failure> {
-    match verb {
-        LogVerb::Inspect(args) => aside(move || inspect::run(&args)).await,
-        LogVerb::Verify(args) => aside(move || verify::run(&args)).await,
-        LogVerb::Rescue(args) => aside(move || rescue::run(&args)).await,
+    let incomplete = match &verb {
+        LogVerb::Rescue(args) => Some(args.incomplete()),
+        LogVerb::Inspect(_) | LogVerb::Verify(_) => None,
+    };
+    tokio::select! {
+        biased;
+        () = runtime::interrupt() => Err(interrupted(incomplete)),
+        result = aside(verb) => result,
+    }
+}
+
+fn interrupted(incomplete: Option<PathBuf>) -> Failure {
+    match incomplete.filter(|path| path.exists()) {
+        None => Failure::interrupted(),
+        Some(path) => Failure::new(
+            Exit::Interrupted,
+            format!(
+                "interrupted: {path} holds a part of the records only; remove it before the next \
+                 rescue",
+                path = path.display()
+            ),
+        ),
     }
 }
 
 /// Does it on a thread of its own, so that Ctrl-C ends it at any time.
-async fn aside(work: impl FnOnce() -> Result<(), Failure> + Send + 'static) -> Result<(), Failure> {
+async fn aside(verb: LogVerb) -> Result<(), Failure> {
+    let work = move || match verb {
+        LogVerb::Inspect(args) => inspect::run(&args),
+        LogVerb::Verify(args) => verify::run(&args),
+        LogVerb::Rescue(args) => rescue::run(&args),
+    };
     let (ended, result) = oneshot::channel();
     // Nobody listens any more when the process is ending.
     std::thread::spawn(move || ended.send(work()).ok());
@@ -81,7 +108,7 @@ async fn aside(work: impl FnOnce() -> Result<(), Failure> + Send + 'static) -> R
 
 /// A data directory that is looked at; no broker can open it meanwhile.
 struct Closed {
-    vfs: RealVfs,
+    vfs: Arc<dyn Vfs>,
     root: PathBuf,
     log: PathBuf,
     topics: TopicNames,
@@ -90,12 +117,12 @@ struct Closed {
 
 impl Closed {
     fn open(root: &Path) -> Result<Self, Failure> {
-        let vfs = RealVfs::new();
+        let vfs: Arc<dyn Vfs> = Arc::new(RealVfs::new());
         let data = DataDir::new(root);
         check_kind(root, &data)?;
-        let lock = lock(&vfs, &data)?;
+        let lock = lock(&*vfs, &data)?;
         let log = data.log();
-        let (topics, _) = TopicNames::read(&vfs, &log).map_err(|error| failure(&error))?;
+        let (topics, _) = TopicNames::read(&*vfs, &log).map_err(|error| failure(&error))?;
         Ok(Self {
             vfs,
             root: root.to_owned(),

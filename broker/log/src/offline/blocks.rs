@@ -48,7 +48,8 @@ pub(super) struct Other {
     pub(super) what: &'static str,
     /// Where exactly.
     pub(super) offset: u64,
-    pub(super) partitions: Vec<TopicPartition>,
+    /// Of a block whose header is sound.
+    pub(super) partitions: Option<Vec<TopicPartition>>,
     /// It begins like a block of this file: something was written here.
     pub(super) begun: bool,
 }
@@ -100,7 +101,7 @@ impl Blocks {
             to: at + PAGE,
             what,
             offset,
-            partitions: Vec::new(),
+            partitions: None,
             begun,
         };
         let page = self.pages.get(at, PAGE);
@@ -139,7 +140,7 @@ impl Blocks {
             to: at + PAGE,
             what,
             offset,
-            partitions: header.partitions.clone(),
+            partitions: Some(header.partitions.clone()),
             begun: true,
         };
         let bytes = match self.pages.get(at, header.bytes() as u64) {

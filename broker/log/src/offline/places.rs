@@ -59,12 +59,8 @@ impl Stretches {
         }
     }
 
-    pub(super) fn has_run(&self) -> bool {
-        self.run.is_some()
-    }
-
-    pub(super) fn partition(&self) -> Option<TopicPartition> {
-        self.run.map(|run| run.partition)
+    pub(super) fn run(&self) -> Option<Run> {
+        self.run
     }
 
     pub(super) fn frame(&mut self, frame: &FoundFrame) {

@@ -5,19 +5,20 @@
 //! then the WAL. What is left over from before (segments that were replaced, remains of damaged
 //! blocks) only fills what is missing then.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 
 use weir_wire::id::{EntryIndex, Offset, TopicPartition};
 
 use super::frames::{Frames, Piece};
+use super::losses::Losses;
 use super::pages::Pages;
 use super::places::{Place, Spot, Stretches, disjoint};
 use super::survey::{RESTORE, Survey};
 use super::verify::footer;
 use super::walk::{Visit, walk};
-use super::{Damage, OfflineError, RescueReport, StatePart};
+use super::{Damage, OfflineError, RescueReport, RescuedBatch, StatePart};
 use crate::checkpoint::CheckpointId;
 use crate::format::checkpoint::CheckpointHeader;
 use crate::format::entry::{DecodedEntry, DecodedOp, ENVELOPE_FIXED, Envelope, extent_bytes};
@@ -25,16 +26,23 @@ use crate::format::fields::Fields;
 use crate::format::segment::FRAMES_AT;
 use crate::ids::{FileSequence, SegmentId};
 use crate::index::StoredBatch;
+use crate::manifest::PartitionState;
 use crate::segment::segment_path;
 use crate::vfs::Vfs;
 use crate::wal::{RecoveredEntry, RecoveredOp, file_path};
 
 type Wanted<'a> = &'a dyn Fn(TopicPartition) -> bool;
-type Each<'a> = &'a mut dyn FnMut(TopicPartition, StoredBatch) -> io::Result<()>;
+type Each<'a> = &'a mut dyn FnMut(RescuedBatch) -> io::Result<()>;
+
+/// Places are used in this order, behind those of segments that the manifest names: 0.
+const WAL_RANK: u8 = 1;
+const REPLACED_RANK: u8 = 2;
+const REMAINS_RANK: u8 = 3;
 
 pub(super) fn rescue(
     vfs: &dyn Vfs,
     dir: &Path,
+    known: &[TopicPartition],
     wanted: Wanted<'_>,
     each: Each<'_>,
 ) -> Result<RescueReport, OfflineError> {
@@ -44,6 +52,9 @@ pub(super) fn rescue(
         wanted,
         places: BTreeMap::new(),
         starts: BTreeMap::new(),
+        losses: Losses::default(),
+        lacks_segments: survey.lacks_segments(),
+        spoilt: BTreeMap::new(),
         damages: survey.damages.clone(),
     };
     for id in &survey.segments {
@@ -52,26 +63,17 @@ pub(super) fn rescue(
     found.wal();
     let mut report = RescueReport {
         damages: std::mem::take(&mut found.damages),
+        unknown: found.losses.is_anybodys(),
         ..RescueReport::default()
     };
-    let places = std::mem::take(&mut found.places);
-    for (partition, places) in places {
-        let start = found.starts.get(&partition).copied();
-        let start = start.unwrap_or_default();
-        let start = start.max(survey.partition_start(partition));
-        let mut reader = Reader {
-            survey: &survey,
-            partition,
-            open: None,
-            next: start,
-        };
-        for place in disjoint(places, start) {
-            if reader.next < place.from {
-                report.holes.push((partition, reader.next, place.from));
-            }
-            reader.read(&place, &mut report, each)?;
-            reader.next = reader.next.max(place.to);
-        }
+    let states = survey.partitions().iter();
+    let states: BTreeMap<_, _> = states.map(|state| (state.partition, *state)).collect();
+    let mut partitions: BTreeSet<TopicPartition> = found.places.keys().copied().collect();
+    let others = states.keys().copied().chain(found.losses.named());
+    partitions.extend(others.chain(known.iter().copied()).filter(|at| wanted(*at)));
+    for partition in partitions {
+        let state = states.get(&partition).copied();
+        found.partition(partition, state, &mut report, each)?;
     }
     Ok(report)
 }
@@ -83,6 +85,11 @@ struct Found<'a> {
     places: BTreeMap<TopicPartition, Vec<Place>>,
     /// Where partitions were trimmed to.
     starts: BTreeMap<TopicPartition, Offset>,
+    losses: Losses,
+    /// Segments are missing, or do not say what they hold.
+    lacks_segments: bool,
+    /// The offsets of runs with something damaged in them.
+    spoilt: BTreeMap<TopicPartition, BTreeSet<(Offset, Offset)>>,
     damages: Vec<Damage>,
 }
 
@@ -99,6 +106,7 @@ impl Found<'_> {
             Ok(meta) => meta.runs,
             Err((_, damage)) => {
                 self.damages.push(damage);
+                self.lacks_segments |= self.survey.names(id);
                 Vec::new()
             }
         };
@@ -106,7 +114,11 @@ impl Found<'_> {
             return;
         };
         let size = pages.size();
-        let rank = if self.survey.names(id) { 0 } else { 2 };
+        let rank = if self.survey.names(id) {
+            0
+        } else {
+            REPLACED_RANK
+        };
         if runs.is_empty() {
             self.frames(&mut pages, (FRAMES_AT, size), Stretches::new(id, rank));
         }
@@ -125,12 +137,16 @@ impl Found<'_> {
                 Piece::Frame(frame) => stretches.frame(&frame),
                 Piece::Bad(bad) => {
                     // Without a footer nobody knows where the frames end.
-                    if stretches.has_run() {
+                    if let Some(run) = stretches.run() {
+                        if self.survey.names(run.segment) {
+                            let spoilt = self.spoilt.entry(run.partition).or_default();
+                            spoilt.insert((run.base, run.end));
+                        }
                         self.damages.push(Damage {
                             path: path.clone(),
                             offset: bad.offset,
                             what: bad.what.to_owned(),
-                            partitions: stretches.partition().into_iter().collect(),
+                            partitions: vec![run.partition],
                             advice: "what is around it is rescued",
                         });
                     }
@@ -157,7 +173,7 @@ impl Found<'_> {
                                 batch_at = extent;
                                 extent += extent_bytes(envelope.batch_length) as u64;
                             }
-                            let place = place(envelope, (file, envelope_at, batch_at), 1);
+                            let place = place(envelope, (file, envelope_at, batch_at), WAL_RANK);
                             self.add(envelope.partition, place);
                         }
                         DecodedOp::Trim { partition, start } => {
@@ -171,6 +187,71 @@ impl Found<'_> {
             Visit::Remains { file, from, to } => self.remains(file, from, to),
         });
         self.damages.extend(walked.damages);
+        self.losses = walked.losses;
+    }
+
+    /// Hands on what there is of a partition, and notes what is missing.
+    fn partition(
+        &mut self,
+        partition: TopicPartition,
+        state: Option<PartitionState>,
+        report: &mut RescueReport,
+        each: Each<'_>,
+    ) -> Result<(), OfflineError> {
+        let trimmed = self.starts.get(&partition).copied().unwrap_or_default();
+        let start = state.map_or(trimmed, |state| trimmed.max(state.start));
+        let kept = self.kept(partition, state);
+        let holes = |from, to| {
+            let parts = kept
+                .iter()
+                .map(move |part| (part.0.max(from), part.1.min(to)));
+            let parts = parts.filter(|part| part.0 < part.1);
+            parts.map(move |(from, to)| (partition, from, to))
+        };
+        let mut reader = Reader {
+            survey: self.survey,
+            partition,
+            open: None,
+            next: start,
+            missed: None,
+        };
+        let mut places = self.places.remove(&partition).unwrap_or_default();
+        places.retain(|place| {
+            let is_kept = |part: &(Offset, Offset)| place.from < part.1 && part.0 < place.to;
+            place.rank == 0 || kept.iter().any(is_kept)
+        });
+        for place in disjoint(places, start) {
+            report.holes.extend(holes(reader.next, place.from));
+            reader.next = reader.next.max(place.from);
+            reader.read(&place, report, each)?;
+        }
+        if let Some(state) = state {
+            report.holes.extend(holes(reader.next, state.end));
+            reader.next = reader.next.max(state.end);
+        }
+        if self.losses.has_open_end(partition) {
+            report.open_ends.push((partition, reader.next));
+        }
+        Ok(())
+    }
+
+    /// Which offsets nothing may be missing of. Where a partition was compacted, what no run holds
+    /// was taken away, if all segments that hold something say so.
+    fn kept(
+        &self,
+        partition: TopicPartition,
+        state: Option<PartitionState>,
+    ) -> Vec<(Offset, Offset)> {
+        let all = (Offset::ZERO, Offset::new(u64::MAX));
+        match state.map(|state| state.compacted_to) {
+            Some(compacted) if compacted > Offset::ZERO && !self.lacks_segments => {
+                let spoilt = self.spoilt.get(&partition).into_iter().flatten();
+                let below = spoilt.filter(|part| part.0 < compacted);
+                let below = below.map(|part| (part.0, part.1.min(compacted)));
+                below.chain([(compacted, all.1)]).collect()
+            }
+            _ => vec![all],
+        }
     }
 
     /// Looks for whole batches in what is left of damaged blocks.
@@ -181,7 +262,7 @@ impl Found<'_> {
         };
         let mut remains = super::remains::Remains::new(&mut pages, from, to);
         while let Some((envelope, envelope_at, batch_at)) = remains.next() {
-            let place = place(&envelope, (file, envelope_at, batch_at), 3);
+            let place = place(&envelope, (file, envelope_at, batch_at), REMAINS_RANK);
             self.add(envelope.partition, place);
         }
     }
@@ -215,8 +296,10 @@ struct Reader<'a> {
     partition: TopicPartition,
     /// The file that was read last.
     open: Option<Pages>,
-    /// Where the last batch that was handed on ended.
+    /// Up to here everything was handed on.
     next: Offset,
+    /// From here on something was there, and could not be read again.
+    missed: Option<Offset>,
 }
 
 impl Reader<'_> {
@@ -226,49 +309,78 @@ impl Reader<'_> {
         report: &mut RescueReport,
         each: Each<'_>,
     ) -> Result<(), OfflineError> {
-        let partition = self.partition;
-        let next = &mut self.next;
-        let mut take = |batch: StoredBatch| {
-            let (base, end) = (batch.base_offset, batch.end());
-            if base < *next || base >= place.to || end <= place.from {
-                return Ok(());
-            }
-            *next = end;
-            report.batches += 1;
-            report.records += u64::from(batch.count);
-            report.bytes += batch.bytes.len() as u64;
-            each(partition, batch).map_err(OfflineError::Output)
-        };
         let path = match place.spot {
             Spot::Segment { id, .. } => segment_path(self.survey.dir, id),
             Spot::Wal { file, .. } => file_path(self.survey.dir, file),
         };
-        if self.open.as_ref().is_none_or(|open| open.path() != path) {
-            self.open = Pages::open(self.survey.vfs, &path, false).ok();
-        }
-        let Some(pages) = &mut self.open else {
-            return Ok(());
-        };
-        match place.spot {
-            Spot::Segment { from, to, .. } => {
-                let mut frames = Frames::new(pages, from, to);
+        let open = self.open.take().filter(|open| open.path() == path);
+        let open = open.or_else(|| Pages::open(self.survey.vfs, &path, false).ok());
+        match (open, place.spot) {
+            (None, _) => self.miss(),
+            (Some(mut pages), Spot::Segment { from, to, .. }) => {
+                let mut frames = Frames::new(&mut pages, from, to);
                 while let Some(piece) = frames.next() {
-                    if let Piece::Frame(frame) = piece {
-                        take(frame.batch)?;
+                    match piece {
+                        Piece::Frame(frame) => self.take(place, frame.batch, report, each)?,
+                        Piece::Bad(_) => self.miss(),
                     }
                 }
+                self.open = Some(pages);
             }
-            Spot::Wal {
-                envelope_at,
-                batch_at,
-                ..
-            } => {
-                if let Some(batch) = wal_batch(pages, envelope_at, batch_at) {
-                    take(batch)?;
+            (
+                Some(mut pages),
+                Spot::Wal {
+                    envelope_at,
+                    batch_at,
+                    ..
+                },
+            ) => {
+                match wal_batch(&mut pages, envelope_at, batch_at) {
+                    Some(batch) => self.take(place, batch, report, each)?,
+                    None => self.miss(),
                 }
+                self.open = Some(pages);
             }
         }
+        self.next = self.next.max(place.to);
+        self.note_missed(self.next, report);
         Ok(())
+    }
+
+    /// Hands on a batch: of one that the partition's start or another place cuts, a part.
+    fn take(
+        &mut self,
+        place: &Place,
+        batch: StoredBatch,
+        report: &mut RescueReport,
+        each: Each<'_>,
+    ) -> Result<(), OfflineError> {
+        let (from, to) = (batch.base_offset.max(self.next), batch.end().min(place.to));
+        if from >= to {
+            return Ok(());
+        }
+        self.note_missed(from, report);
+        self.next = to;
+        report.batches += 1;
+        report.records += to.since(from);
+        report.bytes += batch.bytes.len() as u64;
+        let batch = RescuedBatch {
+            partition: self.partition,
+            from,
+            to,
+            batch,
+        };
+        each(batch).map_err(OfflineError::Output)
+    }
+
+    fn miss(&mut self) {
+        self.missed.get_or_insert(self.next);
+    }
+
+    fn note_missed(&mut self, up_to: Offset, report: &mut RescueReport) {
+        if let Some(from) = self.missed.take().filter(|from| *from < up_to) {
+            report.holes.push((self.partition, from, up_to));
+        }
     }
 }
 

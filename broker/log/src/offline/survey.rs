@@ -4,8 +4,6 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use weir_wire::id::{Offset, TopicPartition};
-
 use super::pages::Pages;
 use super::walk::WalStart;
 use super::{Damage, OfflineError};
@@ -13,7 +11,7 @@ use crate::checkpoint::CheckpointId;
 use crate::format::FORMAT_VERSION;
 use crate::format::manifest::OTHER_FORMAT;
 use crate::ids::{FileSequence, Generation, NodeId, SegmentId};
-use crate::manifest::{Manifest, manifest_dir, manifest_path};
+use crate::manifest::{Manifest, PartitionState, SegmentRef, manifest_dir, manifest_path};
 use crate::node::{NODE_FILE, NODE_MAGIC};
 use crate::segment::{SEGMENT_SUFFIX, segment_path, segments_dir};
 use crate::vfs::{OpenMode, Vfs};
@@ -111,6 +109,13 @@ impl<'a> Survey<'a> {
         Ok(numbers)
     }
 
+    /// Whether a segment that the newest sound manifest names is not there.
+    pub(super) fn lacks_segments(&self) -> bool {
+        let named = self.newest().map_or(&[][..], |newest| &newest.segments);
+        let is_there = |segment: &SegmentRef| self.segments.contains(&segment.id);
+        !named.iter().all(is_there)
+    }
+
     /// Whether a segment is a part of the log: the newest sound manifest names it.
     pub(super) fn names(&self, id: SegmentId) -> bool {
         let names = |manifest: &Manifest| manifest.segments.iter().any(|named| named.id == id);
@@ -154,13 +159,10 @@ impl<'a> Survey<'a> {
         }
     }
 
-    /// Below which offset a partition holds nothing any more.
-    pub(super) fn partition_start(&self, at: TopicPartition) -> Offset {
-        let states = self
-            .newest()
-            .map_or(&[][..], |manifest| &manifest.partitions);
-        let state = states.iter().find(|state| state.partition == at);
-        state.map_or(Offset::ZERO, |state| state.start)
+    /// What segments hold of the partitions.
+    pub(super) fn partitions(&self) -> &[PartitionState] {
+        self.newest()
+            .map_or(&[][..], |manifest| &manifest.partitions)
     }
 
     /// Reads the manifests, and looks whether what they name is there.

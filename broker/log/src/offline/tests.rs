@@ -1,6 +1,7 @@
 //! Segments, sound and damaged, with nothing else around them but their log's name.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use expect_test::expect;
@@ -11,10 +12,32 @@ use super::{Inspection, RescueReport, Verification, inspect, rescue, verify};
 use crate::entry::Columns;
 use crate::ids::{NodeId, SegmentId};
 use crate::index::StoredBatch;
+use crate::machine::StateMachine;
 use crate::segment::{FrameRef, SegmentWriter, segment_path, segments_dir};
 use crate::vfs::{SimVfs, Vfs};
+use crate::wal::RecoveredEntry;
 
 const SHARD: ShardId = ShardId::new(0);
+
+/// Takes in everything.
+#[derive(Debug)]
+struct NoState;
+
+impl StateMachine for NoState {
+    type Error = &'static str;
+
+    fn restore(&mut self, _section: &str, _bytes: &[u8]) -> Result<(), Self::Error> {
+        Ok(())
+    }
+
+    fn apply(&mut self, _entry: &RecoveredEntry) -> Result<(), Self::Error> {
+        Ok(())
+    }
+
+    fn changed_sections(&mut self) -> Vec<(&'static str, Vec<u8>)> {
+        Vec::new()
+    }
+}
 
 fn dir() -> &'static Path {
     Path::new("/data")
@@ -74,14 +97,19 @@ fn first() -> std::path::PathBuf {
 
 fn verified(sim: &SimVfs) -> Verification {
     let mut last = (0, 0);
-    let verified = verify(sim, dir(), &mut |done, total| last = (done, total)).unwrap();
+    let vfs: Arc<dyn Vfs> = Arc::new(sim.clone());
+    let verified = verify(&vfs, dir(), NoState, &mut |done, total| {
+        last = (done, total)
+    });
+    let verified = verified.unwrap();
     assert_eq!(last.0, last.1, "in the end all is done");
     verified
 }
 
 fn rescued(sim: &SimVfs) -> (RescueReport, Vec<(TopicPartition, u64)>) {
     let mut batches = Vec::new();
-    let report = rescue(sim, dir(), &|_| true, &mut |at, found| {
+    let report = rescue(sim, dir(), &[], &|_| true, &mut |rescued| {
+        let (at, found) = (rescued.partition, rescued.batch);
         let base = found.base_offset.value();
         let written = batch(base);
         assert_eq!(

@@ -1,6 +1,10 @@
 //! What a log holds, and whether all of it is sound.
 
+use std::io;
 use std::path::Path;
+use std::sync::Arc;
+
+use weir_wire::id::ShardId;
 
 use super::check::RunCheck;
 use super::frames::Frames;
@@ -11,14 +15,21 @@ use super::{
     Damage, Inspection, ManifestInfo, OfflineError, RunInfo, SectionInfo, SegmentInfo, Verification,
 };
 use crate::checkpoint::CheckpointId;
+use crate::config::LogConfig;
+use crate::error::OpenError;
 use crate::format::checkpoint::CheckpointHeader;
 use crate::format::entry::DecodedOp;
 use crate::format::segment::{FRAMES_AT, OTHER_FORMAT, Run, SegmentHeader};
 use crate::ids::{NodeId, SegmentId};
+use crate::machine::StateMachine;
 use crate::manifest::{Manifest, SectionRef, SegmentRef, manifest_path};
+use crate::open;
 use crate::page_buf::PAGE_BYTES;
 use crate::segment::{SegmentError, SegmentMeta, read_footer, segment_path};
 use crate::vfs::Vfs;
+use crate::wal::wal_dir;
+
+const REFUSED: &str = "a broker does not start with this";
 
 pub(super) fn inspect(vfs: &dyn Vfs, dir: &Path) -> Result<Inspection, OfflineError> {
     let mut survey = Survey::new(vfs, dir)?;
@@ -117,12 +128,13 @@ pub(crate) fn footer(
     })
 }
 
-pub(super) fn verify(
-    vfs: &dyn Vfs,
+pub(super) fn verify<M: StateMachine>(
+    vfs: &Arc<dyn Vfs>,
     dir: &Path,
+    machine: M,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Verification, OfflineError> {
-    let survey = Survey::new(vfs, dir)?;
+    let survey = Survey::new(&**vfs, dir)?;
     let total = survey.bytes();
     let mut found = Verification {
         damages: survey.damages.clone(),
@@ -160,8 +172,56 @@ pub(super) fn verify(
     found.bytes = before + walked.files.iter().map(|file| file.bytes).sum::<u64>();
     found.damages.extend(walked.damages);
     found.cut = walked.end.cut;
+    check_start(&survey, vfs, machine, &mut found.damages);
     progress(found.bytes, total);
     Ok(found)
+}
+
+/// Reads the log once more, as a start does: what that refuses is damage, too, unless it was found
+/// already.
+fn check_start<M: StateMachine>(
+    survey: &Survey<'_>,
+    vfs: &Arc<dyn Vfs>,
+    mut machine: M,
+    damages: &mut Vec<Damage>,
+) {
+    let shard = survey.newest().map_or(ShardId::new(0), |it| it.shard);
+    let config = LogConfig::new(survey.dir, shard);
+    let Err(error) = open::check(vfs, &config, &mut machine) else {
+        return;
+    };
+    let (path, offset, what) = match error {
+        OpenError::Foreign { path, what } => (path, 0, what),
+        OpenError::Corrupt {
+            path, offset, what, ..
+        } => (path, offset, what),
+        // A copy that cannot be written cannot be started either, and is none the worse for it.
+        OpenError::Io { source, .. }
+            if matches!(
+                source.kind(),
+                io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied
+            ) =>
+        {
+            return;
+        }
+        OpenError::Io { path, source } => (path, 0, source.to_string()),
+        OpenError::Config(what) => (survey.dir.to_owned(), 0, what.to_owned()),
+        OpenError::Replay(error) => (survey.dir.to_owned(), 0, error.to_string()),
+    };
+    // Where a WAL file ends in something damaged, a start may name the file behind it.
+    let wal = wal_dir(survey.dir);
+    let is_known = |known: &Damage| {
+        known.path == path || known.path.starts_with(&wal) && path.starts_with(&wal)
+    };
+    if !damages.iter().any(is_known) {
+        damages.push(Damage {
+            path,
+            offset,
+            what,
+            partitions: Vec::new(),
+            advice: REFUSED,
+        });
+    }
 }
 
 fn manifest_info(dir: &Path, manifest: &Manifest) -> ManifestInfo {

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use weir_wire::id::{EntryIndex, Offset, TopicPartition};
 
 use super::blocks::{Blocks, Other, SoundBlock, Stretch};
+use super::losses::Losses;
 use super::pages::Pages;
 use super::survey::{NEWER, RESTORE, Survey};
 use super::{Damage, LogEnd, WalFileInfo};
@@ -65,6 +66,7 @@ pub(super) struct Walked {
     pub(super) files: Vec<WalFileInfo>,
     pub(super) end: LogEnd,
     pub(super) damages: Vec<Damage>,
+    pub(super) losses: Losses,
 }
 
 /// Walks through the WAL.
@@ -80,6 +82,7 @@ pub(super) fn walk(
         index: start.known.then_some(start.index),
         doubtful: Vec::new(),
         reached: (file_path(survey.dir, start.file), PAGE_BYTES as u64),
+        short: false,
         ends: HashMap::new(),
         found: Walked {
             end: LogEnd {
@@ -91,6 +94,9 @@ pub(super) fn walk(
             ..Walked::default()
         },
     };
+    if !start.known || survey.newest().is_none() && !survey.segments.is_empty() {
+        walk.found.losses.lost_unnamed();
+    }
     let last = survey.wal.last().copied().unwrap_or_default();
     let mut next = start.file;
     for &sequence in &survey.wal {
@@ -104,7 +110,8 @@ pub(super) fn walk(
         walk.file(sequence);
         next = sequence.next();
     }
-    if last < start.file && (start.durable.value() > 0 || !survey.segments.is_empty()) {
+    // A log has its first WAL file before its first manifest.
+    if last < start.file && !(survey.manifests.is_empty() && survey.segments.is_empty()) {
         walk.missing(start.file);
     }
     walk.finish()
@@ -128,6 +135,8 @@ struct Walk<'a, 'b> {
     doubtful: Vec<Doubtful>,
     /// Where the last sound block ended.
     reached: (PathBuf, u64),
+    /// The file before what comes next is cut off: blocks may be gone without a trace.
+    short: bool,
     /// Where each partition goes on, as long as nothing is gone.
     ends: HashMap<TopicPartition, Offset>,
     found: Walked,
@@ -142,7 +151,8 @@ impl Walk<'_, '_> {
                 end.last.next(),
                 end.durable
             );
-            self.lost(&what);
+            let blocks = end.durable.value() - end.last.value();
+            self.lost(&what, blocks);
         } else if let Some(at) = self.doubtful.iter().position(|it| it.other.begun) {
             // It was never acknowledged, as far as can be told; but what is whole in it is whole.
             let Doubtful { path, file, other } = self.doubtful.swap_remove(at);
@@ -152,6 +162,9 @@ impl Walk<'_, '_> {
                 offset: other.offset,
                 what: other.what,
             });
+        }
+        if self.short {
+            self.found.losses.lost_unnamed();
         }
         self.found
     }
@@ -174,6 +187,12 @@ impl Walk<'_, '_> {
     fn missing(&mut self, sequence: FileSequence) {
         let path = file_path(self.survey.dir, sequence);
         self.damage(&path, 0, "the file is missing", Vec::new(), RESTORE);
+        self.lose_file();
+    }
+
+    /// Nothing is known of what was in a file.
+    fn lose_file(&mut self) {
+        self.found.losses.lost_unnamed();
         self.expected = None;
         self.index = None;
     }
@@ -197,8 +216,7 @@ impl Walk<'_, '_> {
             Err(error) => {
                 let what = format!("the file cannot be opened: {error}");
                 self.damage(&path, 0, what, Vec::new(), RESTORE);
-                self.expected = None;
-                self.index = None;
+                self.lose_file();
             }
         }
         self.found.files.push(info);
@@ -212,11 +230,9 @@ impl Walk<'_, '_> {
                 None
             }
         };
+        let is_short = pages.size() < file_bytes(&mut pages);
         let mut blocks = Blocks::new(pages, nonce);
-        loop {
-            let Some(stretch) = blocks.next(self.found.end.last.next(), self.index) else {
-                return;
-            };
+        while let Some(stretch) = blocks.next(self.found.end.last.next(), self.index) {
             match stretch {
                 Stretch::Block(block) => {
                     self.block(&info.path, sequence, &block);
@@ -232,6 +248,7 @@ impl Walk<'_, '_> {
                 }),
             }
         }
+        self.short |= is_short;
     }
 
     fn header(
@@ -281,7 +298,7 @@ impl Walk<'_, '_> {
                 } else {
                     format!("blocks {} to {before} are gone", expected.lsn)
                 };
-                self.lost(&what);
+                self.lost(&what, header.lsn.value() - expected.lsn.value());
                 // Blocks without entries may come before one shows how many are gone.
                 self.index = None;
             } else if !follows {
@@ -290,6 +307,7 @@ impl Walk<'_, '_> {
             }
         }
         self.doubtful.clear();
+        self.short = false;
         self.reached = (path.to_owned(), block.at + header.bytes() as u64);
         let end = &mut self.found.end;
         end.last = header.lsn;
@@ -317,6 +335,7 @@ impl Walk<'_, '_> {
             let DecodedOp::Append { envelope, at } = op else {
                 continue;
             };
+            self.found.losses.goes_on(envelope.partition);
             let next = envelope.base_offset.advance(envelope.count);
             let before = self.ends.insert(envelope.partition, next);
             if before.is_some_and(|end| end != envelope.base_offset)
@@ -329,9 +348,17 @@ impl Walk<'_, '_> {
         }
     }
 
-    /// Blocks are gone that should be behind the last sound one.
-    fn lost(&mut self, what: &str) {
+    /// So many blocks are gone that should be behind the last sound one.
+    fn lost(&mut self, what: &str, blocks: u64) {
         let doubtful = std::mem::take(&mut self.doubtful);
+        let named = doubtful
+            .iter()
+            .filter_map(|it| it.other.partitions.as_ref());
+        if named.clone().count() as u64 == blocks {
+            self.found.losses.lost(named.flatten().copied());
+        } else {
+            self.found.losses.lost_unnamed();
+        }
         for it in &doubtful {
             self.remains(it.file, &it.other);
         }
@@ -339,7 +366,8 @@ impl Walk<'_, '_> {
         let begun = doubtful.iter().position(|it| it.other.begun).unwrap_or(0);
         if let Some(Doubtful { path, other, .. }) = doubtful.into_iter().nth(begun) {
             let why = format!("{}: {what}", other.what);
-            self.damage(&path, other.offset, why, other.partitions, RESTORE);
+            let partitions = other.partitions.unwrap_or_default();
+            self.damage(&path, other.offset, why, partitions, RESTORE);
         } else {
             let (path, at) = self.reached.clone();
             self.damage(&path, at, what, Vec::new(), RESTORE);
@@ -370,4 +398,11 @@ impl Walk<'_, '_> {
             advice,
         });
     }
+}
+
+/// How long a file has to be, as far as its header tells.
+fn file_bytes(pages: &mut Pages) -> u64 {
+    let page = pages.get(0, PAGE_BYTES as u64).ok();
+    let header = page.and_then(|page| FileHeader::decode(&page).ok());
+    header.map_or(1, |header| header.pages.into()) * PAGE_BYTES as u64
 }

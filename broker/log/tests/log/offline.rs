@@ -11,11 +11,12 @@ use rand::{Rng, SeedableRng};
 use weir_log::offline::{
     OfflineError, RescueReport, StatePart, Verification, inspect, rescue, state, verify,
 };
-use weir_log::{CrashPolicy, LogConfig, Lsn, OpenError, RecoveredOp, SimVfs, Submission, Vfs};
-use weir_wire::id::TopicPartition;
+use weir_log::{CrashPolicy, LogConfig, Lsn, Op, OpenError, RecoveredOp, SimVfs, Submission, Vfs};
+use weir_wire::id::{Offset, TopicPartition};
 
 use crate::crash_plan::{Plan, Step};
-use crate::support::{config, drive, line, read_all};
+use crate::history::History;
+use crate::support::{Driven, append, config, drive, entry, line, partition, payload, read_all};
 
 const PAGE: usize = 4096;
 
@@ -32,6 +33,60 @@ fn small() -> LogConfig {
 
 fn wal(number: u64) -> PathBuf {
     PathBuf::from(format!("/data/wal/{number:016}.wal"))
+}
+
+/// What was rescued of a partition: from and up to which offsets.
+fn ranges(sim: &SimVfs, known: &[TopicPartition]) -> (RescueReport, Vec<(u64, u64, u64)>) {
+    let mut ranges = Vec::new();
+    let report = rescue(sim, dir(), known, &|_| true, &mut |part| {
+        let topic = part.partition.topic.value();
+        ranges.push((topic, part.from.value(), part.to.value()));
+        Ok(())
+    });
+    (report.unwrap(), ranges)
+}
+
+fn commit(driven: &mut Driven, ops: Vec<Op>) {
+    let entry = entry(ops);
+    let submission = Submission { entry, token: 0 };
+    driven.committer.commit(vec![submission]).unwrap();
+}
+
+/// Batches of ten records of 400 bytes in two topics, archived as far as that goes, then more.
+fn archived() -> SimVfs {
+    let sim = SimVfs::new(3);
+    let mut driven = drive(Arc::new(sim.clone()), small()).unwrap();
+    let mut write = |numbers: std::ops::Range<u64>, flush| {
+        for number in numbers {
+            let ops = [1, 2].map(|topic| {
+                let bytes = payload(number * topic, 4_000);
+                append(partition(topic, 0), number * 10, 10, bytes)
+            });
+            commit(&mut driven, ops.into());
+        }
+        if flush {
+            driven.committer.flush().unwrap();
+            while driven.committer.archive().unwrap() {}
+        }
+        driven.committer.seal().unwrap();
+    };
+    write(0..20, true);
+    write(20..40, true);
+    write(40..45, false);
+    sim
+}
+
+fn holes(report: &RescueReport) -> Vec<(u64, u64, u64)> {
+    let holes = report.holes.iter();
+    holes
+        .map(|(at, from, to)| (at.topic.value(), from.value(), to.value()))
+        .collect()
+}
+
+fn open_ends(report: &RescueReport) -> Vec<(u64, u64)> {
+    let ends = report.open_ends.iter();
+    ends.map(|(at, from)| (at.topic.value(), from.value()))
+        .collect()
 }
 
 type Lines = BTreeMap<TopicPartition, Vec<String>>;
@@ -83,16 +138,21 @@ fn opened(sim: &SimVfs) -> Lines {
 }
 
 fn verified(sim: &SimVfs) -> Verification {
-    verify(sim, dir(), &mut |done, total| assert!(done <= total)).unwrap()
+    let vfs: Arc<dyn Vfs> = Arc::new(sim.clone());
+    let machine = History::default();
+    verify(&vfs, dir(), machine, &mut |done, total| {
+        assert!(done <= total)
+    })
+    .unwrap()
 }
 
 fn rescued(sim: &SimVfs) -> (RescueReport, Lines) {
     let mut lines = Lines::new();
-    let report = rescue(sim, dir(), &|_| true, &mut |at, batch| {
+    let report = rescue(sim, dir(), &[], &|_| true, &mut |rescued| {
         lines
-            .entry(at)
+            .entry(rescued.partition)
             .or_default()
-            .push(format!("{:?}", line(&batch)));
+            .push(format!("{:?}", line(&rescued.batch)));
         Ok(())
     });
     (report.unwrap(), lines)
@@ -271,4 +331,129 @@ fn what_is_no_log_is_refused_and_what_is_newer_is_named() {
          it, or a newer one"
     ]]
     .assert_eq(&damages.join("\n"));
+}
+
+#[test]
+fn a_partition_that_begins_within_a_batch_is_rescued_from_there_on() {
+    for flush in [false, true] {
+        let sim = SimVfs::new(1);
+        let mut driven = drive(Arc::new(sim.clone()), small()).unwrap();
+        let at = partition(1, 0);
+        commit(&mut driven, vec![append(at, 0, 10, payload(1, 500))]);
+        commit(&mut driven, vec![append(at, 10, 10, payload(2, 500))]);
+        let start = Offset::new(6);
+        let partition = at;
+        commit(&mut driven, vec![Op::Trim { partition, start }]);
+        if flush {
+            driven.committer.flush().unwrap();
+            while driven.committer.archive().unwrap() {}
+        }
+        driven.committer.seal().unwrap();
+        let (report, ranges) = ranges(&sim, &[]);
+        assert_eq!(ranges, [(1, 6, 10), (1, 10, 20)], "flushed: {flush}");
+        assert_eq!((report.records, report.batches), (14, 2));
+        assert_eq!((holes(&report), open_ends(&report)), (vec![], vec![]));
+    }
+}
+
+/// The end of a partition is as good as its middle: what is known to have been there is a gap.
+#[test]
+fn a_lost_segment_is_a_gap_up_to_where_it_ended() {
+    let sim = archived();
+    let (report, whole) = ranges(&sim, &[]);
+    assert_eq!((holes(&report), open_ends(&report)), (vec![], vec![]));
+    assert_eq!(whole.last(), Some(&(2, 440, 450)));
+    let inspection = inspect(&sim, dir()).unwrap();
+    // Without the WAL, the newest segment has the end.
+    let newest = inspection.segments.iter().rfind(|it| it.named).unwrap();
+    let lost = copy(&sim);
+    for file in &inspection.wal {
+        lost.remove(&file.path).unwrap();
+    }
+    lost.remove(&newest.path).unwrap();
+    let (report, left) = ranges(&lost, &[partition(7, 1)]);
+    for run in &newest.runs {
+        let (topic, end) = (run.partition.topic.value(), run.end.value());
+        let hole = holes(&report).into_iter().find(|hole| hole.0 == topic);
+        let last = left.iter().rfind(|range| range.0 == topic);
+        assert_eq!(hole, Some((topic, last.map_or(0, |it| it.2), end)));
+    }
+    assert!(!newest.runs.is_empty(), "{newest:?}");
+    // And where the WAL ended, nobody knows.
+    let ends = open_ends(&report);
+    assert_eq!(ends, [(1, 400), (2, 400), (7, 0)]);
+    assert!(report.unknown);
+
+    let cut = copy(&sim);
+    cut.damage(&newest.path, |bytes| bytes.truncate(bytes.len() / 2))
+        .unwrap();
+    assert!(!holes(&ranges(&cut, &[]).0).is_empty());
+}
+
+#[test]
+fn the_end_of_the_wal_is_missed_when_it_is_gone() {
+    let sim = archived();
+    let inspection = inspect(&sim, dir()).unwrap();
+    let used = inspection.wal.iter().filter(|file| file.blocks > 0);
+    let last = used.last().unwrap().path.clone();
+    // A start states how far the log went.
+    let gone = copy(&sim);
+    drop(drive(Arc::new(gone.clone()), small()).unwrap());
+    gone.remove(&last).unwrap();
+    let cut = copy(&sim);
+    cut.damage(&last, |bytes| bytes.truncate(PAGE)).unwrap();
+    for (what, sim) in [("gone", gone), ("cut", cut)] {
+        let (report, left) = ranges(&sim, &[]);
+        let end = |topic| left.iter().rfind(|it| it.0 == topic).map_or(0, |it| it.2);
+        assert!(end(1) < 450, "{what}");
+        assert_eq!(open_ends(&report), [(1, end(1)), (2, end(2))], "{what}");
+        assert!(report.unknown, "{what}");
+    }
+}
+
+/// One damaged block that names its partitions costs these, and no others.
+#[test]
+fn a_damaged_last_block_opens_the_ends_of_its_partitions() {
+    let sim = SimVfs::new(1);
+    let mut driven = drive(Arc::new(sim.clone()), small()).unwrap();
+    for topic in [1, 2] {
+        let op = append(partition(topic, 0), 0, 10, payload(topic, 500));
+        commit(&mut driven, vec![op]);
+    }
+    driven.committer.seal().unwrap();
+    sim.damage(&wal(1), |bytes| {
+        let at = bytes.windows(500).position(|it| it == payload(2, 500));
+        bytes[at.unwrap() + 100] ^= 1;
+    })
+    .unwrap();
+    let (report, left) = ranges(&sim, &[]);
+    assert_eq!(left, [(1, 0, 10)]);
+    assert_eq!(open_ends(&report), [(2, 0)]);
+    assert!(!report.unknown);
+}
+
+/// Whatever a start refuses, is damage.
+#[test]
+fn what_a_start_needs_is_missed() {
+    let sim = archived();
+    let remove = |parts: &[&str]| {
+        let sim = copy(&sim);
+        for part in parts {
+            let part = dir().join(part);
+            for name in sim.list(&part).unwrap() {
+                sim.remove(&part.join(name)).unwrap();
+            }
+        }
+        let damages = verified(&sim).damages;
+        let error = drive(Arc::new(sim), small()).err();
+        assert_eq!(error.is_some(), !damages.is_empty(), "{error:?}");
+        let lines: Vec<String> = damages.iter().map(ToString::to_string).collect();
+        lines.join("\n")
+    };
+    assert_eq!(remove(&[]), "");
+    expect![[r#"
+        /data/wal/0000000000000008.wal at byte 0: the file is missing; restore it from a copy, or rescue what can be read
+        /data/manifest at byte 0: holds no manifest, while there are segments or checkpoints; restore it from a copy; a broker does not start with this"#]].assert_eq(&remove(&["segments", "manifest"]));
+    expect!["/data/wal/0000000000000008.wal at byte 0: the file is missing; restore it from a copy, or rescue what can be read"].assert_eq(&remove(&["segments", "manifest", "checkpoints"]));
+    expect!["/data/wal/0000000000000009.wal at byte 0: the file is missing; restore it from a copy, or rescue what can be read"].assert_eq(&remove(&["wal"]));
 }

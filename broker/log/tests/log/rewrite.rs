@@ -8,6 +8,7 @@ use weir_log::offline::{Inspection, inspect, verify};
 use weir_log::{LogConfig, Op, SimVfs, Submission, Vfs};
 use weir_wire::id::{Offset, TopicPartition};
 
+use crate::history::History;
 use crate::support::{Driven, append, config, drive, entry, line, partition, payload, read_all};
 
 fn dir() -> &'static Path {
@@ -115,7 +116,8 @@ impl World {
     fn inspect(&self) -> Inspection {
         let inspection = inspect(&self.sim, dir()).unwrap();
         assert_eq!(inspection.damages, []);
-        let verified = verify(&self.sim, dir(), &mut |_, _| {}).unwrap();
+        let vfs: Arc<dyn Vfs> = Arc::new(self.sim.clone());
+        let verified = verify(&vfs, dir(), History::default(), &mut |_, _| {}).unwrap();
         assert_eq!(verified.damages, []);
         inspection
     }

@@ -11,7 +11,7 @@ use crate::{size, time};
 /// Does it. What is damaged is shown and no failure: `weir log verify` judges.
 pub fn run(args: &LogArgs) -> Result<(), Failure> {
     let closed = Closed::open(&args.dir)?;
-    let found = offline::inspect(&closed.vfs, &closed.log).map_err(|error| failure(&error))?;
+    let found = offline::inspect(&*closed.vfs, &closed.log).map_err(|error| failure(&error))?;
     let object = json(&closed, &found);
     output::print_one(args.output.output, &object, &text(&closed, &found))?;
     note_damages(&closed, &found.damages);

@@ -2,14 +2,14 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
-use weir_log::StoredBatch;
-use weir_log::offline::{self, RescueReport};
+use weir_log::offline::{self, RescueReport, RescuedBatch};
 use weir_wire::batch::{BatchHeader, HEADER_LEN, Records};
 use weir_wire::id::{Offset, PartitionId, TopicId, TopicPartition};
 use weir_wire::limits::BATCH_INFLATED_MAX;
@@ -17,7 +17,7 @@ use weir_wire::name::TopicName;
 use weir_wire::placement::OrderingKey;
 
 use super::progress::Bar;
-use super::{Closed, counted, failure, note_damages};
+use super::{Closed, counted, note_damages};
 use crate::exit::Failure;
 use crate::failure::closest;
 use crate::output::{self, OutputArgs};
@@ -47,26 +47,40 @@ pub struct RescueArgs {
     output: OutputArgs,
 }
 
+impl RescueArgs {
+    /// What the file is called until everything is in it.
+    pub fn incomplete(&self) -> PathBuf {
+        let mut name: OsString = self.out.as_os_str().to_owned();
+        name.push(".incomplete");
+        name.into()
+    }
+}
+
 /// Does it. What should be there and cannot be read is a failure, behind everything that can.
 pub fn run(args: &RescueArgs) -> Result<(), Failure> {
     let closed = Closed::open(&args.dir)?;
     check_topic(&closed, args)?;
     let wanted = Wanted::new(&closed, args);
-    let mut out = Out::create(&args.out, &closed)?;
+    let mut out = Out::create(args, &closed)?;
     let bar = Bar::spinner();
     let report = offline::rescue(
-        &closed.vfs,
+        &*closed.vfs,
         &closed.log,
+        &closed.topics.partitions(),
         &|at| wanted.has(at),
-        &mut |at, batch| {
-            out.batch(wanted.name(at.topic), at, &batch)?;
+        &mut |batch| {
+            out.batch(&wanted.name(batch.partition.topic), &batch)?;
             bar.count(out.bytes, format!("{} records", size::count(out.records)));
             Ok(())
         },
     );
     bar.finish();
-    let report = report.map_err(|error| failure(&error))?;
-    out.finish(&args.out)?;
+    let report = report.map_err(|error| {
+        let path = args.incomplete();
+        let shown = path.display();
+        Failure::failed(format!("{error}; {shown} holds a part of the records only"))
+    })?;
+    out.finish(args)?;
     tell(args, &closed, &out, &report)
 }
 
@@ -109,6 +123,11 @@ fn tell(
         object["to"] = json!(to.value());
         object
     });
+    let open_ends = report.open_ends.iter().map(|(at, from)| {
+        let mut object = closed.partition_json(*at);
+        object["from"] = json!(from.value());
+        object
+    });
     let unreadable = out.unreadable.iter().map(|(at, offset, what)| {
         let mut object = closed.partition_json(*at);
         object["offset"] = json!(offset.value());
@@ -122,39 +141,67 @@ fn tell(
         "records": out.records,
         "bytes": out.bytes,
         "holes": holes.collect::<Vec<_>>(),
+        "open_ends": open_ends.collect::<Vec<_>>(),
+        "unknown": report.unknown,
         "unreadable": unreadable.collect::<Vec<_>>(),
         "damages": closed.damages_json(&report.damages),
     });
+    let text = text(args, closed, out, report);
+    output::print_one(args.output.output, &object, &text)?;
+    note_damages(closed, &report.damages);
+    let gaps = report.holes.len() + out.unreadable.len();
+    let ends = report.open_ends.len();
+    let lost = match (gaps, ends) {
+        (0, 0) if !report.unknown => return Ok(()),
+        (0, 0) => "what nothing is known of any more".to_owned(),
+        (0, _) => format!("what came last in {}", counted(ends, "partition")),
+        (_, 0) => counted(gaps, "gap").to_string(),
+        _ => format!(
+            "{} and what came last in {}",
+            counted(gaps, "gap"),
+            counted(ends, "partition")
+        ),
+    };
+    Err(Failure::failed(format!(
+        "{lost} in the records of {} cannot be read; everything else is in {}",
+        args.dir.display(),
+        args.out.display()
+    )))
+}
+
+/// What came out, for people.
+fn text(args: &RescueArgs, closed: &Closed, out: &Out, report: &RescueReport) -> String {
     let mut text = format!(
         "{} records of {} batches are in {}\n",
         size::count(out.records),
         size::count(report.batches),
         args.out.display()
     );
+    let mut line = |line: String| {
+        text.push_str(&line);
+        text.push('\n');
+    };
     for (at, from, to) in &report.holes {
         let at = closed.partition_text(*at);
-        text.push_str(&format!(
-            "lost: {at} offsets {from} to {to} (not included)\n"
-        ));
+        line(format!("lost: {at} offsets {from} to {to} (not included)"));
     }
     for (at, offset, what) in &out.unreadable {
         let at = closed.partition_text(*at);
-        text.push_str(&format!(
-            "lost: {at} the batch at offset {offset}: {what}\n"
+        line(format!("lost: {at} the batch at offset {offset}: {what}"));
+    }
+    for (at, from) in &report.open_ends {
+        let at = closed.partition_text(*at);
+        line(format!(
+            "perhaps lost: {at} offsets {from} up to an unknown end"
         ));
     }
-    output::print_one(args.output.output, &object, &text)?;
-    note_damages(closed, &report.damages);
-    let lost = report.holes.len() + out.unreadable.len();
-    if lost == 0 {
-        return Ok(());
+    if report.unknown {
+        line(
+            "perhaps lost: topics and partitions that only the missing part of the log told of"
+                .to_owned(),
+        );
     }
-    Err(Failure::failed(format!(
-        "{} in the records of {} cannot be read; everything around is in {}",
-        counted(lost, "gap"),
-        args.dir.display(),
-        args.out.display()
-    )))
+    text
 }
 
 /// Which records are wanted, and what their topics are called.
@@ -208,10 +255,10 @@ struct Out {
 }
 
 impl Out {
-    fn create(path: &Path, closed: &Closed) -> Result<Self, Failure> {
-        let shown = path.display();
+    fn create(args: &RescueArgs, closed: &Closed) -> Result<Self, Failure> {
+        let shown = args.out.display();
         let failed = |error: &io::Error| Failure::failed(format!("cannot write {shown}: {error}"));
-        let folder = match path.parent() {
+        let folder = match args.out.parent() {
             Some(folder) if !folder.as_os_str().is_empty() => folder,
             _ => Path::new("."),
         };
@@ -223,15 +270,23 @@ impl Out {
                  --out"
             )));
         }
+        check_free(&args.out)?;
+        let path = args.incomplete();
         let mut options = OpenOptions::new();
         // Records may be secret: for the owner only.
-        let file = options.write(true).create_new(true).mode(0o600).open(path);
-        let file = file.map_err(|error| match error.kind() {
-            io::ErrorKind::AlreadyExists => Failure::failed(format!(
-                "{shown} exists already and is not overwritten; choose another --out, or remove it"
-            )),
-            _ => failed(&error),
-        })?;
+        let file = options
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(|error| match error.kind() {
+                io::ErrorKind::AlreadyExists => Failure::failed(format!(
+                    "{} is left from a rescue that did not come to its end; remove it, or choose \
+                     another --out",
+                    path.display()
+                )),
+                _ => failed(&error),
+            })?;
         Ok(Self {
             file: BufWriter::with_capacity(BUFFER_BYTES, file),
             records: 0,
@@ -240,29 +295,25 @@ impl Out {
         })
     }
 
-    fn batch(
-        &mut self,
-        topic: TopicName,
-        at: TopicPartition,
-        stored: &StoredBatch,
-    ) -> io::Result<()> {
-        self.bytes += stored.bytes.len() as u64;
-        match self.records_of(&topic, at, stored) {
+    fn batch(&mut self, topic: &TopicName, rescued: &RescuedBatch) -> io::Result<()> {
+        self.bytes += rescued.batch.bytes.len() as u64;
+        match self.records_of(topic, rescued) {
             Ok(written) => written,
             Err(what) => {
-                self.unreadable.push((at, stored.base_offset, what));
+                self.unreadable
+                    .push((rescued.partition, rescued.from, what));
                 Ok(())
             }
         }
     }
 
-    /// Writes the records of a batch; the outer error is the batch's.
+    /// Writes the records of a batch that count; the outer error is the batch's.
     fn records_of(
         &mut self,
         topic: &TopicName,
-        at: TopicPartition,
-        stored: &StoredBatch,
+        rescued: &RescuedBatch,
     ) -> Result<io::Result<()>, String> {
+        let stored = &rescued.batch;
         let header = BatchHeader::parse(&stored.bytes).map_err(|error| error.to_string())?;
         let section = stored.bytes.get(HEADER_LEN..).unwrap_or_default();
         let section = header.compression.inflate(section, BATCH_INFLATED_MAX);
@@ -270,10 +321,14 @@ impl Out {
         let keys = stored.columns.ordering_keys.as_deref().unwrap_or_default();
         for (index, view) in Records::new(&section, header.count).enumerate() {
             let view = view.map_err(|error| error.to_string())?;
+            let offset = stored.base_offset.advance(view.offset_delta);
+            if !(rescued.from..rescued.to).contains(&offset) {
+                continue;
+            }
             let row = Row {
                 topic,
-                partition: at.partition,
-                offset: stored.base_offset.advance(view.offset_delta),
+                partition: rescued.partition.partition,
+                offset,
                 append_time: stored.append_time,
                 timestamp: view.timestamp(header.base_timestamp),
                 key: view.key,
@@ -289,14 +344,29 @@ impl Out {
         Ok(Ok(()))
     }
 
-    fn finish(&mut self, path: &Path) -> Result<(), Failure> {
+    /// Everything is written: the file gets its name.
+    fn finish(&mut self, args: &RescueArgs) -> Result<(), Failure> {
+        check_free(&args.out)?;
         let written = self
             .file
             .flush()
-            .and_then(|()| self.file.get_ref().sync_all());
-        written
-            .map_err(|error| Failure::failed(format!("cannot write {}: {error}", path.display())))
+            .and_then(|()| self.file.get_ref().sync_all())
+            .and_then(|()| std::fs::rename(args.incomplete(), &args.out));
+        written.map_err(|error| {
+            Failure::failed(format!("cannot write {}: {error}", args.out.display()))
+        })
     }
+}
+
+/// Nothing is overwritten.
+fn check_free(path: &Path) -> Result<(), Failure> {
+    if path.symlink_metadata().is_err() {
+        return Ok(());
+    }
+    Err(Failure::failed(format!(
+        "{} exists already and is not overwritten; choose another --out, or remove it",
+        path.display()
+    )))
 }
 
 fn ordering_key(keys: &[u8], index: usize) -> OrderingKey {

@@ -1,7 +1,7 @@
 //! `weir log verify`: every byte of a log, checked.
 
 use serde_json::json;
-use weir_log::offline::{self, Verification};
+use weir_log::offline::Verification;
 
 use super::progress::Bar;
 use super::{Closed, LogArgs, counted, cut_json, cut_text, failure};
@@ -12,7 +12,7 @@ use crate::{output, size};
 pub fn run(args: &LogArgs) -> Result<(), Failure> {
     let closed = Closed::open(&args.dir)?;
     let bar = Bar::new();
-    let verified = offline::verify(&closed.vfs, &closed.log, &mut |done, total| {
+    let verified = weir_broker::offline::verify(&closed.vfs, &closed.log, &mut |done, total| {
         bar.update(done, total);
     });
     bar.finish();
