@@ -4,7 +4,7 @@
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use weir_wire::id::TopicPartition;
+use weir_wire::id::{Offset, TopicPartition};
 
 use crate::archive::{Archiver, CompactionJob, Feed, Noted};
 use crate::config::{Bug, LogConfig};
@@ -140,6 +140,14 @@ impl<T: 'static> Committer<T> {
         match &self.archive {
             Archive::Driven(archiver) => archiver.compactions().add(job),
             Archive::Thread => false,
+        }
+    }
+
+    /// Below this offset the partition was compacted.
+    pub fn compacted_to(&self, partition: TopicPartition) -> Offset {
+        match &self.archive {
+            Archive::Driven(archiver) => archiver.compactions().compacted_to(partition),
+            Archive::Thread => Offset::ZERO,
         }
     }
 

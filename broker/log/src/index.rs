@@ -103,6 +103,16 @@ impl StoredBatch {
     }
 }
 
+/// What a read found.
+#[derive(Clone, Debug)]
+pub struct Read {
+    /// The batches, in their order.
+    pub batches: Vec<StoredBatch>,
+    /// Where to read on. Below it there was nothing else: where compaction left nothing of the
+    /// last records, it is the high-water mark, whether there are batches or not.
+    pub next: Offset,
+}
+
 /// A batch that became durable.
 #[derive(Debug)]
 pub(crate) struct Added {
@@ -125,8 +135,8 @@ pub(crate) struct Index {
 
 /// What the index says about a read.
 pub(crate) enum Found {
-    /// There is nothing at or above the offset yet.
-    Nothing,
+    /// There is nothing from the offset up to this one, the high-water mark.
+    Nothing(Offset),
     /// In memory.
     Cached(Vec<StoredBatch>),
     /// In the WAL.
@@ -239,7 +249,7 @@ impl Index {
     ) -> Found {
         let Some(partition) = self.partitions.get(&at) else {
             return if from == Offset::ZERO {
-                Found::Nothing
+                Found::Nothing(from)
             } else {
                 Found::OutOfRange(Bounds::default())
             };

@@ -37,7 +37,7 @@ pub use entry::{Append, BatchBytes, Columns, EXTENT_BYTES_MIN, Entry, Op};
 pub use error::{LogError, OpenError, ReadError, SubmitError};
 pub use format::FORMAT_VERSION;
 pub use ids::{FileSequence, Lsn, NodeId, Nonce, SegmentId};
-pub use index::{Bounds, StoredBatch, Totals};
+pub use index::{Bounds, Read, StoredBatch, Totals};
 pub use log::{Held, Log};
 pub use machine::StateMachine;
 pub use manifest::PassedOver;

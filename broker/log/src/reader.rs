@@ -13,7 +13,7 @@ use weir_wire::id::{Offset, Timestamp, TopicId, TopicPartition};
 use crate::config::LogConfig;
 use crate::error::ReadError;
 use crate::ids::{FileSequence, SegmentId};
-use crate::index::{Bounds, Found, Index, Seek, StoredBatch, Totals};
+use crate::index::{Bounds, Found, Index, Read, Seek, StoredBatch, Totals};
 use crate::segment::Run;
 use crate::vfs::Vfs;
 use crate::wal::Files;
@@ -57,7 +57,7 @@ struct Location(FileKey, u64);
 /// What a read may still take, and what it has taken.
 #[derive(Debug)]
 struct Taken {
-    batches: Vec<StoredBatch>,
+    read: Read,
     bytes: usize,
     bytes_max: usize,
     batches_max: usize,
@@ -102,15 +102,15 @@ impl LogReader {
 
     /// The batches from the one that contains `from` on, or, where records were compacted away,
     /// from the next one on: at least one, then more, up to the limits or nearly; none if there is
-    /// nothing up to the high-water mark. May read from disk.
+    /// nothing up to the high-water mark, as it was at one and the same time. May read from disk.
     pub fn read(
         &self,
         partition: TopicPartition,
         from: Offset,
         bytes_max: usize,
         batches_max: usize,
-    ) -> Result<Vec<StoredBatch>, ReadError> {
-        let mut taken = Taken::new(bytes_max, batches_max);
+    ) -> Result<Read, ReadError> {
+        let mut taken = Taken::new(from, bytes_max, batches_max);
         let (mut next, mut moves) = (from, 0);
         let mut failed: Option<(Location, ReadError)> = None;
         while taken.wants_more() {
@@ -121,7 +121,7 @@ impl LogReader {
                     .first()
                     .map(|place| Location(FileKey::Wal(place.file()), place.envelope.into())),
                 Found::Run(run) => Some(Location(FileKey::Segment(run.segment), run.position)),
-                Found::Nothing | Found::Cached(_) | Found::OutOfRange(_) => None,
+                Found::Nothing(_) | Found::Cached(_) | Found::OutOfRange(_) => None,
             };
             if let Some((at, error)) = failed.take()
                 && (location == Some(at) || moves == MOVES_MAX)
@@ -130,7 +130,10 @@ impl LogReader {
             }
             let disk = &self.shared.disk;
             let (read, end) = match found {
-                Found::Nothing => break,
+                Found::Nothing(end) => {
+                    taken.read.next = end;
+                    break;
+                }
                 Found::Cached(batches) => {
                     taken.add(batches);
                     break;
@@ -163,7 +166,7 @@ impl LogReader {
                 (Err(error), None) => return taken.or(error),
             }
         }
-        Ok(taken.batches)
+        Ok(taken.read)
     }
 
     /// The same if no disk is needed for it; else `None`.
@@ -174,12 +177,17 @@ impl LogReader {
         from: Offset,
         bytes_max: usize,
         batches_max: usize,
-    ) -> Option<Vec<StoredBatch>> {
-        match self.index(|index| index.find(partition, from, bytes_max, batches_max)) {
-            Found::Nothing => Some(Vec::new()),
-            Found::Cached(batches) => Some(batches),
-            Found::Places(_) | Found::Run(_) | Found::OutOfRange(_) => None,
-        }
+    ) -> Option<Read> {
+        let (batches, next) =
+            match self.index(|index| index.find(partition, from, bytes_max, batches_max)) {
+                Found::Nothing(end) => (Vec::new(), end),
+                Found::Cached(batches) => {
+                    let next = batches.last().map_or(from, StoredBatch::end);
+                    (batches, next)
+                }
+                Found::Places(_) | Found::Run(_) | Found::OutOfRange(_) => return None,
+            };
+        Some(Read { batches, next })
     }
 
     /// The first offset whose batch was appended at that time or later; the high-water mark if
@@ -239,15 +247,15 @@ impl LogReader {
         Err(failed.expect("every round but a failed one returns").1)
     }
 
-    /// How many bytes of a partition are in segments: in all, and from that offset on.
+    /// How many bytes of a partition are in segments: in all, and, about, from that offset on,
+    /// where there is a record at each.
     #[must_use]
     pub fn segment_bytes(&self, partition: TopicPartition, from: Offset) -> (u64, u64) {
         self.index(|index| {
-            let bytes =
-                |runs: &mut dyn Iterator<Item = &Run>| runs.map(|run| run.batch_bytes).sum();
-            let runs = index.runs(partition);
-            let above = &mut runs.iter().filter(|run| run.base >= from);
-            (bytes(&mut runs.iter()), bytes(above))
+            let runs = index.runs(partition).iter();
+            runs.fold((0, 0), |(all, above), run| {
+                (all + run.batch_bytes, above + run.bytes_from(from))
+            })
         })
     }
 
@@ -308,9 +316,12 @@ impl LogReader {
 }
 
 impl Taken {
-    fn new(bytes_max: usize, batches_max: usize) -> Self {
+    fn new(from: Offset, bytes_max: usize, batches_max: usize) -> Self {
         Self {
-            batches: Vec::new(),
+            read: Read {
+                batches: Vec::new(),
+                next: from,
+            },
             bytes: 0,
             bytes_max,
             batches_max: batches_max.max(1),
@@ -320,35 +331,36 @@ impl Taken {
     fn left(&self) -> (usize, usize) {
         (
             self.bytes_max.saturating_sub(self.bytes),
-            self.batches_max - self.batches.len(),
+            self.batches_max - self.read.batches.len(),
         )
     }
 
     /// With half of what it may take it is not worth asking the disk once more.
     fn wants_more(&self) -> bool {
-        self.batches.is_empty()
-            || (self.bytes < self.bytes_max / 2 && self.batches.len() < self.batches_max / 2)
+        let batches = self.read.batches.len();
+        batches == 0 || (self.bytes < self.bytes_max / 2 && batches < self.batches_max / 2)
     }
 
     /// Takes what still fits: a place gives at least one batch, even if it does not.
     fn add(&mut self, batches: Vec<StoredBatch>) {
         for batch in batches {
             let bytes = self.bytes.saturating_add(batch.bytes.len());
-            if !self.batches.is_empty() && bytes > self.bytes_max {
+            if !self.read.batches.is_empty() && bytes > self.bytes_max {
                 self.bytes_max = self.bytes;
                 return;
             }
             self.bytes = bytes;
-            self.batches.push(batch);
+            self.read.next = batch.end();
+            self.read.batches.push(batch);
         }
     }
 
     /// What was read is served first; the next read comes upon the error again.
-    fn or(self, error: ReadError) -> Result<Vec<StoredBatch>, ReadError> {
-        if self.batches.is_empty() {
+    fn or(self, error: ReadError) -> Result<Read, ReadError> {
+        if self.read.batches.is_empty() {
             Err(error)
         } else {
-            Ok(self.batches)
+            Ok(self.read)
         }
     }
 }

@@ -3,7 +3,6 @@
 //! it decides.
 
 use std::collections::VecDeque;
-use std::io;
 
 use crate::ids::SegmentId;
 use crate::offline::Damage;
@@ -85,14 +84,7 @@ impl Scrub {
         let (vfs, dir) = self.reader.place();
         let path = segment_path(dir, id);
         let opened = Pages::open(vfs, &path, true);
-        if let Err(error) = &opened
-            && error.kind() == io::ErrorKind::NotFound
-            && !self.reader.segments().contains(&id)
-        {
-            // It was replaced meanwhile.
-            return;
-        }
-        match (footer(vfs, dir, None, id), opened) {
+        let damage = match (footer(vfs, dir, None, id), opened) {
             (Ok(meta), Ok(pages)) => {
                 let frames: u64 = meta.runs.iter().map(|run| run.length).sum();
                 done.bytes += meta.bytes - frames;
@@ -101,15 +93,20 @@ impl Scrub {
                     runs: meta.runs.into(),
                     run: None,
                 });
+                return;
             }
-            (Err((_, damage)), _) => done.damages.push(damage),
-            (Ok(_), Err(error)) => done.damages.push(Damage {
+            (Err((_, damage)), _) => damage,
+            (Ok(_), Err(error)) => Damage {
                 path,
                 offset: 0,
                 what: format!("cannot be opened: {error}"),
                 partitions: Vec::new(),
                 advice: "check the disk and the permissions",
-            }),
+            },
+        };
+        // One that was replaced meanwhile may be gone, before or between the two.
+        if self.reader.segments().contains(&id) {
+            done.damages.push(damage);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use rand::Rng;
 use rand::rngs::SmallRng;
-use weir_log::{LogReader, ReadError, StoredBatch};
+use weir_log::{LogReader, Read, ReadError};
 use weir_wire::id::{Offset, Timestamp, TopicPartition};
 
 use crate::broker::has_ordering_keys;
@@ -29,7 +29,7 @@ pub(crate) struct Ask {
 #[derive(Debug)]
 pub(crate) struct Answered {
     pub(crate) ask: Ask,
-    pub(crate) read: Result<Vec<StoredBatch>, ReadError>,
+    pub(crate) read: Result<Read, ReadError>,
 }
 
 impl Ask {
@@ -96,9 +96,9 @@ impl Reader {
     pub(crate) fn read(&mut self, random: &mut SmallRng, log: &LogReader) -> Answered {
         let ask = Ask::new(random, self.at, self.position);
         if random.random_ratio(1, 3)
-            && let Some(batches) = log.read_cached(ask.at, ask.from, ask.bytes_max, ask.batches_max)
+            && let Some(read) = log.read_cached(ask.at, ask.from, ask.bytes_max, ask.batches_max)
         {
-            let read = Ok(batches);
+            let read = Ok(read);
             return Answered { ask, read };
         }
         ask.ask(log)
@@ -117,9 +117,9 @@ pub(crate) struct Noted {
 /// Writes down what a reader got.
 pub(crate) fn note(answered: &Answered, history: &mut History) -> Noted {
     let Ask { at, from, .. } = answered.ask;
-    let (mut next, mut found) = (from, Vec::new());
-    let batches = match &answered.read {
-        Ok(batches) => batches,
+    let mut found = Vec::new();
+    let read = match &answered.read {
+        Ok(read) => read,
         Err(ReadError::OutOfRange { start, end, .. }) => {
             let (start, end) = (*start, *end);
             history.extent(at, Extent { start, end });
@@ -129,10 +129,11 @@ pub(crate) fn note(answered: &Answered, history: &mut History) -> Noted {
         Err(error) => {
             let text = format!("reading {at} from {from}: {error}");
             history.note(Problem::Broken(text.clone()));
+            let next = from;
             return Noted { next, found, text };
         }
     };
-    for batch in batches {
+    for batch in &read.batches {
         match record::decode(batch, has_ordering_keys(at.topic)) {
             Ok(records) => found.extend(records),
             Err(error) => {
@@ -140,8 +141,8 @@ pub(crate) fn note(answered: &Answered, history: &mut History) -> Noted {
                 history.note(Problem::Broken(text));
             }
         }
-        next = next.max(batch.base_offset.advance(batch.count));
     }
+    let next = read.next;
     history.read(at, from, next, &found);
     let text = format!("{from} to {next}, {} records", found.len());
     Noted { next, found, text }

@@ -139,6 +139,13 @@ impl Compactions {
         self.lock().done.get(&at).copied().unwrap_or_default()
     }
 
+    /// Forgets partitions that are gone.
+    pub(super) fn retain(&self, keep: impl Fn(TopicPartition) -> bool) {
+        let mut state = self.lock();
+        state.jobs.retain(|job| keep(job.partition));
+        state.done.retain(|at, _| keep(*at));
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -267,10 +274,11 @@ impl Archiver {
         self.rewrite = Some(Rewrite::new(plan, Some(cleaning)));
     }
 
-    /// A partition was compacted.
+    /// A partition was compacted, if it is still there.
     pub(super) fn compacted(&mut self, partition: TopicPartition, up_to: Offset) {
-        self.table.compacted(partition, up_to);
-        self.compactions.lock().done.insert(partition, up_to);
+        if self.table.compacted(partition, up_to) {
+            self.compactions.lock().done.insert(partition, up_to);
+        }
     }
 }
 

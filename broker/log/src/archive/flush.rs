@@ -64,6 +64,8 @@ impl Archiver {
             let index = index.read().unwrap_or_else(PoisonError::into_inner);
             index.bounds(at).is_some()
         });
+        let table = &self.table;
+        self.compactions.retain(|at| table.end(at).is_some());
         let too_high = self.config.plants(Bug::CheckpointTooHigh);
         let mut next = Manifest {
             checkpoint: EntryIndex::new(self.applied.value() + u64::from(too_high)),

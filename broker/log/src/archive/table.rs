@@ -66,11 +66,13 @@ impl Table {
         }
     }
 
-    /// Below that offset a partition was compacted.
-    pub(crate) fn compacted(&mut self, at: TopicPartition, up_to: Offset) {
-        if let Some(state) = self.partitions.get_mut(&at) {
-            state.compacted_to = state.compacted_to.max(up_to);
-        }
+    /// Below that offset a partition was compacted; answers whether it is still there.
+    pub(crate) fn compacted(&mut self, at: TopicPartition, up_to: Offset) -> bool {
+        let Some(state) = self.partitions.get_mut(&at) else {
+            return false;
+        };
+        state.compacted_to = state.compacted_to.max(up_to);
+        true
     }
 
     /// The partitions that have batches in no segment.

@@ -361,6 +361,17 @@ impl Run {
     pub(crate) fn frames_end(&self) -> u64 {
         self.position + self.length
     }
+
+    /// How many bytes of batches it holds from that offset on, about, where compaction has taken
+    /// nothing from there on: its records below may be few and far between.
+    pub(crate) fn bytes_from(&self, from: Offset) -> u64 {
+        if self.end <= from {
+            return 0;
+        }
+        let above = self.end.since(from.max(self.base)).min(self.records);
+        let part = u128::from(self.batch_bytes) * u128::from(above);
+        u64::try_from(part / u128::from(self.records.max(1))).unwrap_or(self.batch_bytes)
+    }
 }
 
 /// Reads the sparse index of a run from exactly its bytes.

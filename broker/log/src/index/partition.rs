@@ -87,7 +87,7 @@ impl Partition {
 
     pub(super) fn find(&self, from: Offset, bytes_max: usize, batches_max: usize) -> Found {
         if from == self.end {
-            return Found::Nothing;
+            return Found::Nothing(self.end);
         }
         if from < self.start || from > self.end {
             return Found::OutOfRange(self.bounds());
@@ -104,7 +104,8 @@ impl Partition {
         let first = self.places.partition_point(|place| place.end() <= from);
         let places = self.places.range(first..);
         match limit(places, bytes_max, batches_max, |p| p.length as usize) {
-            places if places.is_empty() => Found::Nothing,
+            // Compaction left nothing of the last records.
+            places if places.is_empty() => Found::Nothing(self.end),
             places => Found::Places(places),
         }
     }

@@ -14,7 +14,8 @@ use super::{Bounds, LogReader, Totals};
 use crate::entry::Columns;
 use crate::error::ReadError;
 use crate::ids::FileSequence;
-use crate::index::StoredBatch;
+use crate::index::{Read, StoredBatch};
+use crate::scrub::Scrub;
 use crate::segment::segment_path;
 use crate::vfs::{SimVfs, Vfs};
 use crate::wal::file_path;
@@ -54,11 +55,12 @@ fn read_all(
     let (mut all, mut next) = (Vec::new(), bounds.start);
     loop {
         let read = reader.read(at, next, bytes, count).unwrap();
-        let Some(last) = read.last() else {
+        if read.batches.is_empty() {
+            assert_eq!(read.next, bounds.high_water_mark);
             return all;
-        };
-        next = last.end();
-        all.extend(read);
+        }
+        next = read.next;
+        all.extend(read.batches);
     }
 }
 
@@ -158,7 +160,7 @@ fn check_partition(reader: &LogReader, at: TopicPartition, model: &Model) -> Bou
         .step_by(3)
         .map(Offset::new)
     {
-        let read = reader.read(at, from, 4_000, 5).unwrap();
+        let read = reader.read(at, from, 4_000, 5).unwrap().batches;
         let expected = lines(model.from(from).take(read.len().max(1)));
         assert_eq!(lines(&read), expected, "{at} from {from}");
         let bytes: usize = read.iter().map(|batch| batch.bytes.len()).sum();
@@ -298,13 +300,8 @@ fn bounds_say_what_is_there() {
     assert_eq!(bounds(&world), nothing);
     assert_eq!(world.reader.partitions(), [(at, nothing)]);
     assert_eq!(world.live_segments(), []);
-    assert!(
-        world
-            .reader
-            .read(at, Offset::new(24), 1, 1)
-            .unwrap()
-            .is_empty()
-    );
+    let end = world.reader.read(at, Offset::new(24), 1, 1).unwrap();
+    assert_eq!((end.batches.len(), end.next), (0, Offset::new(24)));
 }
 
 #[test]
@@ -351,7 +348,8 @@ fn a_read_of_two_mebibytes_asks_the_disk_once() {
         let read = world
             .reader
             .read(at, Offset::new(from), 2 << 20, 256)
-            .unwrap();
+            .unwrap()
+            .batches;
         let after = counting.reads();
         let bytes: usize = read.iter().map(|batch| batch.bytes.len()).sum();
         (read.len(), bytes, after.0 - before.0, after.1 - before.1)
@@ -405,7 +403,7 @@ fn what_is_damaged_in_a_segment_is_not_served_and_what_is_before_it_is() {
         for (number, right) in model.batches.iter().enumerate() {
             match world.reader.read(at, Offset::new(number as u64), 1, 1) {
                 Ok(read) => {
-                    assert_eq!(lines(&read), lines([right]), "byte {byte}");
+                    assert_eq!(lines(&read.batches), lines([right]), "byte {byte}");
                     served += 1;
                 }
                 Err(ReadError::Corrupt {
@@ -422,7 +420,8 @@ fn what_is_damaged_in_a_segment_is_not_served_and_what_is_before_it_is() {
         assert!(served < 3, "byte {byte} was not noticed");
         let all = world.reader.read(at, Offset::ZERO, 10_000, 10);
         if byte >= second {
-            assert!(!all.unwrap().is_empty(), "the first batch is sound");
+            let sound = all.unwrap().batches;
+            assert!(!sound.is_empty(), "the first batch is sound");
         }
         sim.damage(&path, |bytes| bytes[byte] ^= 4).unwrap();
     }
@@ -474,7 +473,8 @@ fn a_place_that_holds_another_batch_is_not_served() {
         bytes[4_096 + frame..4_096 + 2 * frame].copy_from_slice(&first);
     })
     .unwrap();
-    assert_eq!(world.reader.read(at, Offset::ZERO, 1, 1).unwrap().len(), 1);
+    let first = world.reader.read(at, Offset::ZERO, 1, 1).unwrap();
+    assert_eq!(first.batches.len(), 1);
     let error = world.reader.read(at, Offset::new(3), 1, 1).unwrap_err();
     assert!(
         error.to_string().contains("another batch stands there"),
@@ -566,12 +566,13 @@ fn rewrite_all(world: &Mutex<World>) {
 fn what_moves_in_the_middle_of_a_read_is_looked_up_again() {
     let vfs = CountingVfs::new(SimVfs::new(1));
     let (world, reader, at) = two_segments(vfs.clone());
-    let looks: [fn(&LogReader, TopicPartition) -> Offset; 4] = [
+    let first = |read: &Read| read.batches[0].base_offset;
+    let looks: [&dyn Fn(&LogReader, TopicPartition) -> Offset; 4] = [
         // The first to ask for a sparse index; the others find it in memory.
-        |reader, at| reader.offset_keeping(at, 18 * 20_100).unwrap(),
-        |reader, at| reader.read(at, Offset::new(42), 1, 1).unwrap()[0].base_offset,
-        |reader, at| reader.offset_at(at, Timestamp::new(43)).unwrap(),
-        |reader, at| reader.read(at, Offset::new(42), 1 << 20, 99).unwrap()[0].base_offset,
+        &|reader, at| reader.offset_keeping(at, 18 * 20_100).unwrap(),
+        &|reader, at| first(&reader.read(at, Offset::new(42), 1, 1).unwrap()),
+        &|reader, at| reader.offset_at(at, Timestamp::new(43)).unwrap(),
+        &|reader, at| first(&reader.read(at, Offset::new(42), 1 << 20, 99).unwrap()),
     ];
     for look in looks {
         let moving = world.clone();
@@ -579,6 +580,24 @@ fn what_moves_in_the_middle_of_a_read_is_looked_up_again() {
         assert_eq!(look(&reader, at), Offset::new(42));
         assert!(!vfs.is_waiting(), "it moved in the middle of the read");
     }
+}
+
+#[test]
+fn a_segment_that_is_replaced_while_the_scrub_opens_it_is_no_damage() {
+    let vfs = CountingVfs::new(SimVfs::new(1));
+    let (world, reader, _) = two_segments(vfs.clone());
+    let mut scrub = Scrub::new(reader);
+    vfs.in_next_read(move || rewrite_all(&world));
+    let mut done = scrub.step(1);
+    assert!(
+        !vfs.is_waiting(),
+        "it was replaced in the middle of the step"
+    );
+    while !done.round_ended {
+        assert_eq!(done.damages, []);
+        done = scrub.step(1 << 20);
+    }
+    assert_eq!(done.damages, []);
 }
 
 #[test]

@@ -232,8 +232,9 @@ impl World {
         let found = self.check();
         let reader = self.reader();
         for from in 0..self.next {
-            let batches = reader.read(at(), Offset::new(from), 1, 1).unwrap();
-            let first = batches
+            let read = reader.read(at(), Offset::new(from), 1, 1).unwrap();
+            let first = read
+                .batches
                 .iter()
                 .flat_map(decode)
                 .find(|(offset, _)| *offset >= from);
@@ -287,22 +288,24 @@ impl World {
     }
 }
 
-/// All batches: there may be none at the end, where the high-water mark is further on.
+/// All batches: there may be none at the end, and then the read goes up to there.
 fn read_all(reader: &LogReader, at: TopicPartition) -> Vec<StoredBatch> {
     let mut batches: Vec<StoredBatch> = Vec::new();
+    let mut from = Offset::ZERO;
     loop {
-        let from = batches.last().map_or(Offset::ZERO, StoredBatch::end);
-        match reader.read(at, from, 64 << 10, 5).unwrap() {
-            some if some.is_empty() => return batches,
-            some => batches.extend(some),
+        let read = reader.read(at, from, 64 << 10, 5).unwrap();
+        if read.batches.is_empty() {
+            assert_eq!(read.next, reader.bounds(at).unwrap().high_water_mark);
+            return batches;
         }
+        from = read.next;
+        batches.extend(read.batches);
     }
 }
 
 fn read_from(reader: &LogReader, from: u64) -> Option<(u64, Record)> {
-    let batches = reader
-        .read(at(), Offset::new(from), 1 << 20, 1_000)
-        .unwrap();
+    let read = reader.read(at(), Offset::new(from), 1 << 20, 1_000);
+    let batches = read.unwrap().batches;
     batches
         .iter()
         .flat_map(decode)
@@ -432,6 +435,45 @@ fn a_batch_that_nobody_can_look_into_stays_as_it_is() {
     let batches = read_all(&world.reader(), at());
     assert_eq!(batches.last().map(|batch| &batch.bytes), Some(&odd));
     assert!(batches.len() < 45);
+}
+
+#[test]
+fn where_nothing_is_left_at_the_end_a_read_goes_up_to_there() {
+    let mut world = World::new(small(1_000));
+    for (key, tombstone) in [(1, false), (2, false), (2, true), (3, true)] {
+        let record = (0, key, tombstone, 7);
+        world.written.insert(world.next, record);
+        world.commit(append(at(), world.next, 1, encode(&[record])));
+        world.batches.push((world.next, world.next + 1));
+        world.next += 1;
+    }
+    world.committer.flush().unwrap();
+    world.compact(world.next, i64::MAX);
+    world.settle();
+    assert_eq!(world.check(), [(0, (0, 1, false, 7))]);
+    for from in 0..=4 {
+        let read = world.reader().read(at(), Offset::new(from), 1 << 20, 100);
+        let read = read.unwrap();
+        let expected = (usize::from(from == 0), Offset::new(4));
+        assert_eq!((read.batches.len(), read.next), expected, "from {from}");
+    }
+}
+
+#[test]
+fn what_was_compacted_of_a_deleted_topic_is_forgotten() {
+    let mut random = SmallRng::seed_from_u64(6);
+    let mut world = World::new(small(1_000));
+    for _ in 0..50 {
+        world.append(&mut random, 4);
+    }
+    world.committer.flush().unwrap();
+    world.compact(world.next, 0);
+    world.settle();
+    assert_eq!(world.committer.compacted_to(at()), Offset::new(world.next));
+    world.reader().forget(at().topic);
+    world.commit(append(partition(2, 0), 0, 1, encode(&[(0, 1, false, 7)])));
+    world.committer.flush().unwrap();
+    assert_eq!(world.committer.compacted_to(at()), Offset::ZERO);
 }
 
 /// Everything at once, with crashes: whatever is interrupted, nothing that has to be there is

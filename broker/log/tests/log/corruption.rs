@@ -102,8 +102,8 @@ fn compare(reader: &LogReader, right: &LogReader) -> Result<usize, String> {
         for batch in read_all(right, at) {
             let from = bounds.map_or(batch.base_offset, |b| batch.base_offset.max(b.start));
             match reader.read(at, from, 1, 1) {
-                Ok(batches) if line(&batches[0]) == line(&batch) => {}
-                Ok(batches) => return Err(format!("{at} at {from} reads as {batches:?}")),
+                Ok(read) if line(&read.batches[0]) == line(&batch) => {}
+                Ok(read) => return Err(format!("{at} at {from} reads as {read:?}")),
                 Err(ReadError::Corrupt { .. }) => found += 1,
                 Err(error) => return Err(error.to_string()),
             }
@@ -313,7 +313,7 @@ fn leftovers_of_a_cut_block_are_never_replayed() {
             .log
             .reader()
             .read(partition(5, 0), Offset::new(4), 1, 1);
-    assert_eq!(read.unwrap()[0].bytes, payload(4, 50));
+    assert_eq!(read.unwrap().batches[0].bytes, payload(4, 50));
 }
 
 #[test]

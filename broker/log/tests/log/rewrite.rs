@@ -257,6 +257,7 @@ fn a_damaged_segment_is_left_as_it_is_and_the_rest_goes_on() {
         !reader
             .read(at(0), Offset::new(45), 1, 1)
             .unwrap()
+            .batches
             .is_empty()
     );
 }

@@ -228,7 +228,8 @@ fn reads_keep_to_offsets_and_limits() {
     let reader = opened.log.reader();
     let offsets = |from, bytes, batches| -> Vec<u64> {
         let read = reader.read(at, Offset::new(from), bytes, batches).unwrap();
-        read.iter().map(|batch| batch.base_offset.value()).collect()
+        let batches = read.batches.iter();
+        batches.map(|batch| batch.base_offset.value()).collect()
     };
     assert_eq!(offsets(0, 2_500, 100), [0, 5]);
     assert_eq!(offsets(7, 1, 100), [5]);
@@ -260,13 +261,9 @@ fn what_is_in_memory_needs_no_disk_and_the_oldest_goes_first() {
     let tail = reader
         .read_cached(at, Offset::new(15), usize::MAX, 100)
         .unwrap();
-    assert_eq!(tail.len(), 5);
-    assert!(
-        reader
-            .read_cached(at, Offset::new(20), 1, 1)
-            .unwrap()
-            .is_empty()
-    );
+    assert_eq!((tail.batches.len(), tail.next), (5, Offset::new(20)));
+    let end = reader.read_cached(at, Offset::new(20), 1, 1).unwrap();
+    assert_eq!((end.batches.len(), end.next), (0, Offset::new(20)));
     assert_eq!(read_all(&reader, at).len(), 20);
 }
 

@@ -72,7 +72,7 @@ fn a_flipped_bit_is_found_refused_and_the_rest_is_served() {
     // In the 20th batch of the partition with a segment of its own.
     let found = reader.read(partition(1, 0), Offset::new(19), 1, 1).unwrap();
     sim.damage(&segment(1), |bytes| {
-        let needle = &found[0].bytes[..64];
+        let needle = &found.batches[0].bytes[..64];
         let at = bytes
             .windows(64)
             .position(|window| window == needle)
@@ -96,10 +96,10 @@ fn a_flipped_bit_is_found_refused_and_the_rest_is_served() {
         .unwrap_err();
     assert!(matches!(refused, ReadError::Corrupt { .. }), "{refused}");
     for offset in (0..54).filter(|offset| *offset != 19) {
-        let batches = reader
+        let read = reader
             .read(partition(1, 0), Offset::new(offset), 1, 1)
             .unwrap();
-        assert_eq!(batches[0].base_offset.value(), offset);
+        assert_eq!(read.batches[0].base_offset.value(), offset);
     }
 }
 
