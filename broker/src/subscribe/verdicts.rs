@@ -9,7 +9,7 @@
 mod chain;
 mod page;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::ops::Bound::{Excluded, Included};
 use std::sync::Arc;
 
@@ -23,8 +23,8 @@ use page::{PAGE_OFFSETS, Page};
 
 /// What keeping a page takes besides what is in it: its slot, and its name in two maps.
 const PAGE_OVERHEAD: usize = 384;
-/// Components and chains that may be known as impure. Beyond that nothing is remembered any more:
-/// nobody uploads so many by mistake.
+/// Components and chains that are known as impure. Beyond that the one known longest is forgotten:
+/// it may be caught again.
 const IMPURE_MAX: usize = 4096;
 
 /// The cache.
@@ -43,6 +43,8 @@ struct State {
     clock: u64,
     bytes: usize,
     impure: HashSet<Impure>,
+    /// The same, in the order in which they were caught.
+    caught: VecDeque<Impure>,
 }
 
 /// In the order of offsets within a partition, so that what is trimmed stands together.
@@ -123,13 +125,13 @@ impl Verdicts {
         let versions = &chain.versions;
         let slot = state.pages.entry(name).or_insert_with(|| Slot {
             page: Page::default(),
-            versions: versions.as_slice().into(),
+            versions: versions.clone(),
             weight: 0,
             used: 0,
         });
         slot.page.put(from, batch, verdict);
         let before = slot.weight;
-        slot.weight = PAGE_OVERHEAD + slot.page.weight();
+        slot.weight = PAGE_OVERHEAD + size_of_val(&*slot.versions) + slot.page.weight();
         state.bytes = state.bytes + slot.weight - before;
         state.touch(&name);
         state.shrink(self.bytes_max);
@@ -147,7 +149,7 @@ impl Verdicts {
 
     /// The chain said something else when it was asked again; which part of it, is not known.
     pub(crate) fn impure_chain(&self, chain: &Chain) {
-        if let [version] = chain.versions.as_slice() {
+        if let [version] = &*chain.versions {
             return self.impure_plugin(*version);
         }
         let mut state = self.state.lock();
@@ -215,8 +217,7 @@ impl PageName {
 impl State {
     fn is_impure(&self, chain: &Chain) -> bool {
         let version = |version: &PluginVersion| Impure::Version(*version);
-        self.impure.len() >= IMPURE_MAX
-            || self.impure.contains(&Impure::Chain(chain.id))
+        self.impure.contains(&Impure::Chain(chain.id))
             || chain
                 .versions
                 .iter()
@@ -225,12 +226,16 @@ impl State {
 
     /// Whether that is news.
     fn distrust(&mut self, impure: Impure) -> bool {
-        if self.impure.len() < IMPURE_MAX {
-            return self.impure.insert(impure);
+        if !self.impure.insert(impure) {
+            return false;
         }
-        let any = !self.pages.is_empty();
-        self.retain(|_, _| false);
-        any
+        if self.caught.len() == IMPURE_MAX
+            && let Some(oldest) = self.caught.pop_front()
+        {
+            self.impure.remove(&oldest);
+        }
+        self.caught.push_back(impure);
+        true
     }
 
     fn touch(&mut self, name: &PageName) {

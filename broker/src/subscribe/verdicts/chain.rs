@@ -1,5 +1,7 @@
 //! Which filters, with which settings, in which order: what verdicts belong to.
 
+use std::sync::Arc;
+
 use sha2::{Digest, Sha256};
 use weir_wire::id::PluginVersion;
 use weir_wire::plugin::{ErrorPolicy, Hook};
@@ -18,7 +20,7 @@ impl ChainId {
 pub(crate) struct Chain {
     pub(super) id: ChainId,
     /// The components in it.
-    pub(super) versions: Vec<PluginVersion>,
+    pub(super) versions: Arc<[PluginVersion]>,
 }
 
 /// One filter of a chain.
@@ -50,7 +52,7 @@ impl Chain {
         }
         Self {
             id: ChainId(digest.finalize().into()),
-            versions,
+            versions: versions.into(),
         }
     }
 }

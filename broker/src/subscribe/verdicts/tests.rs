@@ -6,7 +6,7 @@ use weir_wire::id::{Offset, PartitionId, PluginVersion, TopicId, TopicPartition}
 use weir_wire::plugin::{ErrorPolicy, Hook};
 
 use super::page::{PAGE_OFFSETS, Page};
-use super::{BatchName, Chain, Link, Skip, Verdict, Verdicts};
+use super::{BatchName, Chain, IMPURE_MAX, Link, Skip, Verdict, Verdicts};
 use crate::metrics::Metrics;
 
 const MIB: usize = 1 << 20;
@@ -237,6 +237,32 @@ fn what_an_impure_plugin_said_is_forgotten_and_not_asked_for_again() {
     assert_eq!(known(&verdicts, &two, at(1, 0), 3).len(), 3);
     verdicts.impure_chain(&two);
     assert!(known(&verdicts, &two, at(1, 0), 3).is_empty());
+}
+
+#[test]
+fn however_many_plugins_were_caught_what_others_say_is_remembered() {
+    let verdicts = verdicts(MIB);
+    let caught = |n: u32| {
+        let mut version = [9; 32];
+        version[..4].copy_from_slice(&n.to_le_bytes());
+        verdicts.impure_plugin(PluginVersion::new(version));
+    };
+    caught(0);
+    verdicts.impure_plugin(PluginVersion::new([1; 32]));
+    (1..IMPURE_MAX as u32).for_each(caught);
+    // The first was forgotten for the last.
+    let state = verdicts.state.lock();
+    assert_eq!(
+        (state.impure.len(), state.caught.len()),
+        (IMPURE_MAX, IMPURE_MAX)
+    );
+    drop(state);
+    let chains = [chain(&[(1, &[])]), chain(&[(2, &[])])];
+    let known = chains.each_ref().map(|chain| {
+        fill(&verdicts, chain, at(1, 0), 3);
+        known(&verdicts, chain, at(1, 0), 3).len()
+    });
+    assert_eq!(known, [0, 3]);
 }
 
 /// A batch of the model: its records' offsets.
