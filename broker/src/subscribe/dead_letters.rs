@@ -16,9 +16,9 @@ use crate::fault::IntoFault;
 use crate::sequence;
 use crate::state::Shared;
 
-/// What a batch of dead letters holds at most, before the last one: as large records may come one
-/// by one, they may go one by one.
-const BATCH_BYTES: usize = 1 << 20;
+/// What a batch of dead letters holds at most: as large records may come one by one, they may go
+/// one by one. One that is larger by itself is compressed, as its producer must have done.
+const BATCH_BYTES: usize = 256 << 10;
 
 /// Where the dead letters of each topic of a subscription go.
 #[derive(Debug, Default)]
@@ -106,13 +106,17 @@ impl DeadLetters {
                 topic.map_err(|error| lost(way, &error.into_fault()))?.id
             };
             let count = builder.count();
+            let compression = match builder.bytes_len() > BATCH_BYTES {
+                true => Compression::Zstd,
+                false => Compression::None,
+            };
             let part = Part {
                 partition: TopicPartition {
                     topic: to,
                     partition: PartitionId::new(0),
                 },
                 count,
-                batch: Some(builder.finish(Compression::None).map_err(|error| {
+                batch: Some(builder.finish(compression).map_err(|error| {
                     let fault = Fault::new(ErrorCode::BatchTooLarge, error.to_string());
                     lost(way, &fault)
                 })?),
