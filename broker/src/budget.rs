@@ -11,6 +11,8 @@ const UNIT_BYTES: usize = 1024;
 /// From this share on, replies ask producers to slow down.
 const THROTTLE_FROM_PERCENT: usize = 80;
 const THROTTLE_MAX: Duration = Duration::from_millis(100);
+/// One of those that share a budget holds at most this part of it, so that others go on.
+const SHARE: usize = 4;
 
 /// A bound on bytes held.
 #[derive(Clone, Debug)]
@@ -23,7 +25,16 @@ pub(crate) struct Budget {
 #[derive(Debug)]
 pub(crate) struct Permit {
     broker: OwnedSemaphorePermit,
-    _connection: OwnedSemaphorePermit,
+    /// Of whom it is one's own: a connection, or who has a share.
+    own: OwnedSemaphorePermit,
+}
+
+impl Permit {
+    /// Gives back what is held beyond `bytes`.
+    pub(crate) fn shrink_to(&mut self, bytes: usize) {
+        shrink(&mut self.broker, bytes);
+        shrink(&mut self.own, bytes);
+    }
 }
 
 impl Budget {
@@ -61,12 +72,9 @@ impl Budget {
         deadline: Duration,
     ) -> Option<Permit> {
         let both = async {
-            let connection = connection.take(bytes).await?;
+            let own = connection.take(bytes).await?;
             let broker = broker.take(bytes).await?;
-            Some(Permit {
-                broker,
-                _connection: connection,
-            })
+            Some(Permit { broker, own })
         };
         timeout(deadline, both).await.ok().flatten()
     }
@@ -121,8 +129,54 @@ pub(crate) struct Held(OwnedSemaphorePermit);
 impl Held {
     /// Gives back what is held beyond `bytes`.
     pub(crate) fn shrink_to(&mut self, bytes: usize) {
-        let needed = bytes.div_ceil(UNIT_BYTES);
-        drop(self.0.split(self.0.num_permits().saturating_sub(needed)));
+        shrink(&mut self.0, bytes);
+    }
+}
+
+fn shrink(permit: &mut OwnedSemaphorePermit, bytes: usize) {
+    let needed = bytes.div_ceil(UNIT_BYTES);
+    drop(permit.split(permit.num_permits().saturating_sub(needed)));
+}
+
+/// A budget of which one holds only a part.
+#[derive(Clone, Debug)]
+pub(crate) struct Share {
+    broker: Budget,
+    own: Budget,
+}
+
+impl Share {
+    /// One's own share of a budget.
+    pub(crate) fn of(broker: &Budget) -> Self {
+        Self {
+            broker: broker.clone(),
+            own: Budget::new(broker.units.div_ceil(SHARE) * UNIT_BYTES),
+        }
+    }
+
+    /// Waits for room. Whoever holds some of this share must not.
+    pub(crate) async fn hold(&self, bytes: usize) -> Option<Permit> {
+        let own = self.own.take(bytes).await?;
+        let broker = self.broker.take(bytes).await?;
+        Some(Permit { broker, own })
+    }
+
+    /// Room, if there is any now.
+    pub(crate) fn try_hold(&self, bytes: usize) -> Option<Permit> {
+        let own = self.own.try_take(bytes)?;
+        let broker = self.broker.try_take(bytes)?;
+        Some(Permit { broker, own })
+    }
+
+    /// More room for who holds some, if there is any.
+    pub(crate) fn try_grow(&self, permit: &mut Permit, bytes: usize) -> bool {
+        let held = permit.own.num_permits() * UNIT_BYTES;
+        let Some(more) = self.try_hold(bytes.saturating_sub(held)) else {
+            return false;
+        };
+        permit.broker.merge(more.broker);
+        permit.own.merge(more.own);
+        true
     }
 }
 
@@ -150,11 +204,46 @@ impl Intake {
     }
 
     pub(crate) fn take(&self, bytes: usize) -> Option<Permit> {
-        let connection = self.connection.try_take(bytes)?;
+        let own = self.connection.try_take(bytes)?;
         let broker = self.broker.try_take(bytes)?;
-        Some(Permit {
-            broker,
-            _connection: connection,
-        })
+        Some(Permit { broker, own })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::{Budget, Share};
+
+    const MIB: usize = 1 << 20;
+
+    #[test]
+    fn one_share_never_holds_all_of_a_budget() {
+        let budget = Budget::new(16 * MIB);
+        let (greedy, other) = (Share::of(&budget), Share::of(&budget));
+        let mut held: Vec<_> = std::iter::from_fn(|| greedy.try_hold(MIB)).collect();
+        assert_eq!((held.len(), budget.used_bytes()), (4, 4 * MIB));
+        assert!(greedy.hold(MIB).now_or_never().is_none(), "it waits");
+        assert!(other.hold(4 * MIB).now_or_never().is_some());
+        let mut last = held.pop().unwrap();
+        last.shrink_to(MIB / 2);
+        assert_eq!(budget.used_bytes(), 4 * MIB - MIB / 2);
+        assert!(!greedy.try_grow(&mut last, 2 * MIB), "others hold the rest");
+        held.clear();
+        assert!(greedy.try_grow(&mut last, 2 * MIB));
+        assert_eq!(budget.used_bytes(), 2 * MIB);
+        drop(last);
+        assert_eq!(budget.used_bytes(), 0);
+    }
+
+    #[test]
+    fn more_than_a_share_is_all_of_it() {
+        let budget = Budget::new(16 * MIB);
+        let share = Share::of(&budget);
+        let all = share.hold(100 * MIB).now_or_never().unwrap().unwrap();
+        assert!(share.try_hold(1).is_none());
+        drop(all);
+        assert!(share.try_hold(1).is_some());
     }
 }

@@ -112,7 +112,10 @@ pub struct LimitsSection {
     pub connections: u32,
     /// Streams that one connection may have open.
     pub streams_per_connection: u32,
-    /// Bytes of requests under way, of all connections.
+    /// Bytes of requests under way, of all connections. As much again each for large frames on
+    /// their way in, for batches unfolded for hooks, for batches unfolded for filters, for batches
+    /// read from disk for subscriptions (of these two, a subscription takes at most a quarter), and
+    /// for components on their way out.
     pub broker_buffer_bytes: ByteSize,
     /// Bytes of requests under way, of one connection.
     pub connection_buffer_bytes: ByteSize,

@@ -15,7 +15,7 @@ use weir_wire::request::{Hello, Welcome};
 
 use crate::budget::{Budget, Intake};
 use crate::fault::IntoFault;
-use crate::frames::{Ended, FrameReader, Received, finish, send, send_fault};
+use crate::frames::{Ended, FrameReader, Gone, Received, finish, send, send_fault, send_within};
 use crate::state::Shared;
 use crate::{publish, requests, subscribe, transport};
 
@@ -267,8 +267,14 @@ async fn stream_of(
         _ => match requests::handle(&shared, frame).await {
             Ok(reply) => {
                 shared.metrics.request(kind, Ok(()));
-                let _ = send.write_all(&reply.frame).await;
-                return finish(send).await;
+                let patience = shared.config.limits.request_deadline;
+                let sent = send_within(&mut send, [&reply.frame, &reply.payload], patience).await;
+                // What QUIC holds of it from here on is bounded by its windows.
+                drop(reply);
+                return match sent {
+                    Ok(()) => finish(send).await,
+                    Err(Gone) => {}
+                };
             }
             Err(fault) => fault,
         },

@@ -1,7 +1,9 @@
 //! Frames on QUIC streams, the broker's side: payloads go straight into page-aligned buffers.
 
+use std::time::Duration;
+
 use bytes::Bytes;
-use quinn::{ReadError, RecvStream, SendStream};
+use quinn::{ReadError, RecvStream, SendStream, VarInt};
 use tokio::time::timeout;
 use weir_log::PageBuf;
 use weir_wire::error::{ErrorCode, Fault};
@@ -14,6 +16,8 @@ use crate::fault::IntoFault;
 const CHUNKS: usize = 64;
 /// Frames up to here need no room of their own: the number of streams bounds them.
 const SMALL: usize = 16 << 10;
+/// The code of a stream that is cut because its reader takes nothing.
+const SLOW: VarInt = VarInt::from_u32(ErrorCode::Overloaded as u32);
 
 /// A payload in a buffer that can go to the disk as it is.
 #[derive(Debug)]
@@ -171,6 +175,25 @@ pub(crate) async fn send(stream: &mut SendStream, message: &impl FrameMessage) -
         .write_all(&message.to_frame(0))
         .await
         .map_err(|_| Gone)
+}
+
+/// Sends parts of a frame, one behind the other. Whoever takes nothing of it for so long is not
+/// waited for: others may want the room that it holds.
+pub(crate) async fn send_within(
+    stream: &mut SendStream,
+    parts: [&[u8]; 2],
+    patience: Duration,
+) -> Result<(), Gone> {
+    for mut rest in parts {
+        while !rest.is_empty() {
+            let Ok(written) = timeout(patience, stream.write(rest)).await else {
+                let _ = stream.reset(SLOW);
+                return Err(Gone);
+            };
+            rest = rest.get(written.map_err(|_| Gone)?..).unwrap_or_default();
+        }
+    }
+    Ok(())
 }
 
 /// Sends an error frame.

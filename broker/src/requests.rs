@@ -8,6 +8,7 @@ mod topics;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use weir_wire::error::{ErrorCode, Fault};
 use weir_wire::frame::{FrameMessage, Kind};
 
@@ -21,12 +22,14 @@ pub(crate) use status::status;
 
 /// A request's answer.
 pub(crate) struct Reply {
+    /// The frame but for its payload.
     pub(crate) frame: Vec<u8>,
+    pub(crate) payload: Bytes,
     /// The right to hold a large one until it is sent.
     _room: Option<Held>,
 }
 
-/// Carries out a request; answers the reply's frame.
+/// Carries out a request; answers the reply.
 pub(crate) async fn handle(shared: &Arc<Shared>, frame: Received) -> Result<Reply, Fault> {
     match frame.kind {
         Kind::CreateTopic => reply(topics::create(shared, read(&frame)?).await),
@@ -48,10 +51,9 @@ pub(crate) async fn handle(shared: &Arc<Shared>, frame: Received) -> Result<Repl
         Kind::RemovePlugin => reply(plugins::remove(shared, read(&frame)?).await),
         Kind::FetchPlugin => {
             let (fetched, component, room) = plugins::fetch(shared, &read(&frame)?).await?;
-            let mut frame = fetched.to_frame(component.len());
-            frame.extend_from_slice(&component);
             Ok(Reply {
-                frame,
+                frame: fetched.to_frame(component.len()),
+                payload: component,
                 _room: Some(room),
             })
         }
@@ -76,6 +78,7 @@ fn read<M: FrameMessage>(frame: &Received) -> Result<M, Fault> {
 fn reply<M: FrameMessage>(result: Result<M, Fault>) -> Result<Reply, Fault> {
     result.map(|message| Reply {
         frame: message.to_frame(0),
+        payload: Bytes::new(),
         _room: None,
     })
 }

@@ -54,6 +54,12 @@ pub(crate) struct Shared {
     pub(crate) intake: Budget,
     /// Batches unfolded for their hooks.
     pub(crate) unfolded: Budget,
+    /// Batches unfolded for the filters of subscriptions: producers do not wait for these.
+    pub(crate) filtered: Budget,
+    /// Batches read from disk for subscriptions.
+    pub(crate) loaded: Budget,
+    /// Components on their way out.
+    pub(crate) fetched: Budget,
     /// What filters said about stored batches.
     pub(crate) verdicts: Verdicts,
     pub(crate) sequencer: mpsc::Sender<Command>,

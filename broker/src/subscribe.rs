@@ -22,6 +22,7 @@ use weir_wire::id::SubscriptionId;
 use weir_wire::limits::SUBSCRIPTION_STREAMS_MAX;
 use weir_wire::subscribe::{Credit as CreditFrame, Subscribe, Subscribed};
 
+use crate::budget::Share;
 use crate::fault::IntoFault;
 use crate::frames::{Ended, FrameReader, finish, send, send_fault};
 use crate::state::Shared;
@@ -99,6 +100,7 @@ async fn serve(
     let credit = Arc::new(Credit::new(request.credit_bytes, request.credit_records));
     let filters = Arc::new(filters);
     let counts = Arc::new(counts(request, &subscribed));
+    let room = Share::of(&shared.loaded);
     let stop = CancellationToken::new();
     let (faults, mut failed) = mpsc::channel(1);
     let lanes = TaskTracker::new();
@@ -112,6 +114,7 @@ async fn serve(
             credit.clone(),
             request.ordering_keys,
             counts.clone(),
+            room.clone(),
             own,
         );
         let (connection, stop, faults) = (connection.clone(), stop.clone(), faults.clone());

@@ -8,7 +8,7 @@ use weir_broker::config::{ByteSize, Config};
 use weir_broker::testing::TestBroker;
 use weir_sdk::wire::id::{Offset, PartitionId, Timestamp};
 use weir_sdk::wire::request::{PartitionInfo, TopicSettings};
-use weir_sdk::{Client, Record, Start};
+use weir_sdk::{Client, Event, Record, Start};
 
 const DAY_MS: i64 = 24 * 3_600_000;
 const KEYS: u64 = 5;
@@ -122,6 +122,43 @@ async fn the_latest_of_each_key_stays_at_its_offset_and_tombstones_go_later() {
 }
 
 #[tokio::test]
+async fn a_subscriber_gets_to_the_end_where_nothing_is_left() {
+    let (broker, client) = started().await;
+    // All there is at the end is that keys are gone, and after a day not even that.
+    let gone = (0..KEYS).map(|n| Record::tombstone(format!("key {n}")));
+    let kept = Record::new("kept").key("another");
+    store(&client, std::iter::once(kept).chain(updates()).chain(gone)).await;
+    let end = Offset::new(1 + UPDATES + KEYS);
+    let open = async || {
+        let subscriber = client.subscribe(["prices"]).from(Start::Earliest);
+        subscriber.open().await.unwrap()
+    };
+    let now = info(&client).await.newest.unwrap();
+    broker
+        .compact(Timestamp::new(now.value() + 2 * DAY_MS))
+        .await
+        .unwrap();
+    let mut subscriber = open().await;
+    assert_eq!(subscriber.partitions()[0].end, end);
+    let mut found = 0;
+    while !subscriber.is_caught_up() {
+        match subscriber.next_event().await.unwrap().unwrap() {
+            Event::Records(batch) => found += batch.count(),
+            Event::Progress(_) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    let topic = "prices".parse().unwrap();
+    let position = subscriber.position(&topic, PartitionId::new(0));
+    assert_eq!((found, position), (1, Some(end)));
+    // And goes on there.
+    store(&client, [Record::new("more").key("another")]).await;
+    let more = subscriber.next().await.unwrap().unwrap();
+    assert_eq!(more.offset, end);
+    broker.shutdown().await;
+}
+
+#[tokio::test]
 async fn what_a_group_has_not_read_stays() {
     let (broker, client) = started().await;
     store(&client, updates()).await;
@@ -135,6 +172,16 @@ async fn what_a_group_has_not_read_stays() {
     broker.compact(now).await.unwrap();
     let half = UPDATES / 2;
     let left: Vec<_> = (half - KEYS..UPDATES).map(latest).collect();
+    assert_eq!(consume(&client, left.len()).await, left);
+
+    // Once it has read on, what it held back is due, although one run of a segment holds both.
+    let (group, topic) = ("slow".parse().unwrap(), "prices".parse().unwrap());
+    broker
+        .set_cursor(group, topic, PartitionId::new(0), Offset::new(UPDATES))
+        .await
+        .unwrap();
+    broker.compact(now).await.unwrap();
+    let left: Vec<_> = (UPDATES - KEYS..UPDATES).map(latest).collect();
     assert_eq!(consume(&client, left.len()).await, left);
     broker.shutdown().await;
 }

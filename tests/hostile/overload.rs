@@ -4,19 +4,20 @@
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use quinn::{TransportConfig, VarInt};
 use weir_broker::config::ByteSize;
-use weir_sdk::{Event, Record};
+use weir_sdk::{Event, FilterSpec, Record};
 use weir_wire::batch::Compression;
 use weir_wire::error::ErrorCode;
 use weir_wire::frame::FrameMessage;
 use weir_wire::id::{Offset, Timestamp};
-use weir_wire::plugin::Hook;
+use weir_wire::plugin::{ErrorPolicy, Hook};
 use weir_wire::produce::Produced;
-use weir_wire::request::{Bind, Route, Setting};
+use weir_wire::request::{Bind, BindingLimits, FetchPlugin, Route, Setting};
 use weir_wire::subscribe::{Subscribe, Subscribed};
 
 use crate::batches::{batch_of, became, open, produce};
-use crate::plugins::prebuilt;
+use crate::plugins::{bind, prebuilt, push};
 use crate::raw::{Raw, with_payload};
 use crate::stage::{Stage, resident, soon};
 
@@ -359,6 +360,147 @@ async fn subscribers_that_do_not_read_cost_little_and_miss_nothing() {
     let grown = resident().saturating_sub(before) >> 20;
     println!("{grown} MiB more memory beside 16 subscribers that do not read");
     assert!(grown < SLACK_MIB, "{grown} MiB more than before");
+    stage.is_unharmed().await;
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn lanes_that_nobody_reads_hold_little_and_let_others_read() {
+    const PARTITIONS: u32 = 64;
+    const RECORDS: u64 = 2048;
+    let mut stage = Stage::alone_with(|config| {
+        config.log.cache_bytes = ByteSize::mib(4);
+        config.limits.connection_buffer_bytes = ByteSize::mib(16);
+        config.limits.broker_buffer_bytes = ByteSize::mib(16);
+    })
+    .await;
+    stage.topic("shelves", PARTITIONS).await;
+    let producer = stage.client.producer("shelves").open().await.unwrap();
+    let mut tickets = Vec::new();
+    for n in 0..RECORDS {
+        let record = Record::new(vec![n as u8; 64 << 10]).key(format!("{n}"));
+        tickets.push(producer.send(record).await.unwrap());
+    }
+    for ticket in tickets {
+        assert!(ticket.await.unwrap().stored().is_some());
+    }
+    producer.close().await.unwrap();
+    let before = resident();
+    // What may be sent is taken from a lane only as far as a window goes that nobody moves on.
+    let mut transport = TransportConfig::default();
+    transport.stream_receive_window(VarInt::from_u32(32 << 10));
+    let raw = Raw::client_with(&stage.broker, transport).await;
+    let mut held = Vec::new();
+    for _ in 0..4 {
+        let request = Subscribe {
+            topics: vec!["shelves".parse().unwrap()],
+            partition: None,
+            start: 0,
+            start_offset: Offset::ZERO,
+            start_time: Timestamp::new(0),
+            cursors: Vec::new(),
+            filters: Vec::new(),
+            credit_bytes: u64::MAX,
+            credit_records: u64::MAX,
+            ordering_keys: false,
+            resumed: false,
+            projections: Vec::new(),
+        };
+        let mut talk = raw.talk().await;
+        talk.say(&request.to_frame(0)).await;
+        let _: Subscribed = talk.reply().await;
+        held.push(talk);
+    }
+    // 256 lanes with two reads of 2 MiB each would be a gibibyte.
+    let mut subscriber = stage.client.subscribe(["shelves"]).open().await.unwrap();
+    let (mut count, mut peak) = (0, 0);
+    while count < RECORDS {
+        let record = soon("a record", subscriber.next()).await.unwrap().unwrap();
+        assert_eq!(record.value.unwrap().len(), 64 << 10);
+        peak = peak.max(resident());
+        count += 1;
+    }
+    let grown = peak.saturating_sub(before) >> 20;
+    println!("{grown} MiB more memory beside 256 lanes that nobody reads");
+    assert!(grown < 128, "{grown} MiB more than before");
+    stage.is_unharmed().await;
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn filters_that_take_long_leave_producers_their_room() {
+    let mut stage = Stage::start_with(|config| {
+        config.limits.connection_buffer_bytes = ByteSize::mib(16);
+        config.limits.broker_buffer_bytes = ByteSize::mib(32);
+        config.limits.request_deadline = Duration::from_millis(500);
+    })
+    .await;
+    stage.topic("balloon", 1).await;
+    stage.topic("hooked", 1).await;
+    let hook = (Hook::Key, "keys-trap-on-poison");
+    bind(&stage, "hooked", hook, ErrorPolicy::Drop, 0).await;
+    push(&stage, "loops").await.unwrap();
+    let raw = Raw::client(&stage.broker).await;
+    let (mut talk, _) = open(&raw, "balloon", None).await;
+    let balloon = batch_of(&[&vec![0; 30 << 20]], Compression::Zstd);
+    talk.say(&with_payload(&produce(0), &balloon)).await;
+    assert_eq!(became(&talk.reply().await), "stored");
+    // Each unfolds it, and loops for three seconds.
+    let mut looking = Vec::new();
+    for _ in 0..2 {
+        let filter = FilterSpec {
+            plugin: "loops".parse().unwrap(),
+            version: None,
+            config: Vec::new(),
+            on_error: Some(ErrorPolicy::Skip),
+            limits: Some(BindingLimits {
+                cpu_ms: Some(3_000),
+                ..BindingLimits::default()
+            }),
+        };
+        let subscriber = stage.client.subscribe(["balloon"]).filter(filter);
+        let mut subscriber = soon("a subscription", subscriber.open()).await.unwrap();
+        looking.push(tokio::spawn(async move { subscriber.next().await }));
+    }
+    let (mut talk, _) = open(&raw, "hooked", None).await;
+    let (small, mut sequence) = (batch_of(&[b"small"], Compression::None), 0);
+    while looking.iter().any(|one| !one.is_finished()) {
+        let mut request = produce(sequence);
+        request.partition = None;
+        talk.say(&with_payload(&request, &small)).await;
+        assert_eq!(became(&talk.reply().await), "stored");
+        sequence += 1;
+    }
+    println!("{sequence} requests beside two filters that loop");
+    assert!(sequence > 10, "{sequence} requests");
+    for one in looking {
+        let record = one.await.unwrap().unwrap().unwrap();
+        assert_eq!(record.value.unwrap().len(), 30 << 20);
+    }
+    stage.is_unharmed().await;
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn a_component_that_is_not_taken_is_not_held_for_ever() {
+    let mut stage = Stage::start_with(|config| {
+        config.limits.request_deadline = Duration::from_millis(500);
+    })
+    .await;
+    push(&stage, "slow").await.unwrap();
+    let mut transport = TransportConfig::default();
+    transport.stream_receive_window(VarInt::from_u32(1 << 10));
+    let raw = Raw::client_with(&stage.broker, transport).await;
+    let fetch = FetchPlugin {
+        name: "slow".parse().unwrap(),
+        version: None,
+    };
+    let mut talk = raw.talk().await;
+    talk.say(&fetch.to_frame(0)).await;
+    let reset = soon("the broker's reset", talk.receive.received_reset()).await;
+    let overloaded = VarInt::from_u32(ErrorCode::Overloaded as u32);
+    assert_eq!(reset.unwrap(), Some(overloaded));
+    raw.is_alive().await;
     stage.is_unharmed().await;
     stage.end().await;
 }

@@ -321,6 +321,7 @@ async fn assemble(
     let late = bind_all(&shard, &topics, &plugins, &host).await;
     let (to_sequencer, commands) = mpsc::channel(sequence::QUEUE_MAX);
     let verdict_bytes = config.plugins.verdict_cache_bytes.as_usize();
+    let budget = || Budget::new(config.limits.broker_buffer_bytes.as_usize());
     let shared = Arc::new(Shared {
         verdicts: Verdicts::new(verdict_bytes, metrics.clone()),
         vfs: options.vfs.clone(),
@@ -338,9 +339,12 @@ async fn assemble(
         maintenance: log.maintenance(),
         request_bytes_max: log.entry_bytes_max() as u64,
         tails,
-        budget: Budget::new(config.limits.broker_buffer_bytes.as_usize()),
-        intake: Budget::new(config.limits.broker_buffer_bytes.as_usize()),
-        unfolded: Budget::new(config.limits.broker_buffer_bytes.as_usize()),
+        budget: budget(),
+        intake: budget(),
+        unfolded: budget(),
+        filtered: budget(),
+        loaded: budget(),
+        fetched: budget(),
         sequencer: to_sequencer,
         activity: Activity::new(Instant::now()),
         connections: AtomicUsize::new(0),

@@ -140,12 +140,11 @@ pub(super) async fn fetch(
         let pushed = shard.resolve_version(&request.name, request.version.as_deref());
         version_info(pushed.map_err(IntoFault::into_fault)?)
     };
-    // Twice: as it is read, and in its frame.
-    let bytes = usize::try_from(2 * version.bytes).unwrap_or(usize::MAX);
+    let bytes = usize::try_from(version.bytes).unwrap_or(usize::MAX);
     let deadline = shared.config.limits.request_deadline;
-    let room = shared.unfolded.hold_within(bytes, deadline).await;
+    let room = shared.fetched.hold_within(bytes, deadline).await;
     let room = room.ok_or_else(|| {
-        let text = "the broker holds as many bytes as it may; fetch the plugin again later";
+        let text = "the broker sends as many components as it may; fetch the plugin again later";
         Fault::new(ErrorCode::Overloaded, text)
     })?;
     let component = shared.plugins.component(version.version).await?;

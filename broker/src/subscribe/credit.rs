@@ -52,6 +52,11 @@ impl Credit {
         left.records -= i64::from(records);
     }
 
+    /// Whether something may be sent.
+    pub(super) fn is_some(&self) -> bool {
+        self.left.lock().is_some()
+    }
+
     /// Waits until something may be sent.
     pub(super) async fn available(&self) {
         loop {

@@ -2,14 +2,16 @@
 //! (`verdicts.rs`); how batches go through them together is in `filters/round.rs`.
 
 mod kept;
+mod pieces;
 mod round;
 mod view;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use tokio_util::task::AbortOnDropHandle;
-use weir_host::Bound;
+use weir_host::{Bound, CallError};
 use weir_log::StoredBatch;
 use weir_wire::batch::BatchHeader;
 use weir_wire::error::{ErrorCode, Fault};
@@ -22,6 +24,7 @@ use weir_wire::subscribe::{FilterSpec, Subscribe};
 
 use super::dead_letters::{DeadLetters, Letter};
 use super::verdicts::{BatchName, Chain, Link, Skip, Verdict, Verdicts};
+use crate::budget::Share;
 use crate::fault::IntoFault;
 use crate::state::Shared;
 
@@ -29,6 +32,8 @@ pub(super) use kept::Kept;
 
 /// Of what is remembered, the first of a subscription and one in so many is asked for again.
 const CHECK_EVERY: u64 = 256;
+/// How soon a plugin is called again for which there was no memory.
+const CROWDED_WAIT: Duration = Duration::from_millis(500);
 
 /// The filters of a subscription, in order, of which a record must pass all, and the projections
 /// that it is shown through then.
@@ -37,6 +42,8 @@ pub(super) struct Filters {
     filters: Vec<Step>,
     projections: Vec<Step>,
     letters: DeadLetters,
+    /// The subscription's share of what may be unfolded for filters at one time.
+    unfolded: Share,
     /// The filters as what they say is remembered of.
     chain: Chain,
     /// How often something was remembered.
@@ -122,6 +129,7 @@ impl Filters {
             filters,
             projections,
             letters,
+            unfolded: Share::of(&shared.filtered),
             chain,
             hits: AtomicU64::new(0),
         };
@@ -186,10 +194,7 @@ impl Filters {
             return Judging::Done(Judged { kept, fault: None });
         }
         let (filters, shared) = (self.clone(), shared.clone());
-        let task = async move {
-            let (unfolded, verdicts) = (&shared.unfolded, &shared.verdicts);
-            filters.judge(unfolded, verdicts, at, items).await
-        };
+        let task = async move { filters.judge(&shared.verdicts, at, items).await };
         Judging::UnderWay(AbortOnDropHandle::new(tokio::spawn(task)))
     }
 
@@ -266,6 +271,21 @@ impl Step {
     fn failed(&self, text: &str) -> Fault {
         let text = format!("{} \"{}\": {text}", noun(self.bound.hook()), self.plugin);
         Fault::new(ErrorCode::PluginFailed, text)
+    }
+
+    /// Why there are no answers. Where others are the reason, or an earlier batch, it is only that
+    /// there are none now.
+    fn unanswered(&self, error: &CallError) -> Fault {
+        let retry_after = match error {
+            CallError::Quarantined { retry_after, .. } => *retry_after,
+            CallError::Crowded { .. } => CROWDED_WAIT,
+            _ => return self.failed(&error.to_string()),
+        };
+        Fault {
+            code: ErrorCode::Overloaded,
+            retry_after: Some(retry_after),
+            ..self.failed(&error.to_string())
+        }
     }
 }
 

@@ -1,32 +1,35 @@
-//! A lane: one stream that carries the records of some partitions of a subscription.
+//! A lane: one stream that carries the records of some partitions of a subscription. Reading is in
+//! `lane/source.rs`; what is read and not sent yet, in `lane/outgoing.rs`.
+
+mod outgoing;
+mod source;
 
 use std::collections::HashMap;
-use std::iter::Peekable;
+use std::pin::pin;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use quinn::{Connection, SendStream};
-use tokio::task::JoinHandle;
-use weir_log::{ReadError, StoredBatch};
+use tokio::time::{sleep, timeout};
+use weir_log::ReadError;
 use weir_wire::error::{ErrorCode, Fault};
 use weir_wire::frame::FrameMessage;
 use weir_wire::id::{Offset, SubscriptionId, TopicId, TopicPartition};
 use weir_wire::subscribe::{LaneOpened, Progress, Records, SubscribedPartition};
 
 use super::credit::Credit;
-use super::filters::{Filters, Judging, Kept, Wanted};
+use super::filters::{Filters, Judging, Kept};
+use crate::budget::Share;
 use crate::frames;
 use crate::state::Shared;
+use outgoing::Outgoing;
+use source::{LoadError, Loaded, Source};
 
-/// Bytes of batches read at once for one partition.
-const READ_BYTES: usize = 2 << 20;
-/// Batches read at once for one partition.
-const READ_BATCHES: usize = 256;
-/// Batches that go through the filters together: so many bytes that the way to the plugins' threads
-/// and back does not count, and so few that the next ones can go while these are sent.
-const TOGETHER_BYTES: usize = 256 << 10;
-const TOGETHER_BATCHES: usize = 64;
+/// How long a subscriber may keep the broker waiting while batches were read for it. Then they go,
+/// but for the one that is being sent, and are read again when it is ready: who reads slowly must
+/// not hold memory that others need.
+const HOLD_MAX: Duration = Duration::from_secs(1);
 /// Stretches that are skipped before others have their turn.
 const SKIPS_MAX: usize = 1024;
 /// Batches that filters emptied before the subscriber hears how far the lane has looked.
@@ -43,14 +46,9 @@ pub(super) struct Lane {
     with_keys: bool,
     counts: Arc<Counts>,
     positions: Vec<Position>,
-    ahead: Option<Ahead>,
-}
-
-/// A read from disk that runs while the batches before it are sent.
-struct Ahead {
-    index: usize,
-    from: Offset,
-    batches: JoinHandle<Result<Vec<StoredBatch>, ReadError>>,
+    source: Source,
+    /// How long it has rested, because a plugin could not run, since something was sent.
+    rested: Duration,
 }
 
 /// How far a lane is in one partition.
@@ -87,6 +85,7 @@ impl Lane {
         credit: Arc<Credit>,
         with_keys: bool,
         counts: Arc<Counts>,
+        room: Share,
         partitions: impl Iterator<Item = &'a SubscribedPartition>,
     ) -> Self {
         let positions = partitions.map(|it| Position {
@@ -101,6 +100,7 @@ impl Lane {
         });
         let positions = positions.collect();
         Self {
+            source: Source::new(shared.clone(), room),
             shared,
             subscription,
             filters,
@@ -108,7 +108,7 @@ impl Lane {
             with_keys,
             counts,
             positions,
-            ahead: None,
+            rested: Duration::ZERO,
         }
     }
 
@@ -140,11 +140,14 @@ impl Lane {
         loop {
             let mut idle = true;
             for index in 0..self.positions.len() {
-                self.credit.available().await;
+                if !self.has_credit_soon().await {
+                    self.source.let_go();
+                    self.credit.available().await;
+                }
                 let skipped = self.skip(index);
-                let batches = self.read(index).await.map_err(Stop::Fault)?;
-                idle &= batches.is_empty() && !skipped;
-                self.deliver(stream, index, batches).await?;
+                let loaded = self.read(index).await.map_err(Stop::Fault)?;
+                idle &= loaded.read.batches.is_empty() && !skipped;
+                self.deliver(stream, index, loaded).await?;
                 self.report(stream, index, SILENT_MAX).await?;
                 if skipped {
                     // It took no wait so far, and there may be much more to skip.
@@ -184,42 +187,28 @@ impl Lane {
         position.next > before
     }
 
-    /// The next batches of a partition: from memory where they are there, else from disk, off
-    /// this thread and ahead of need.
-    async fn read(&mut self, index: usize) -> Result<Vec<StoredBatch>, Fault> {
+    /// The next batches of a partition, and what may be read ahead of the ones behind them.
+    async fn read(&mut self, index: usize) -> Result<Loaded, Fault> {
         let Position { at, next, .. } = self.positions[index];
         self.check(at.topic)?;
-        let ahead = self.ahead.take_if(|ahead| ahead.index == index);
-        let reading = match ahead.filter(|ahead| ahead.from == next) {
-            Some(ahead) => ahead.batches,
-            None => match self
-                .shared
-                .reader
-                .read_cached(at, next, READ_BYTES, READ_BATCHES)
-            {
-                Some(batches) => return Ok(batches),
-                None => self.read_from_disk(at, next),
-            },
-        };
-        let read = reading.await;
-        let read = read.map_err(|error| Fault::new(ErrorCode::Internal, error.to_string()))?;
-        let batches = read.map_err(|error| self.unreadable(&error))?;
-        if let (None, Some(last)) = (&self.ahead, batches.last()) {
-            let mut from = last.end();
+        let loaded = self.source.load(at, next).await;
+        let loaded = loaded.map_err(|error| match error {
+            LoadError::Read(error) => self.unreadable(&error),
+            error @ LoadError::Task(_) => Fault::new(ErrorCode::Internal, error.to_string()),
+        })?;
+        // What comes from memory will not have to be waited for.
+        let from_disk = loaded.room.is_some() && !loaded.read.batches.is_empty();
+        if from_disk && self.source.is_free() && self.credit.is_some() {
+            let mut from = loaded.read.next;
             for _ in 0..SKIPS_MAX {
                 let Some(skip) = self.filters.skip(&self.shared, at, from) else {
                     break;
                 };
                 from = skip.to;
             }
-            let batches = self.read_from_disk(at, from);
-            self.ahead = Some(Ahead {
-                index,
-                from,
-                batches,
-            });
+            self.source.read_ahead(at, from);
         }
-        Ok(batches)
+        Ok(loaded)
     }
 
     /// The topic is there, and has no partitions that the subscriber does not know of.
@@ -261,42 +250,71 @@ impl Lane {
         }
     }
 
-    fn read_from_disk(
-        &self,
-        at: TopicPartition,
-        from: Offset,
-    ) -> JoinHandle<Result<Vec<StoredBatch>, ReadError>> {
-        let reader = self.shared.reader.clone();
-        tokio::task::spawn_blocking(move || reader.read(at, from, READ_BYTES, READ_BATCHES))
-    }
-
     /// Sends what the filters leave of batches. While some are sent, the next ones are judged.
     async fn deliver(
         &mut self,
         stream: &mut SendStream,
         index: usize,
-        batches: Vec<StoredBatch>,
+        loaded: Loaded,
     ) -> Result<(), Stop> {
-        let mut from = self.positions[index].next;
-        let mut batches = batches.into_iter().peekable();
-        let mut coming = self.judge(index, together(&mut batches, &mut from));
-        while let Some(judging) = coming {
-            coming = self.judge(index, together(&mut batches, &mut from));
-            let judged = judging.end().await;
-            for kept in judged.kept {
-                self.credit.available().await;
-                self.send(stream, index, kept).await?;
+        let position = &mut self.positions[index];
+        if loaded.read.batches.is_empty() {
+            // Compaction left nothing from there on.
+            position.next = loaded.read.next;
+            return Ok(());
+        }
+        let mut out = Outgoing::new(loaded, position.next);
+        if self.rested > Duration::ZERO {
+            // Beside others that a plugin fails on it might be refused again.
+            out.only_one();
+        }
+        out.coming = self.judge(index, &mut out);
+        while let Some(judging) = out.coming.take() {
+            out.coming = self.judge(index, &mut out);
+            out.came(judging.end().await);
+            while let Some(kept) = out.next_kept() {
+                if !self.has_credit_soon().await {
+                    // All of it goes with this.
+                    self.source.stalled();
+                    return Ok(());
+                }
+                self.send(stream, index, kept, &mut out).await?;
             }
-            if let Some(fault) = judged.fault {
-                return Err(Stop::Fault(fault));
+            if let Some(fault) = out.take_fault() {
+                drop(out);
+                return self.rest(fault).await;
             }
+        }
+        if !out.is_gone() {
+            self.source.flowed();
         }
         Ok(())
     }
 
+    /// Whether something may be sent before what was read has been held for too long.
+    async fn has_credit_soon(&self) -> bool {
+        self.credit.is_some() || timeout(HOLD_MAX, self.credit.available()).await.is_ok()
+    }
+
+    /// Waits, holding nothing, where a plugin cannot run at the moment. Where that lasts, the
+    /// subscriber is told to come back.
+    async fn rest(&mut self, fault: Fault) -> Result<(), Stop> {
+        let patience = self.shared.config.limits.request_deadline;
+        let Some(time) = fault.retry_after.filter(|_| fault.is_retryable()) else {
+            return Err(Stop::Fault(fault));
+        };
+        self.rested += time;
+        if self.rested > patience {
+            return Err(Stop::Fault(fault));
+        }
+        self.source.let_go();
+        sleep(time).await;
+        Ok(())
+    }
+
     /// Sends batches on their way through the filters, if there are any.
-    fn judge(&self, index: usize, wanted: Vec<Wanted>) -> Option<Judging> {
-        let at = self.positions[index].at;
+    fn judge(&self, index: usize, out: &mut Outgoing) -> Option<Judging> {
+        let (at, wanted) = (self.positions[index].at, out.together());
         (!wanted.is_empty()).then(|| self.filters.begin(&self.shared, at, wanted))
     }
 
@@ -305,7 +323,9 @@ impl Lane {
         stream: &mut SendStream,
         index: usize,
         kept: Kept,
+        out: &mut Outgoing,
     ) -> Result<(), Stop> {
+        self.rested = Duration::ZERO;
         if !kept.letters.is_empty() {
             let topic = self.positions[index].at.topic;
             let stored = self
@@ -348,10 +368,16 @@ impl Lane {
         let size = bytes.len();
         self.credit.spend(size, count);
         let mut parts = [Bytes::from(records.to_frame(size)), bytes];
-        stream
-            .write_all_chunks(&mut parts)
-            .await
-            .map_err(|_| Gone)?;
+        let mut write = pin!(stream.write_all_chunks(&mut parts));
+        let written = match timeout(HOLD_MAX, &mut write).await {
+            Ok(written) => written,
+            Err(_) => {
+                out.let_go();
+                self.source.stalled();
+                write.await
+            }
+        };
+        written.map_err(|_| Gone)?;
         self.shared.activity.delivered(Instant::now());
         metrics.records_out.inc_by(u64::from(count));
         metrics.bytes_out.inc_by(size as u64);
@@ -382,24 +408,6 @@ impl Lane {
         frames::send(stream, &progress).await.map_err(|_| Gone)?;
         Ok(())
     }
-}
-
-/// As many of the batches as go through the filters together.
-fn together(
-    batches: &mut Peekable<impl Iterator<Item = StoredBatch>>,
-    from: &mut Offset,
-) -> Vec<Wanted> {
-    let (mut wanted, mut bytes) = (Vec::new(), 0);
-    while let Some(batch) = batches.next_if(|_| bytes < TOGETHER_BYTES) {
-        bytes += batch.bytes.len();
-        let end = batch.end();
-        wanted.push(Wanted { batch, from: *from });
-        *from = end;
-        if wanted.len() == TOGETHER_BATCHES {
-            break;
-        }
-    }
-    wanted
 }
 
 pub(crate) fn read_fault(error: &ReadError) -> Fault {

@@ -18,7 +18,6 @@ use super::super::dead_letters::Letter;
 use super::super::verdicts::{Verdict, Verdicts};
 use super::view::View;
 use super::{Filters, Item, Judged, Kept, Step, damaged};
-use crate::budget::Budget;
 use crate::selection::{inflate_within, rebuild, select_keys};
 
 /// A batch whose records are looked at.
@@ -49,7 +48,6 @@ impl Filters {
     /// What is left of batches.
     pub(super) async fn judge(
         &self,
-        unfolded: &Budget,
         verdicts: &Verdicts,
         at: TopicPartition,
         items: Vec<Item>,
@@ -61,7 +59,7 @@ impl Filters {
         let mut judged = Judged::default();
         let mut items = VecDeque::from(items);
         while !items.is_empty() && judged.fault.is_none() {
-            let held = unfolded.hold(room_for(&items)).await;
+            let held = self.unfolded.hold(room_for(&items)).await;
             let mut opened = match unfold(&mut items) {
                 Ok(opened) => opened,
                 Err(fault) => {
@@ -99,7 +97,7 @@ impl Filters {
         let mut result = Ok(());
         for step in &self.filters {
             let asked = opened.iter().filter(|open| is_asked(open));
-            let answers = join_all(asked.map(|open| step.bound.filter(open.input()))).await;
+            let answers = join_all(asked.map(|open| step.filter(open.input()))).await;
             let taken = hand_out(opened, answers, is_asked, |open, answer| {
                 open.take(step, origin, answer)
             });
@@ -114,15 +112,12 @@ impl Filters {
         if self.projections.is_empty() {
             return Ok(());
         }
-        for open in opened.iter_mut() {
-            open.view = Some(View::new(&open.records, &open.item.header, &open.keep())?);
-        }
         let is_asked = |open: &Open| open.view.as_ref().is_some_and(|view| view.count() > 0);
-        let mut result = Ok(());
+        let mut result = look(opened);
         for step in &self.projections {
             let asked = opened.iter().filter(|open| is_asked(open));
             let inputs = asked.filter_map(|open| open.view.as_ref()).map(View::input);
-            let answers = join_all(inputs.map(|input| step.bound.project(input))).await;
+            let answers = join_all(inputs.map(|input| step.project(input))).await;
             let taken = hand_out(opened, answers, is_asked, |open, answer| {
                 open.show(step, origin, answer)
             });
@@ -196,7 +191,7 @@ impl Open {
         origin: Origin<'_>,
         answer: Result<Answers<bool>, CallError>,
     ) -> Result<(), Fault> {
-        let answers = answer.map_err(|error| step.failed(&error.to_string()))?;
+        let answers = answer.map_err(|error| step.unanswered(&error))?;
         let mut values = answers.values;
         self.failed |= !answers.failures.is_empty();
         for failure in answers.failures {
@@ -222,7 +217,7 @@ impl Open {
         origin: Origin<'_>,
         answer: Result<Transformed, CallError>,
     ) -> Result<(), Fault> {
-        let answer = answer.map_err(|error| step.failed(&error.to_string()))?;
+        let answer = answer.map_err(|error| step.unanswered(&error))?;
         let mut view = self
             .view
             .take()
@@ -322,6 +317,21 @@ impl Open {
     }
 }
 
+/// Takes a look at what is kept of the batches. The first one that cannot be read ends that, as
+/// in [`hand_out`]: what projections have not seen must not go out.
+fn look(opened: &mut Vec<Open>) -> Result<(), Fault> {
+    for (n, open) in opened.iter_mut().enumerate() {
+        match View::new(&open.records, &open.item.header, &open.keep()) {
+            Ok(view) => open.view = Some(view),
+            Err(fault) => {
+                opened.truncate(n);
+                return Err(fault);
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Hands answers to the batches that were asked about. The first one that cannot go on ends that;
 /// it and those behind it are taken out, because they never come to be sent.
 fn hand_out<T>(
@@ -405,3 +415,6 @@ fn asked_for(records: &[u8], header: &BatchHeader, skip: u32) -> Result<Vec<bool
     }
     Ok(asked)
 }
+
+#[cfg(test)]
+mod tests;

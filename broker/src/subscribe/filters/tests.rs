@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicU64;
 use super::super::dead_letters::DeadLetters;
 use super::super::verdicts::{Chain, Verdict, Verdicts};
 use super::{Filters, Item};
-use crate::budget::Budget;
+use crate::budget::{Budget, Share};
 use crate::metrics::Metrics;
 
 /// Records at 100, 103 and 107 of a batch that covers 100 to 109.
@@ -61,10 +61,15 @@ const AT: TopicPartition = TopicPartition {
 
 /// A chain in which nothing runs.
 fn filters() -> Filters {
+    filters_within(&Budget::new(1 << 20))
+}
+
+fn filters_within(budget: &Budget) -> Filters {
     Filters {
         filters: Vec::new(),
         projections: Vec::new(),
         letters: DeadLetters::default(),
+        unfolded: Share::of(budget),
         chain: Chain::new([]),
         hits: AtomicU64::new(0),
     }
@@ -85,11 +90,10 @@ fn item(stored: StoredBatch, skip: u32, verdict: Option<Verdict>) -> Item {
 /// The offset deltas and ordering keys that are left from that delta on.
 async fn check(compression: Compression, skip: u32, deltas: &[u32], keys: &[u64]) {
     let stored = compacted(compression);
-    let budget = Budget::new(1 << 20);
     let filters = filters();
     let item = item(stored, skip, Some(Verdict::All));
     let verdicts = Verdicts::new(1 << 20, Metrics::new());
-    let mut judged = filters.judge(&budget, &verdicts, AT, vec![item]).await;
+    let mut judged = filters.judge(&verdicts, AT, vec![item]).await;
     assert_eq!(judged.fault, None);
     let kept = judged.kept.pop().unwrap();
     assert_eq!((kept.count as usize, kept.filtered_out), (deltas.len(), 0));
@@ -123,14 +127,13 @@ async fn records_before_the_offset_asked_for_are_left_out_by_offset() {
 
 #[tokio::test]
 async fn what_is_remembered_and_what_is_said_are_compared() {
-    let budget = Budget::new(1 << 20);
     let verdicts = Verdicts::new(1 << 20, Metrics::new());
     let filters = filters();
     let ask = async |known: Option<Verdict>| {
         let mut item = item(compacted(Compression::None), 0, known);
         item.check = true;
         let name = item.name();
-        let judged = filters.judge(&budget, &verdicts, AT, vec![item]).await;
+        let judged = filters.judge(&verdicts, AT, vec![item]).await;
         assert_eq!((judged.kept[0].count, judged.fault), (3, None));
         verdicts.get(&filters.chain, AT, &name)
     };
@@ -168,7 +171,7 @@ async fn batches_that_unfold_to_much_go_one_after_the_other() {
     let budget = Budget::new(BATCH_INFLATED_MAX);
     let verdicts = Verdicts::new(1 << 20, Metrics::new());
     let items = (0..3).map(|n| item(stored(n), 0, None)).collect();
-    let judged = filters().judge(&budget, &verdicts, AT, items).await;
+    let judged = filters_within(&budget).judge(&verdicts, AT, items).await;
     let counts: Vec<_> = judged.kept.iter().map(|kept| kept.count).collect();
     assert_eq!((counts, judged.fault), (vec![1, 1, 1], None));
     assert_eq!(budget.used_bytes(), 0);

@@ -1,0 +1,102 @@
+//! What a lane has read of a partition, on its way through the filters and out.
+
+use std::iter::Peekable;
+use std::vec::IntoIter;
+
+use weir_log::StoredBatch;
+use weir_wire::error::Fault;
+use weir_wire::id::Offset;
+
+use super::super::filters::{Judged, Judging, Kept, Wanted};
+use super::source::Loaded;
+use crate::budget::Permit;
+
+/// Batches that go through the filters together: so many bytes that the way to the plugins' threads
+/// and back does not count, and so few that the next ones can go while these are sent.
+const TOGETHER_BYTES: usize = 256 << 10;
+const TOGETHER_BATCHES: usize = 64;
+
+/// See the top of this file.
+pub(super) struct Outgoing {
+    batches: Peekable<IntoIter<StoredBatch>>,
+    /// How far the subscriber has looked when it comes to the next of them.
+    from: Offset,
+    /// On their way through the filters.
+    pub(super) coming: Option<Judging>,
+    /// Through the filters.
+    kept: IntoIter<Kept>,
+    /// What stopped the filters behind these.
+    fault: Option<Fault>,
+    room: Option<Permit>,
+    /// Whether it was let go of.
+    gone: bool,
+}
+
+impl Outgoing {
+    /// What was read, for who has looked up to `from`.
+    pub(super) fn new(loaded: Loaded, from: Offset) -> Self {
+        Self {
+            batches: loaded.read.batches.into_iter().peekable(),
+            from,
+            coming: None,
+            kept: Vec::new().into_iter(),
+            fault: None,
+            room: loaded.room,
+            gone: false,
+        }
+    }
+
+    /// As many of the batches as go through the filters together.
+    pub(super) fn together(&mut self) -> Vec<Wanted> {
+        let (mut wanted, mut bytes) = (Vec::new(), 0);
+        while let Some(batch) = self.batches.next_if(|_| bytes < TOGETHER_BYTES) {
+            bytes += batch.bytes.len();
+            let end = batch.end();
+            wanted.push(Wanted {
+                batch,
+                from: self.from,
+            });
+            self.from = end;
+            if wanted.len() == TOGETHER_BATCHES {
+                break;
+            }
+        }
+        wanted
+    }
+
+    /// Leaves the next batch alone of them all.
+    pub(super) fn only_one(&mut self) {
+        let first: Vec<StoredBatch> = self.batches.next().into_iter().collect();
+        self.batches = first.into_iter().peekable();
+    }
+
+    /// What came of batches.
+    pub(super) fn came(&mut self, judged: Judged) {
+        self.kept = judged.kept.into_iter();
+        self.fault = judged.fault;
+    }
+
+    /// The next batch to be sent.
+    pub(super) fn next_kept(&mut self) -> Option<Kept> {
+        self.kept.next()
+    }
+
+    /// What ends it here, once everything before was sent.
+    pub(super) const fn take_fault(&mut self) -> Option<Fault> {
+        self.fault.take()
+    }
+
+    /// Gives everything back that is not sent yet: it is read again.
+    pub(super) fn let_go(&mut self) {
+        self.batches = Vec::new().into_iter().peekable();
+        self.coming = None;
+        self.kept = Vec::new().into_iter();
+        self.fault = None;
+        self.room = None;
+        self.gone = true;
+    }
+
+    pub(super) const fn is_gone(&self) -> bool {
+        self.gone
+    }
+}
