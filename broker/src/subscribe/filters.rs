@@ -94,6 +94,11 @@ pub(super) enum Judging {
 }
 
 impl Judging {
+    /// Whether plugins are at it.
+    pub(super) const fn is_under_way(&self) -> bool {
+        matches!(self, Self::UnderWay(_))
+    }
+
     /// Waits until they are through.
     pub(super) async fn end(self) -> Judged {
         let task = match self {

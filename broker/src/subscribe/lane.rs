@@ -270,6 +270,10 @@ impl Lane {
         }
         out.coming = self.judge(index, &mut out);
         while let Some(judging) = out.coming.take() {
+            if judging.is_under_way() {
+                // So that plugins are not without work at the end of each reading.
+                out.refill(|from| self.source.more(self.positions[index].at, from));
+            }
             out.coming = self.judge(index, &mut out);
             out.came(judging.end().await);
             while let Some(kept) = out.next_kept() {

@@ -3,7 +3,7 @@
 use std::iter::Peekable;
 use std::vec::IntoIter;
 
-use weir_log::StoredBatch;
+use weir_log::{Read, StoredBatch};
 use weir_wire::error::Fault;
 use weir_wire::id::Offset;
 
@@ -15,6 +15,8 @@ use crate::budget::Permit;
 /// and back does not count, and so few that the next ones can go while these are sent.
 const TOGETHER_BYTES: usize = 256 << 10;
 const TOGETHER_BATCHES: usize = 64;
+/// Readings in a row of one partition before others have their turn.
+const REFILLS_MAX: usize = 16;
 
 /// See the top of this file.
 pub(super) struct Outgoing {
@@ -28,6 +30,8 @@ pub(super) struct Outgoing {
     /// What stopped the filters behind these.
     fault: Option<Fault>,
     room: Option<Permit>,
+    /// Readings that followed the first.
+    refills: usize,
     /// Whether it was let go of.
     gone: bool,
 }
@@ -42,6 +46,7 @@ impl Outgoing {
             kept: Vec::new().into_iter(),
             fault: None,
             room: loaded.room,
+            refills: 0,
             gone: false,
         }
     }
@@ -64,10 +69,22 @@ impl Outgoing {
         wanted
     }
 
+    /// Goes on with what is behind these, if that is in memory as these are.
+    pub(super) fn refill(&mut self, more: impl FnOnce(Offset) -> Option<Read>) {
+        if self.batches.len() > 0 || self.room.is_some() || self.refills == REFILLS_MAX {
+            return;
+        }
+        self.refills += 1;
+        if let Some(read) = more(self.from) {
+            self.batches = read.batches.into_iter().peekable();
+        }
+    }
+
     /// Leaves the next batch alone of them all.
     pub(super) fn only_one(&mut self) {
         let first: Vec<StoredBatch> = self.batches.next().into_iter().collect();
         self.batches = first.into_iter().peekable();
+        self.refills = REFILLS_MAX;
     }
 
     /// What came of batches.

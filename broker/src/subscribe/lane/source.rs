@@ -72,8 +72,7 @@ impl Source {
         let loading = match ahead.filter(|ahead| ahead.from == from) {
             Some(ahead) => ahead.loading,
             None => {
-                let reader = &self.shared.reader;
-                if let Some(read) = reader.read_cached(at, from, self.bytes, READ_BATCHES) {
+                if let Some(read) = self.more(at, from) {
                     return Ok(Loaded { read, room: None });
                 }
                 let room = self.wait_for_room(self.bytes).await;
@@ -96,6 +95,12 @@ impl Source {
             room.shrink_to(bytes_of(&loaded.read));
         }
         Ok(loaded)
+    }
+
+    /// Batches behind those that were read, if they are in memory.
+    pub(super) fn more(&self, at: TopicPartition, from: Offset) -> Option<Read> {
+        let reader = &self.shared.reader;
+        reader.read_cached(at, from, self.bytes, READ_BATCHES)
     }
 
     /// Whether nothing is being read ahead.
