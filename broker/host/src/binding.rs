@@ -23,7 +23,7 @@ use crate::logs::Logs;
 use crate::plugin::Plugin;
 use crate::run::CallError;
 use crate::scheduler::Queue;
-use crate::{Limits, RecordFailure};
+use crate::{Limits, RecordFailure, clock};
 use health::Health;
 use instances::Instances;
 use stats::Counters;
@@ -89,8 +89,8 @@ impl Binding {
         self.scratch.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn check_quarantine(&self, now: Instant) -> Result<(), CallError> {
-        self.health.check(now)
+    pub(crate) fn check_quarantine(&self) -> Result<(), CallError> {
+        self.health.check(clock::now)
     }
 
     /// A call gave answers, if not for all records: `at_limit` if one was stopped at a limit.
@@ -101,11 +101,10 @@ impl Binding {
         failures: &[RecordFailure],
         cpu: Duration,
         at_limit: bool,
-        now: Instant,
     ) {
         self.counters.call(records, out, failures.len(), cpu);
         let last = failures.last().filter(|_| at_limit);
-        if let Some(message) = self.health.answered(last, now) {
+        if let Some(message) = self.health.answered(last, clock::now) {
             self.warn_quarantined(&message);
         }
     }

@@ -33,7 +33,7 @@ pub(crate) fn call(
     input: &Input,
     attempts: &[Attempt],
 ) -> Result<Answered, Stopped<CallError>> {
-    binding.check_quarantine(clock::now())?;
+    binding.check_quarantine()?;
     let _running = binding.host().ticker().enter();
     let mut run = Run::new(binding, input, attempts);
     let result = run.chunks(number.is_multiple_of(PURITY_EVERY));
@@ -42,7 +42,7 @@ pub(crate) fn call(
     match result {
         Ok(()) => {
             let out = answers.records_out();
-            binding.succeeded(input.count, out, &failures, cpu, at_limit, clock::now());
+            binding.succeeded(input.count, out, &failures, cpu, at_limit);
             Ok(Answered { answers, failures })
         }
         Err(Stopped::Failed(error)) => {

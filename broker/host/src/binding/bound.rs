@@ -142,7 +142,7 @@ impl Bound {
         attempts: Vec<Attempt>,
     ) -> Result<Answered, CallError> {
         self.check(hook, &input, &attempts)?;
-        self.binding.check_quarantine(clock::now())?;
+        self.binding.check_quarantine()?;
         let place = self
             .binding
             .queue
@@ -238,7 +238,7 @@ impl Bound {
         let binding = &self.binding;
         BindingStats {
             instances: binding.instances.count(),
-            quarantined: binding.health.quarantined_for(clock::now()),
+            quarantined: binding.health.quarantined_for(clock::now),
             quarantines: binding.health.quarantines(),
             log_lines_suppressed: binding.logs.suppressed(),
             ..binding.counters.read()

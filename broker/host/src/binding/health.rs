@@ -73,7 +73,7 @@ impl Health {
     }
 
     /// Refuses the call if the binding must still rest.
-    pub(super) fn check(&self, now: Instant) -> Result<(), CallError> {
+    pub(super) fn check(&self, now: impl FnOnce() -> Instant) -> Result<(), CallError> {
         match self.quarantined_for(now) {
             Some(Quarantine { left, message, .. }) => Err(CallError::Quarantined {
                 retry_after: left,
@@ -104,7 +104,7 @@ impl Health {
     pub(super) fn answered(
         &self,
         at_limit: Option<&RecordFailure>,
-        now: Instant,
+        now: impl FnOnce() -> Instant,
     ) -> Option<String> {
         let Some(failure) = at_limit else {
             self.forgive();
@@ -118,7 +118,7 @@ impl Health {
             "in {calls} calls in a row a record was stopped at a limit: {}",
             failure.message
         );
-        self.quarantine(message.clone(), now);
+        self.quarantine(message.clone(), now());
         Some(message)
     }
 
@@ -131,10 +131,11 @@ impl Health {
     }
 
     /// The quarantine, while it lasts.
-    pub(super) fn quarantined_for(&self, now: Instant) -> Option<Quarantine> {
+    pub(super) fn quarantined_for(&self, now: impl FnOnce() -> Instant) -> Option<Quarantine> {
         if !self.quarantined.load(Ordering::Acquire) {
             return None;
         }
+        let now = now();
         let resting = self.resting();
         let resting = resting.as_ref().filter(|resting| resting.until > now)?;
         Some(Quarantine {
@@ -188,7 +189,7 @@ mod tests {
     #[test]
     fn quarantines_grow_and_end() {
         let (health, start) = (Health::new(), clock::now());
-        let rest = |now| match health.check(now) {
+        let rest = |now| match health.check(|| now) {
             Err(CallError::Quarantined {
                 retry_after,
                 message,
@@ -203,13 +204,13 @@ mod tests {
             health.quarantine("broken".to_owned(), now);
             assert_eq!(rest(now), seconds);
             now += Duration::from_secs(seconds);
-            assert_eq!(health.check(now), Ok(()));
+            assert_eq!(health.check(|| now), Ok(()));
         }
-        assert_eq!(health.answered(None, now), None);
+        assert_eq!(health.answered(None, || now), None);
         health.quarantine("broken".to_owned(), now);
         assert_eq!((rest(now), health.quarantines()), (1, 9));
         health.forgive();
-        assert_eq!(health.check(now), Ok(()));
+        assert_eq!(health.check(|| now), Ok(()));
     }
 
     #[test]
@@ -222,19 +223,19 @@ mod tests {
         };
         for round in 0..2 {
             for _ in 1..AT_LIMIT_MAX {
-                assert_eq!(health.answered(Some(&failure), now), None);
+                assert_eq!(health.answered(Some(&failure), || now), None);
             }
             if round == 0 {
-                health.answered(None, now);
+                health.answered(None, || now);
             }
         }
-        let message = health.answered(Some(&failure), now).unwrap();
+        let message = health.answered(Some(&failure), || now).unwrap();
         assert!(message.ends_with("at a limit: too slow"), "{message}");
         // It rests for a second, is tried once, and rests again.
         let later = now + Duration::from_secs(1);
-        assert!(health.check(now).is_err() && health.check(later).is_ok());
-        assert!(health.answered(Some(&failure), later).is_some());
-        let left = health.quarantined_for(later).unwrap().left;
+        assert!(health.check(|| now).is_err() && health.check(|| later).is_ok());
+        assert!(health.answered(Some(&failure), || later).is_some());
+        let left = health.quarantined_for(|| later).unwrap().left;
         assert_eq!(left, Duration::from_secs(2));
     }
 
