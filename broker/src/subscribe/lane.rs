@@ -23,7 +23,7 @@ use super::filters::{Filters, Judging, Kept};
 use crate::budget::Share;
 use crate::frames;
 use crate::state::Shared;
-use outgoing::Outgoing;
+use outgoing::{COMING_MAX, Outgoing};
 use source::{LoadError, Loaded, Source};
 
 /// How long a subscriber may keep the broker waiting while batches were read for it. Then they go,
@@ -268,13 +268,15 @@ impl Lane {
             // Beside others that a plugin fails on it might be refused again.
             out.only_one();
         }
-        out.coming = self.judge(index, &mut out);
-        while let Some(judging) = out.coming.take() {
-            if judging.is_under_way() {
-                // So that plugins are not without work at the end of each reading.
-                out.refill(|from| self.source.more(self.positions[index].at, from));
+        loop {
+            while out.coming.len() < COMING_MAX
+                && let Some(judging) = self.judge(index, &mut out)
+            {
+                out.coming.push_back(judging);
             }
-            out.coming = self.judge(index, &mut out);
+            let Some(judging) = out.coming.pop_front() else {
+                break;
+            };
             out.came(judging.end().await);
             while let Some(kept) = out.next_kept() {
                 if !self.has_credit_soon().await {
@@ -316,9 +318,14 @@ impl Lane {
         Ok(())
     }
 
-    /// Sends batches on their way through the filters, if there are any.
+    /// Sends batches on their way through the filters, if there are any. While plugins are at some,
+    /// those of the next reading follow: they must not be without work at the end of each.
     fn judge(&self, index: usize, out: &mut Outgoing) -> Option<Judging> {
-        let (at, wanted) = (self.positions[index].at, out.together());
+        let at = self.positions[index].at;
+        if out.coming.back().is_some_and(Judging::is_under_way) {
+            out.refill(|from| self.source.more(at, from));
+        }
+        let wanted = out.together();
         (!wanted.is_empty()).then(|| self.filters.begin(&self.shared, at, wanted))
     }
 

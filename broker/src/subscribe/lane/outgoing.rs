@@ -1,5 +1,6 @@
 //! What a lane has read of a partition, on its way through the filters and out.
 
+use std::collections::VecDeque;
 use std::iter::Peekable;
 use std::vec::IntoIter;
 
@@ -15,6 +16,9 @@ use crate::budget::Permit;
 /// and back does not count, and so few that the next ones can go while these are sent.
 const TOGETHER_BYTES: usize = 256 << 10;
 const TOGETHER_BATCHES: usize = 64;
+/// How many such rounds may be on their way. The threads of plugins have the lower priority: on a
+/// busy machine an answer takes a while, and more than two must be under way meanwhile.
+pub(super) const COMING_MAX: usize = 4;
 /// Readings in a row of one partition before others have their turn.
 const REFILLS_MAX: usize = 16;
 
@@ -24,7 +28,7 @@ pub(super) struct Outgoing {
     /// How far the subscriber has looked when it comes to the next of them.
     from: Offset,
     /// On their way through the filters.
-    pub(super) coming: Option<Judging>,
+    pub(super) coming: VecDeque<Judging>,
     /// Through the filters.
     kept: IntoIter<Kept>,
     /// What stopped the filters behind these.
@@ -42,7 +46,7 @@ impl Outgoing {
         Self {
             batches: loaded.read.batches.into_iter().peekable(),
             from,
-            coming: None,
+            coming: VecDeque::new(),
             kept: Vec::new().into_iter(),
             fault: None,
             room: loaded.room,
@@ -106,7 +110,7 @@ impl Outgoing {
     /// Gives everything back that is not sent yet: it is read again.
     pub(super) fn let_go(&mut self) {
         self.batches = Vec::new().into_iter().peekable();
-        self.coming = None;
+        self.coming.clear();
         self.kept = Vec::new().into_iter();
         self.fault = None;
         self.room = None;
