@@ -12,7 +12,7 @@ pub const SEEDS: u64 = 200;
 const PLAYERS: usize = 2;
 
 /// A number from the environment.
-fn number(name: &str) -> Option<u64> {
+pub fn number(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
     Some(
         text.parse()
