@@ -15,7 +15,7 @@ use weir_wire::request::{Hello, Welcome};
 
 use crate::budget::{Budget, Intake};
 use crate::fault::IntoFault;
-use crate::frames::{Ended, FrameReader, Gone, Received, finish, send, send_fault, send_within};
+use crate::frames::{Ended, FrameReader, Received, finish, send, send_fault, send_within};
 use crate::state::Shared;
 use crate::{publish, requests, subscribe, transport};
 
@@ -271,10 +271,10 @@ async fn stream_of(
                 let sent = send_within(&mut send, [&reply.frame, &reply.payload], patience).await;
                 // What QUIC holds of it from here on is bounded by its windows.
                 drop(reply);
-                return match sent {
-                    Ok(()) => finish(send).await,
-                    Err(Gone) => {}
-                };
+                if sent.is_ok() {
+                    finish(send).await;
+                }
+                return;
             }
             Err(fault) => fault,
         },

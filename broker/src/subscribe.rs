@@ -28,7 +28,7 @@ use crate::frames::{Ended, FrameReader, finish, send, send_fault};
 use crate::state::Shared;
 use credit::Credit;
 use filters::Filters;
-use lane::{Counts, Lane};
+use lane::{Counts, Subscription};
 
 pub(crate) use lane::read_fault;
 pub(crate) use start::numbers;
@@ -98,25 +98,22 @@ async fn serve(
     shared.subscriptions.fetch_add(1, Ordering::Relaxed);
     let _counted = Counted(shared.clone());
     let credit = Arc::new(Credit::new(request.credit_bytes, request.credit_records));
-    let filters = Arc::new(filters);
-    let counts = Arc::new(counts(request, &subscribed));
-    let room = Share::of(&shared.loaded);
+    let subscription = Subscription {
+        shared: shared.clone(),
+        id: subscribed.id,
+        filters: Arc::new(filters),
+        credit: credit.clone(),
+        with_keys: request.ordering_keys,
+        counts: Arc::new(counts(request, &subscribed)),
+        room: Share::of(&shared.loaded),
+    };
     let stop = CancellationToken::new();
     let (faults, mut failed) = mpsc::channel(1);
     let lanes = TaskTracker::new();
     let lane_count = subscribed.partitions.len().min(SUBSCRIPTION_STREAMS_MAX);
     for index in 0..lane_count {
         let own = subscribed.partitions.iter().skip(index).step_by(lane_count);
-        let lane = Lane::new(
-            shared.clone(),
-            subscribed.id,
-            filters.clone(),
-            credit.clone(),
-            request.ordering_keys,
-            counts.clone(),
-            room.clone(),
-            own,
-        );
+        let lane = subscription.lane(own);
         let (connection, stop, faults) = (connection.clone(), stop.clone(), faults.clone());
         lanes.spawn(async move {
             let ended = tokio::select! {

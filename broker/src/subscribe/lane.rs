@@ -38,6 +38,18 @@ const SILENT_MAX: u32 = 64;
 /// How many partitions each topic had that is read whole.
 pub(super) type Counts = HashMap<TopicId, u32>;
 
+/// What the lanes of a subscription have in common.
+pub(super) struct Subscription {
+    pub(super) shared: Arc<Shared>,
+    pub(super) id: SubscriptionId,
+    pub(super) filters: Arc<Filters>,
+    pub(super) credit: Arc<Credit>,
+    pub(super) with_keys: bool,
+    pub(super) counts: Arc<Counts>,
+    /// Its share of what may be read from disk at one time.
+    pub(super) room: Share,
+}
+
 pub(super) struct Lane {
     shared: Arc<Shared>,
     subscription: SubscriptionId,
@@ -77,17 +89,12 @@ impl From<Gone> for Stop {
     }
 }
 
-impl Lane {
-    pub(super) fn new<'a>(
-        shared: Arc<Shared>,
-        subscription: SubscriptionId,
-        filters: Arc<Filters>,
-        credit: Arc<Credit>,
-        with_keys: bool,
-        counts: Arc<Counts>,
-        room: Share,
+impl Subscription {
+    /// The lane of these partitions.
+    pub(super) fn lane<'a>(
+        &self,
         partitions: impl Iterator<Item = &'a SubscribedPartition>,
-    ) -> Self {
+    ) -> Lane {
         let positions = partitions.map(|it| Position {
             at: TopicPartition {
                 topic: it.topic,
@@ -98,20 +105,21 @@ impl Lane {
             filtered_out: 0,
             silent: 0,
         });
-        let positions = positions.collect();
-        Self {
-            source: Source::new(shared.clone(), room),
-            shared,
-            subscription,
-            filters,
-            credit,
-            with_keys,
-            counts,
-            positions,
+        Lane {
+            shared: self.shared.clone(),
+            subscription: self.id,
+            filters: self.filters.clone(),
+            credit: self.credit.clone(),
+            with_keys: self.with_keys,
+            counts: self.counts.clone(),
+            positions: positions.collect(),
+            source: Source::new(self.shared.clone(), self.room.clone()),
             rested: Duration::ZERO,
         }
     }
+}
 
+impl Lane {
     /// Sends until the subscription ends; answers why, if the subscriber ought to know.
     pub(super) async fn run(mut self, connection: &Connection) -> Option<Fault> {
         match self.pump(connection).await {

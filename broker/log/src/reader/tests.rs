@@ -29,6 +29,9 @@ use world::{Model, World, config, dir, partition};
 /// A batch, to compare: its bytes by length and checksum.
 type Line = (u64, u32, i64, Columns, usize, u32);
 
+/// A way to find an offset.
+type Look<'a> = &'a dyn Fn(&LogReader, TopicPartition) -> Offset;
+
 fn line(batch: &StoredBatch) -> Line {
     (
         batch.base_offset.value(),
@@ -567,7 +570,7 @@ fn what_moves_in_the_middle_of_a_read_is_looked_up_again() {
     let vfs = CountingVfs::new(SimVfs::new(1));
     let (world, reader, at) = two_segments(vfs.clone());
     let first = |read: &Read| read.batches[0].base_offset;
-    let looks: [&dyn Fn(&LogReader, TopicPartition) -> Offset; 4] = [
+    let looks: [Look<'_>; 4] = [
         // The first to ask for a sparse index; the others find it in memory.
         &|reader, at| reader.offset_keeping(at, 18 * 20_100).unwrap(),
         &|reader, at| first(&reader.read(at, Offset::new(42), 1, 1).unwrap()),

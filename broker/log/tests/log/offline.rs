@@ -394,8 +394,8 @@ fn a_lost_segment_is_a_gap_up_to_where_it_ended() {
 fn the_end_of_the_wal_is_missed_when_it_is_gone() {
     let sim = archived();
     let inspection = inspect(&sim, dir()).unwrap();
-    let used = inspection.wal.iter().filter(|file| file.blocks > 0);
-    let last = used.last().unwrap().path.clone();
+    let mut used = inspection.wal.iter().filter(|file| file.blocks > 0);
+    let last = used.next_back().unwrap().path.clone();
     // A start states how far the log went.
     let gone = copy(&sim);
     drop(drive(Arc::new(gone.clone()), small()).unwrap());

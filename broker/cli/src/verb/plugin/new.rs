@@ -59,7 +59,7 @@ pub fn run(args: NewArgs) -> Result<(), Failure> {
     }
     let count = project.files.len();
     if args.output.output == Format::Json {
-        let files: Vec<_> = project.files.iter().map(|(path, _)| path).collect();
+        let files: Vec<_> = project.files.keys().collect();
         let object = json!({ "dir": shown, "files": files, "next": project.next });
         return output::print(&object.to_string());
     }
