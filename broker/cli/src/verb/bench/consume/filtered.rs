@@ -58,11 +58,19 @@ struct Stage<'a> {
     settings: u64,
 }
 
-/// Records per second over the rounds, and those of the reading without a filter right before.
+/// How long one reading took from the open subscription on, and opening it.
+#[derive(Clone, Copy)]
+struct Reading {
+    took: Duration,
+    opened: Duration,
+}
+
+/// Readings, and each one's ratio to that without a filter right before.
 #[derive(Default)]
 struct Rates {
     took: Duration,
     ratios: Vec<f64>,
+    opened_ms: Vec<f64>,
 }
 
 /// Measures all of them in turn.
@@ -130,13 +138,14 @@ impl Stage<'_> {
     }
 
     /// Reads the topic from its start to its end.
-    async fn read(&self, share: Option<Share>) -> Result<Duration, Failure> {
+    async fn read(&self, share: Option<Share>) -> Result<Reading, Failure> {
         let begin = Instant::now();
         let mut subscription = self.client.subscribe([&self.topic]);
         if let Some(share) = share {
             subscription = subscription.filter(self.filter(share)?);
         }
         let mut subscriber = subscription.open().await?;
+        let opened = begin.elapsed();
         let mut read = 0;
         while !subscriber.is_caught_up() {
             match subscriber.next_event().await {
@@ -152,7 +161,10 @@ impl Stage<'_> {
                 "{read} records came, {expected} should have"
             )));
         }
-        Ok(begin.elapsed())
+        Ok(Reading {
+            took: begin.elapsed() - opened,
+            opened,
+        })
     }
 
     /// Records that a filter keeps; the tags begin anew in each batch.
@@ -188,13 +200,16 @@ impl Stage<'_> {
             .with("size", self.load.size)
             .with("batch", self.load.batch)
             .with("rounds", rates.ratios.len())
+            .with("open_ms", median(rates.opened_ms.clone()))
             .throughput(records, self.load, rates.took)
     }
 }
 
 impl Rates {
-    fn add(&mut self, took: Duration, without: Duration) {
-        self.took += took;
-        self.ratios.push(without.as_secs_f64() / took.as_secs_f64());
+    fn add(&mut self, reading: Reading, without: Reading) {
+        self.took += reading.took;
+        let ratio = without.took.as_secs_f64() / reading.took.as_secs_f64();
+        self.ratios.push(ratio);
+        self.opened_ms.push(reading.opened.as_secs_f64() * 1e3);
     }
 }
