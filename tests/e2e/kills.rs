@@ -1,5 +1,5 @@
 //! Nothing acknowledged is lost, nothing is doubled, order is kept, requests are whole: while the
-//! broker is killed, at random and between two steps of its housekeeping, on a file system that
+//! broker is killed, at random and between two steps of what its log does, on a file system that
 //! loses what was not synced, while replies get lost and bindings change. Files are small, so that
 //! in every run batches move to segments, files are used again, and restarts begin at checkpoints.
 
@@ -10,7 +10,9 @@ use weir_harness::report::{deep, seed};
 use crate::setup;
 
 /// Where to kill, and how often that may pass before.
-const MOMENTS: [(&str, u32); 15] = [
+const MOMENTS: [(&str, u32); 17] = [
+    ("block-written", 200),
+    ("block-synced", 200),
     ("segment-created", 2),
     ("segment-written", 2),
     ("segment-synced", 2),
@@ -28,16 +30,24 @@ const MOMENTS: [(&str, u32); 15] = [
     ("wal-removed", 1),
 ];
 
-fn plan(name: &str, kills: usize) -> Plan {
-    Plan {
+/// Kills of one data directory: every restart is read from the beginning, so what a run reads
+/// grows with their square.
+const KILLS_MAX: usize = 200;
+
+/// Runs with so many kills together, each with a directory and a seed of its own.
+fn plans(name: &str, kills: usize) -> Vec<Plan> {
+    let (kills, seed) = (deep(kills), seed(name));
+    let runs = kills.div_ceil(KILLS_MAX);
+    let plan = |run: usize| Plan {
         setup: setup().configured(SMALL_FILES),
         switches: vec![("WEIR_DROP_REPLIES", "0.1".to_owned())],
-        kills: deep(kills),
+        kills: kills / runs,
         behind_deliveries_percent: 30,
         rebinds: false,
         moments: MOMENTS.to_vec(),
-        seed: seed(name),
-    }
+        seed: seed.wrapping_add(run as u64),
+    };
+    (0..runs).map(plan).collect()
 }
 
 /// The run went through everything that it is about.
@@ -53,42 +63,48 @@ fn expect_thorough(outcome: &Outcome) {
         "no kill at a moment: {line}"
     );
     assert!(outcome.resent > 0, "no request was sent again: {line}");
+    let every = outcome.kills < KILLS_MAX || outcome.at_moments.len() == MOMENTS.len();
+    assert!(every, "a moment that nobody was killed at: {line}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_fifty_times() {
     let name = "killed";
-    let outcome = run(plan(name, 50)).await;
-    outcome.expect_good(name);
-    expect_thorough(&outcome);
+    for plan in plans(name, 50) {
+        let outcome = run(plan).await;
+        outcome.expect_good(name);
+        expect_thorough(&outcome);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn power_cut_twenty_times() {
     let name = "power cut";
-    let plan = plan(name, 20);
-    let setup = plan.setup.clone().with("WEIR_VFS", "lazy");
-    let outcome = run(Plan { setup, ..plan }).await;
-    outcome.expect_good(name);
-    expect_thorough(&outcome);
+    for plan in plans(name, 20) {
+        let setup = plan.setup.clone().with("WEIR_VFS", "lazy");
+        let outcome = run(Plan { setup, ..plan }).await;
+        outcome.expect_good(name);
+        expect_thorough(&outcome);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bindings_change_between_send_and_retry() {
     let name = "rebound";
-    let plan = plan(name, 10);
-    let setup = plan.setup.clone().with("WEIR_VFS", "lazy");
-    let outcome = run(Plan {
-        setup,
-        rebinds: true,
-        moments: Vec::new(),
-        ..plan
-    })
-    .await;
-    outcome.expect_good(name);
-    assert!(
-        outcome.rebinds > 0,
-        "no binding changed while requests were in flight"
-    );
-    assert!(outcome.resent > 0, "no request was sent again");
+    for plan in plans(name, 10) {
+        let setup = plan.setup.clone().with("WEIR_VFS", "lazy");
+        let outcome = run(Plan {
+            setup,
+            rebinds: true,
+            moments: Vec::new(),
+            ..plan
+        })
+        .await;
+        outcome.expect_good(name);
+        assert!(
+            outcome.rebinds > 0,
+            "no binding changed while requests were in flight"
+        );
+        assert!(outcome.resent > 0, "no request was sent again");
+    }
 }

@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rand::rngs::StdRng;
+use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, block_in_place};
@@ -60,7 +61,7 @@ pub struct Plan {
     pub behind_deliveries_percent: u32,
     /// Whether bindings and plugin versions change all the time.
     pub rebinds: bool,
-    /// Moments of the log's housekeeping at which some of the kills come, as `WEIR_KILL_AT` takes
+    /// Moments of what the log does at which some of the kills come, as `WEIR_KILL_AT` takes
     /// them, and at most how many times each may pass before.
     pub moments: Vec<(&'static str, u32)>,
     /// Decides everything that is random here.
@@ -74,7 +75,7 @@ pub struct Outcome {
     pub problems: Vec<Problem>,
     /// Kills with requests in flight.
     pub kills: usize,
-    /// Of these, kills at moments of the log's housekeeping, by moment.
+    /// Of these, kills at moments of what the log does, by moment.
     pub at_moments: BTreeMap<&'static str, usize>,
     /// Most WAL files, segments and checkpoints that a restart found.
     pub found: [usize; 3],
@@ -162,7 +163,7 @@ pub async fn run(plan: Plan) -> Outcome {
         rng: StdRng::seed_from_u64(plan.seed),
         behind_deliveries_percent: plan.behind_deliveries_percent,
         switches: [plan.setup.switches.clone(), plan.switches.clone()].concat(),
-        moments: plan.moments.clone(),
+        moments: shuffled(&plan),
         aimed_at: None,
         process,
         board: Arc::new(board),
@@ -184,6 +185,13 @@ pub async fn run(plan: Plan) -> Outcome {
     }
     let planted = plan.switches.iter().any(|(name, _)| *name == "WEIR_PLANT");
     run.finish(staying, !planted).await
+}
+
+/// The moments in an order of this seed.
+fn shuffled(plan: &Plan) -> Vec<(&'static str, u32)> {
+    let mut moments = plan.moments.clone();
+    moments.shuffle(&mut StdRng::seed_from_u64(plan.seed));
+    moments
 }
 
 /// When to kill: at so many answers in all, or at so many deliveries if that comes first.
@@ -365,11 +373,13 @@ impl Run {
         }
     }
 
-    /// Some of the processes are to end at a moment of the log's housekeeping; some of them end
+    /// Some of the processes are to end at a moment of what the log does; some of them end
     /// while they start.
     fn restart_aimed(&mut self) {
         if !self.moments.is_empty() && self.rng.random_ratio(AIMED, 100) {
-            let (moment, most) = self.moments[self.rng.random_range(0..self.moments.len())];
+            // One after the other, so that each has its turn.
+            self.moments.rotate_left(1);
+            let (moment, most) = self.moments[0];
             let count = self.rng.random_range(1..=most);
             let aim = ("WEIR_KILL_AT", format!("{moment}:{count}"));
             let switches = self.switches.iter().cloned().chain([aim]).collect();

@@ -125,15 +125,33 @@ enum Answer {
     NotStored,
 }
 
+/// What readers saw of a partition.
+#[derive(Debug, Default)]
+struct Seen {
+    /// By the first of them that got there.
+    records: BTreeMap<Offset, RecordId>,
+    /// Where each of them goes on.
+    next: HashMap<ReaderId, Offset>,
+}
+
+impl Seen {
+    /// How far any reader got.
+    fn end(&self) -> Offset {
+        let last = self.records.last_key_value();
+        last.map_or(Offset::ZERO, |(offset, _)| offset.next())
+    }
+}
+
 /// Everything that happened.
 #[derive(Debug, Default)]
 pub struct History {
     sent: BTreeMap<RecordId, Sent>,
     answers: HashMap<RecordId, Answer>,
-    read: Vec<(ReaderId, Place, RecordId)>,
+    /// What readers saw, each record once however many of them saw it.
+    seen: HashMap<(TopicName, PartitionId), Seen>,
+    /// How many records each reader has got.
+    read: HashMap<ReaderId, usize>,
     ended: HashSet<ReaderId>,
-    /// How far any reader got.
-    frontier: HashMap<(TopicName, PartitionId), Offset>,
     stored: Vec<Stored>,
     noted: Vec<Problem>,
 }
@@ -158,23 +176,27 @@ impl History {
     /// A reader that runs along got a record. Told in the order of its reading. Answers whether
     /// it is the first one to get that far.
     pub fn read(&mut self, reader: ReaderId, place: Place, id: RecordId) -> bool {
-        let next = self
-            .frontier
-            .entry((place.topic.clone(), place.partition))
-            .or_default();
-        let first = place.offset >= *next;
-        *next = (*next).max(place.offset.next());
-        self.read.push((reader, place, id));
+        *self.read.entry(reader).or_default() += 1;
+        let partition = (place.topic.clone(), place.partition);
+        let seen = self.seen.entry(partition).or_default();
+        let first = place.offset >= seen.end();
+        let next = seen.next.entry(reader).or_default();
+        let expected = std::mem::replace(next, place.offset.next());
+        let before = *seen.records.entry(place.offset).or_insert(id);
+        if place.offset != expected {
+            let place = place.clone();
+            self.note(Problem::Skipped { place, expected });
+        }
+        if before != id {
+            self.note(Problem::Disagreed { place, before, id });
+        }
         first
     }
 
     /// The broker says how much a partition holds: never less than a reader has got.
     pub fn holds(&mut self, topic: &TopicName, partition: PartitionId, end: Offset) {
-        let read = self
-            .frontier
-            .get(&(topic.clone(), partition))
-            .copied()
-            .unwrap_or_default();
+        let seen = self.seen.get(&(topic.clone(), partition));
+        let read = seen.map_or(Offset::ZERO, Seen::end);
         if end < read {
             self.note(Problem::Receded {
                 topic: topic.clone(),
@@ -200,7 +222,7 @@ impl History {
     /// How many records a reader has got.
     #[must_use]
     pub fn read_by(&self, reader: ReaderId) -> usize {
-        self.read.iter().filter(|(by, ..)| *by == reader).count()
+        self.read.get(&reader).copied().unwrap_or_default()
     }
 
     /// A record is there in the end. Told in the order of each partition.
@@ -221,7 +243,7 @@ impl History {
         [
             self.sent.len(),
             acknowledged,
-            self.read.len(),
+            self.read.values().sum(),
             self.stored.len(),
         ]
     }

@@ -1,4 +1,4 @@
-//! Ends the process at a chosen moment of the log's housekeeping, as `kill -9` would there: for
+//! Ends the process at a chosen moment of what the log does, as `kill -9` would there: for
 //! tests that want a crash between two given steps. The moments are seen from outside, by what is
 //! done to which kind of file, so nothing else in the log knows of them.
 
@@ -12,9 +12,12 @@ use rustix::process::{Signal, getpid, kill_process};
 
 use super::{DirLock, FreeSpace, OpenMode, Vfs, VfsFile};
 
-/// A moment: just after something was done to a file of the log.
+/// A moment: just after something was done to a file of the log. A block that is synced is not
+/// answered yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Moment {
+    BlockWritten,
+    BlockSynced,
     SegmentCreated,
     SegmentWritten,
     SegmentSynced,
@@ -33,7 +36,9 @@ enum Moment {
 }
 
 /// Every moment, by name.
-const MOMENTS: [(&str, Moment); 15] = [
+const MOMENTS: [(&str, Moment); 17] = [
+    ("block-written", Moment::BlockWritten),
+    ("block-synced", Moment::BlockSynced),
     ("segment-created", Moment::SegmentCreated),
     ("segment-written", Moment::SegmentWritten),
     ("segment-synced", Moment::SegmentSynced),
@@ -241,14 +246,18 @@ impl VfsFile for FatalFile {
             Kind::Segment => Some(Moment::SegmentWritten),
             Kind::Checkpoint => Some(Moment::CheckpointWritten),
             Kind::Manifest => Some(Moment::ManifestWritten),
-            Kind::Wal | Kind::WalInTheMaking | Kind::Other => None,
+            Kind::Wal => Some(Moment::BlockWritten),
+            Kind::WalInTheMaking | Kind::Other => None,
         });
         Ok(())
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        // Blocks of the WAL; none of the moments is one of those.
-        self.below.sync_data()
+        self.below.sync_data()?;
+        if self.kind == Kind::Wal {
+            self.countdown.reached(Some(Moment::BlockSynced));
+        }
+        Ok(())
     }
 
     fn sync_all(&self) -> io::Result<()> {

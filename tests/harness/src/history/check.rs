@@ -6,7 +6,7 @@ use weir_wire::id::{Offset, PartitionId};
 use weir_wire::name::TopicName;
 use weir_wire::placement::OrderingKey;
 
-use super::{Answer, History, Place, Problem, ReaderId, RecordId, RequestId, Stored};
+use super::{Answer, History, Place, Problem, RecordId, RequestId, Stored};
 
 /// What is there, by record.
 type Found<'a> = HashMap<RecordId, Vec<&'a Stored>>;
@@ -181,38 +181,29 @@ fn order(history: &History, problems: &mut Vec<Problem>) {
     }
 }
 
-/// The readers that ran along: one record after the other, and only what is there.
+/// What the readers saw that ran along: only what is there.
 fn readers(history: &History, problems: &mut Vec<Problem>) {
     let there = history
         .stored
         .iter()
         .filter_map(|stored| Some((&stored.place, stored.id?)));
     let there: HashMap<&Place, RecordId> = there.collect();
-    let mut next: HashMap<(ReaderId, &TopicName, PartitionId), Offset> = HashMap::new();
-    for (reader, place, read) in &history.read {
-        let expected = next
-            .entry((*reader, &place.topic, place.partition))
-            .or_default();
-        if place.offset != *expected {
-            problems.push(Problem::Skipped {
-                place: place.clone(),
-                expected: *expected,
-            });
-        }
-        *expected = place.offset.next();
-        match there.get(place) {
-            Some(stored) if stored == read => {}
-            Some(&stored) => {
-                problems.push(Problem::Diverged {
-                    place: place.clone(),
-                    read: *read,
+    for ((topic, partition), seen) in &history.seen {
+        for (&offset, &read) in &seen.records {
+            let place = Place {
+                topic: topic.clone(),
+                partition: *partition,
+                offset,
+            };
+            match there.get(&place) {
+                Some(&stored) if stored == read => {}
+                Some(&stored) => problems.push(Problem::Diverged {
+                    place,
+                    read,
                     stored,
-                });
+                }),
+                None => problems.push(Problem::Vanished { id: read, place }),
             }
-            None => problems.push(Problem::Vanished {
-                id: *read,
-                place: place.clone(),
-            }),
         }
     }
 }

@@ -86,6 +86,13 @@ pub enum Problem {
         read: RecordId,
         stored: RecordId,
     },
+    /// Two readers saw different records at one place.
+    #[error("disagreed: at {place} record {before} was read, and {id} by somebody else")]
+    Disagreed {
+        place: Place,
+        before: RecordId,
+        id: RecordId,
+    },
     /// A reader did not get a partition's records one after the other.
     #[error("skipped or repeated: the reader got {place} where offset {expected} should come")]
     Skipped { place: Place, expected: Offset },

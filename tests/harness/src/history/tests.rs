@@ -257,6 +257,21 @@ fn vanished_and_diverged() {
 }
 
 #[test]
+fn disagreed() {
+    let mut read = history(&[], &ALL);
+    read.read(ReaderId(0), place("a-x/0@0"), id("0.0.0"));
+    read.read(ReaderId(1), place("a-x/0@0"), id("0.0.1"));
+    finds(
+        &read,
+        &[Problem::Disagreed {
+            place: place("a-x/0@0"),
+            before: id("0.0.0"),
+            id: id("0.0.1"),
+        }],
+    );
+}
+
+#[test]
 fn receded() {
     let mut read = history(&[], &ALL);
     for (at, record) in ALL {
