@@ -40,7 +40,9 @@ async fn bind_slow(stage: &Stage, topic: &str) {
     admin.bind(&bind).await.unwrap();
 }
 
+/// Little of everything that a broker may fill, so that what grows beyond is a fault.
 fn small_budgets(config: &mut weir_broker::config::Config) {
+    config.log.cache_bytes = ByteSize::mib(8);
     config.limits.connection_buffer_bytes = ByteSize::mib(16);
     config.limits.broker_buffer_bytes = ByteSize::mib(16);
     config.limits.request_deadline = Duration::from_millis(50);
