@@ -11,8 +11,8 @@ use crate::setup;
 
 /// Where to kill, and how often that may pass before.
 const MOMENTS: [(&str, u32); 17] = [
-    ("block-written", 200),
-    ("block-synced", 200),
+    ("block-written", 40),
+    ("block-synced", 40),
     ("segment-created", 2),
     ("segment-written", 2),
     ("segment-synced", 2),
