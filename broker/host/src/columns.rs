@@ -23,6 +23,7 @@ pub(crate) struct Chunk {
     stored_bytes: usize,
     /// The arena, unless it is a part of the stored bytes.
     compact: Vec<u8>,
+    compact_len: usize,
     stored: Option<Range<usize>>,
     /// Spans of each column while the chunk is filled, then of all columns one after the other.
     lanes: Vec<Vec<Span>>,
@@ -63,7 +64,7 @@ impl Chunk {
     pub(crate) fn arena<'a>(&'a self, input: &'a Input) -> &'a [u8] {
         match &self.stored {
             Some(range) => input.records.get(range.clone()).unwrap_or_default(),
-            None => &self.compact,
+            None => self.compact.get(..self.compact_len).unwrap_or_default(),
         }
     }
 
@@ -98,7 +99,7 @@ impl Chunk {
         self.first = first;
         self.count = 0;
         self.start = start;
-        self.compact.clear();
+        self.compact_len = 0;
         self.stored = projection.value.then_some(start..start);
         self.spans.clear();
         self.lanes.resize_with(projection.columns(), Vec::new);

@@ -67,7 +67,7 @@ impl<'a> Chunks<'a> {
     }
 
     /// One column alone, not of values: what most filters and keys ask for. What the loop changes
-    /// stays in registers.
+    /// stays in registers, and nothing in it looks whether there is room to grow.
     #[inline(always)]
     fn fill_one(
         &mut self,
@@ -77,22 +77,35 @@ impl<'a> Chunks<'a> {
     ) -> Option<()> {
         let section = &self.input.records[..];
         let lane = chunk.lanes.first_mut()?;
+        let records_max =
+            (end.saturating_sub(self.next) as usize).min(CHUNK_BYTES / size_of::<Span>());
+        lane.resize(records_max, [0, ABSENT]);
         let (mut walker, mut arena) = (self.walker, std::mem::take(&mut chunk.compact));
-        let (mut spans, mut next) = (std::mem::take(lane), self.next);
+        let (mut at, mut count, mut bytes) = (0, 0, 0);
         let mut fill = || {
-            while next < end && arena.len() + size_of_val(&spans[..]) < CHUNK_BYTES {
+            for span in &mut *lane {
+                if bytes >= CHUNK_BYTES {
+                    break;
+                }
                 let record = walker.record()?;
-                let place = place(&walker, &record);
-                put::<false>(section, 0, &mut arena, &mut spans, place)?;
-                next += 1;
+                let mut length = 0;
+                if let Some((from, to)) = place(&walker, &record) {
+                    length = to - from;
+                    copy(section.get(from..)?, length, &mut arena, at)?;
+                    *span = [at as u32, length as u32];
+                }
+                at += length;
+                bytes += length + size_of::<Span>();
+                count += 1;
             }
             Some(())
         };
         let filled = fill();
-        chunk.count = next - self.next;
-        chunk.compact = arena;
-        *lane = spans;
-        (self.next, self.walker) = (next, walker);
+        lane.truncate(count);
+        self.next += count as u32;
+        self.walker = walker;
+        chunk.count = count as u32;
+        (chunk.compact, chunk.compact_len) = (arena, at);
         filled
     }
 
@@ -107,6 +120,7 @@ impl<'a> Chunks<'a> {
         let span_bytes = 8 * projection.columns();
         // Locals stay in registers, where fields behind references would be written each time.
         let (mut walker, mut arena) = (self.walker, std::mem::take(&mut chunk.compact));
+        arena.clear();
         let (first, mut next, mut bytes) = (self.next, self.next, 0);
         while next < end && bytes < CHUNK_BYTES {
             let record = walker.record()?;
@@ -136,10 +150,30 @@ impl<'a> Chunks<'a> {
             bytes = arena_bytes + span_bytes * (next - first) as usize;
         }
         chunk.count = next - first;
-        chunk.compact = arena;
+        (chunk.compact_len, chunk.compact) = (arena.len(), arena);
         self.walker = walker;
         Some(())
     }
+}
+
+/// Copies so many bytes from the beginning of `from` to a place in the arena.
+#[inline(always)]
+fn copy(from: &[u8], length: usize, arena: &mut Vec<u8>, at: usize) -> Option<()> {
+    let to = arena.get_mut(at..).and_then(<[u8]>::first_chunk_mut);
+    match (from.first_chunk::<SHORT>(), to) {
+        (Some(short), Some(to)) if length <= SHORT => *to = *short,
+        _ => copy_long(from.get(..length)?, arena, at),
+    }
+    Some(())
+}
+
+/// The same for what is long, or if the arena is too short: it becomes as long as it has memory.
+#[inline(never)]
+fn copy_long(from: &[u8], arena: &mut Vec<u8>, at: usize) {
+    arena.truncate(at);
+    arena.extend_from_slice(from);
+    arena.reserve(SHORT);
+    arena.resize(arena.capacity(), 0);
 }
 
 /// Appends a span to a lane, and its bytes to the arena unless they are in it.
