@@ -106,6 +106,15 @@ pub struct ConsumeArgs {
     /// Read through tag filters, and without, instead of from files
     #[arg(long)]
     filter: bool,
+    /// Bytes of values that are read through filters
+    #[arg(
+        long,
+        value_name = "SIZE",
+        default_value = "128MiB",
+        requires = "filter",
+        value_parser = size::parse_bytes
+    )]
+    bytes: u64,
     #[command(flatten)]
     load: LoadArgs,
 }
@@ -341,7 +350,7 @@ pub async fn run(verb: BenchVerb) -> Result<(), Failure> {
             let load = args.load.load()?;
             at(&args.load.place, Wanted::DOWN, async |site, report| {
                 if args.filter {
-                    consume::measure_filtered(site, load, report).await
+                    consume::measure_filtered(site, load, args.bytes, report).await
                 } else {
                     consume::measure(site, load, report).await
                 }

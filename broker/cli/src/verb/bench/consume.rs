@@ -25,13 +25,15 @@ system holds in memory (`warm`); or on disk alone (`cold`). For the latter two a
 them out of the broker's memory; for `cold` the operating system is told before each reading to
 forget the files of the log, which it can be on the broker's own machine only.
 
-With --filter the topic stays in memory, and readings without a filter take turns with those through
-tag filters that keep 100 %, 50 % and 1 %. Rates count the stored records that are passed over, kept
-or not. `verdicts` says whether a filter is asked (`new`) or what it said before is `remembered`.
+With --filter readings without a filter take turns with those through tag filters that keep 100 %,
+50 % and 1 %. Rates count the stored records that are passed over, kept or not, and opening the
+subscription counts. `verdicts` says whether a filter is asked (`new`) or what it said before is
+`remembered`. By default the topic stays in the broker's memory; one of --bytes 1GiB does not.
 
 Examples:
   weir bench consume --embedded /tmp
   weir bench consume --filter --embedded /tmp
+  weir bench consume --filter --bytes 1GiB --embedded /tmp
   weir bench consume --seconds 2 --output json";
 
 /// Less than a broker's cache holds by default (64 MiB).
