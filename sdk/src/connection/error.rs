@@ -131,6 +131,15 @@ impl ConnectError {
         }
     }
 
+    /// What the broker said, where it was the broker.
+    #[must_use]
+    pub const fn fault(&self) -> Option<&Fault> {
+        match self {
+            Self::NotAuthorised(fault) | Self::Refused(fault) => Some(fault),
+            _ => None,
+        }
+    }
+
     /// How much it tells: of several addresses' errors the one that tells most is shown.
     pub(super) const fn weight(&self) -> u8 {
         match self {

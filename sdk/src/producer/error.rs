@@ -73,10 +73,8 @@ impl OpenProducerError {
     #[must_use]
     pub const fn fault(&self) -> Option<&Fault> {
         match self {
-            Self::Refused(fault)
-            | Self::Connect(ConnectError::NotAuthorised(fault) | ConnectError::Refused(fault)) => {
-                Some(fault)
-            }
+            Self::Refused(fault) => Some(fault),
+            Self::Connect(error) => error.fault(),
             _ => None,
         }
     }
@@ -107,6 +105,18 @@ pub enum EndReason {
         /// In which way.
         reason: String,
     },
+}
+
+impl EndReason {
+    /// What the broker said, where it was the broker.
+    #[must_use]
+    pub const fn fault(&self) -> Option<&Fault> {
+        match self {
+            Self::Refused(fault) => Some(fault),
+            Self::Connect(error) => error.fault(),
+            _ => None,
+        }
+    }
 }
 
 /// Why a record was not taken.
@@ -195,9 +205,8 @@ impl PublishError {
     #[must_use]
     pub const fn fault(&self) -> Option<&Fault> {
         match self {
-            Self::Refused(fault) | Self::Send(SendError::Ended(EndReason::Refused(fault))) => {
-                Some(fault)
-            }
+            Self::Refused(fault) => Some(fault),
+            Self::Send(SendError::Ended(reason)) => reason.fault(),
             _ => None,
         }
     }

@@ -65,9 +65,9 @@ pub(super) struct Queue {
     refused: Option<Fault>,
     /// Why the broker does not know what became of the oldest request.
     doubt: Option<String>,
-    /// Why there is no stream.
+    /// Why there is no connection.
     away: Option<String>,
-    /// Why the oldest request was last refused for now, also while it is tried again.
+    /// Why the oldest request, or a stream, was last refused for now, also while it is tried again.
     held_up: Option<String>,
     /// Since when the oldest request has been the oldest without an outcome.
     stalled_since: Option<Instant>,
@@ -442,33 +442,18 @@ impl Queue {
 
 fn push_record(builder: &mut BatchBuilder, timestamp: Timestamp, record: &Record) {
     let timestamp = record.timestamp.unwrap_or(timestamp);
-    let (key, value) = (record.key.as_deref(), record.value.as_deref());
-    if record.headers.is_empty() {
-        let headers = &[];
-        builder.push(
-            timestamp,
-            &NewRecord {
-                key,
-                value,
-                headers,
-            },
-        );
-    } else {
-        let headers: Vec<(&str, &[u8])> = record
-            .headers
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_ref()))
-            .collect();
-        let headers = headers.as_slice();
-        builder.push(
-            timestamp,
-            &NewRecord {
-                key,
-                value,
-                headers,
-            },
-        );
-    }
+    // Without headers this allocates nothing.
+    let headers: Vec<(&str, &[u8])> = record
+        .headers
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_ref()))
+        .collect();
+    let record = NewRecord {
+        key: record.key.as_deref(),
+        value: record.value.as_deref(),
+        headers: &headers,
+    };
+    builder.push(timestamp, &record);
 }
 
 #[cfg(test)]

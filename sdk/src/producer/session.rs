@@ -37,7 +37,9 @@ pub(super) struct Stream {
 /// Why a stream is served no longer.
 enum End {
     Finished,
-    /// A new stream may do better.
+    /// The way to the broker is lost.
+    Lost(String),
+    /// The broker is there, and a new stream may do better.
     Again(String),
     Over(EndReason),
 }
@@ -81,18 +83,17 @@ impl Session {
     pub(super) async fn run(self, first: Stream) {
         let mut stream = first;
         let reason = loop {
-            let lost = match self.serve(&mut stream).await {
+            let (lost, reason) = match self.serve(&mut stream).await {
                 End::Finished => {
                     self.finish(stream).await;
                     break EndReason::Closed;
                 }
                 End::Over(reason) => break reason,
-                End::Again(reason) => {
-                    tracing::info!(topic = %self.topic, "the producer reconnects: {reason}");
-                    let _ = stream.send.reset(RESET_CODE);
-                    reason
-                }
+                End::Lost(reason) => (Some(reason.clone()), reason),
+                End::Again(reason) => (None, reason),
             };
+            tracing::info!(topic = %self.topic, "the producer reconnects: {reason}");
+            let _ = stream.send.reset(RESET_CODE);
             drop(stream);
             self.shared.queue().disconnected(lost);
             match self.reopen().await {
@@ -154,7 +155,7 @@ impl Session {
         loop {
             let frame = match receive.next().await {
                 Ok(Some(frame)) => frame,
-                Ok(None) => return End::Again("the broker ended the stream".to_owned()),
+                Ok(None) => return End::Lost("the broker ended the stream".to_owned()),
                 Err(error) => return self.lost(error),
             };
             match frame.kind {
@@ -173,8 +174,10 @@ impl Session {
             let reply = self
                 .shared
                 .settle(|queue, resolved| queue.on_reply(produced, now, resolved));
-            if let Reply::Violation(reason) = reply {
-                return End::Over(EndReason::Protocol { reason });
+            match reply {
+                Reply::Taken => {}
+                Reply::SessionOver(fault) => return self.lost(StreamError::Fault(fault)),
+                Reply::Violation(reason) => return End::Over(EndReason::Protocol { reason }),
             }
             // It may have been what the writer waits for.
             self.shared.wake.notify_one();
@@ -184,8 +187,14 @@ impl Session {
     /// What the end of a stream means for the producer.
     fn lost(&self, error: StreamError) -> End {
         match error {
-            StreamError::Lost(reason) => End::Again(reason),
-            StreamError::Fault(fault) if fault.is_retryable() => End::Again(fault.message),
+            StreamError::Lost(reason) => End::Lost(reason),
+            StreamError::Fault(fault) if fault.code == ErrorCode::ShuttingDown => {
+                End::Lost(fault.message)
+            }
+            StreamError::Fault(fault) if fault.is_retryable() => {
+                self.shared.queue().held_up(fault.message.clone());
+                End::Again(fault.message)
+            }
             StreamError::Fault(fault) if fault.code == ErrorCode::UnknownProducer => {
                 self.shared
                     .settle(|queue, resolved| queue.session_forgotten(resolved));
@@ -230,6 +239,7 @@ impl Session {
     async fn try_reopen(&self, redial: &mut Redial) -> Result<Option<Stream>, EndReason> {
         let link = redial.attempt(self.client.produce_link()).await;
         let Some(link) = link.map_err(EndReason::Connect)? else {
+            self.shared.queue().unreachable();
             return Ok(None);
         };
         let session = self.shared.queue().session();
@@ -246,16 +256,20 @@ impl Session {
                 }
             }
             Err(error) => {
-                redial.failed(retry_after(&error)).await;
-                match self.lost(error) {
+                let wait = retry_after(&error);
+                let lost = match self.lost(error) {
                     End::Over(reason) => {
                         if let EndReason::Protocol { reason } = &reason {
                             link.refuse(reason);
                         }
-                        Err(reason)
+                        return Err(reason);
                     }
-                    End::Again(_) | End::Finished => Ok(None),
-                }
+                    End::Lost(reason) => Some(reason),
+                    End::Again(_) | End::Finished => None,
+                };
+                self.shared.queue().disconnected(lost);
+                redial.failed(wait).await;
+                Ok(None)
             }
         }
     }

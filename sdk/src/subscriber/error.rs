@@ -75,10 +75,8 @@ impl SubscribeError {
     #[must_use]
     pub const fn fault(&self) -> Option<&Fault> {
         match self {
-            Self::Refused(fault)
-            | Self::Connect(ConnectError::NotAuthorised(fault) | ConnectError::Refused(fault)) => {
-                Some(fault)
-            }
+            Self::Refused(fault) => Some(fault),
+            Self::Connect(error) => error.fault(),
             _ => None,
         }
     }

@@ -163,6 +163,88 @@ async fn a_forgotten_session_leaves_the_outcome_unknown() {
     assert_eq!(producer.stats().outcomes.unknown, 1);
 }
 
+/// The broker refuses the oldest request only, and awaits it for ever: with the session all that
+/// was sent in it is over, and none of it goes out again.
+#[tokio::test]
+async fn a_session_forgotten_under_way_is_left_for_a_new_one() {
+    let peer = Peer::start();
+    let (_client, connection, producer, mut stream) = producing(&peer, alone).await;
+    let tickets = [
+        producer.send(Record::new("a")).await.unwrap(),
+        producer.send(Record::new("b")).await.unwrap(),
+    ];
+    let broker = async {
+        expect(&mut stream, 0, "a").await;
+        expect(&mut stream, 1, "b").await;
+        stream
+            .refused(Sequence::new(0), ErrorCode::UnknownProducer)
+            .await;
+        let mut stream = open_producer(&connection, 2).await;
+        expect(&mut stream, 0, "c").await;
+        stream.stored(Sequence::new(0), 5, 1).await;
+        stream
+    };
+    let records = async {
+        for ticket in tickets {
+            let error = ticket.await.unwrap_err();
+            assert!(
+                matches!(error, PublishError::OutcomeUnknown { .. }),
+                "{error:?}"
+            );
+        }
+        producer.publish(Record::new("c")).await
+    };
+    let (third, _stream) = tokio::join!(records, broker);
+    assert_eq!(third.unwrap().stored().unwrap().offset().value(), 5);
+    assert_eq!(producer.stats().outcomes.unknown, 2);
+    assert_eq!(producer.stats().resent, 0);
+}
+
+#[tokio::test]
+async fn a_fenced_producer_is_over() {
+    let peer = Peer::start();
+    let (_client, _connection, producer, mut stream) = producing(&peer, alone).await;
+    let tickets = [
+        producer.send(Record::new("a")).await.unwrap(),
+        producer.send(Record::new("b")).await.unwrap(),
+    ];
+    expect(&mut stream, 0, "a").await;
+    expect(&mut stream, 1, "b").await;
+    stream
+        .refused(Sequence::new(0), ErrorCode::ProducerFenced)
+        .await;
+    for ticket in tickets {
+        let error = ticket.await.unwrap_err();
+        assert!(
+            matches!(error, PublishError::OutcomeUnknown { .. }),
+            "{error:?}"
+        );
+    }
+    let reason = producer.close().await.unwrap_err();
+    assert_eq!(reason.fault().unwrap().code, ErrorCode::ProducerFenced);
+    assert_eq!(producer.stall(), None, "the broker is there");
+}
+
+#[tokio::test]
+async fn a_broker_that_refuses_to_the_end_is_not_away() {
+    let peer = Peer::start();
+    let short = |p| alone(p).retry_timeout(Duration::from_millis(200));
+    let (_client, _connection, producer, mut stream) = producing(&peer, short).await;
+    let refuses = async {
+        loop {
+            expect(&mut stream, 0, "a").await;
+            stream.refused(Sequence::new(0), ErrorCode::DiskFull).await;
+        }
+    };
+    let outcome = tokio::select! {
+        biased;
+        outcome = producer.publish(Record::new("a")) => outcome,
+        () = refuses => unreachable!("it refuses for ever"),
+    };
+    outcome.unwrap_err();
+    assert_eq!(producer.stall(), None);
+}
+
 #[tokio::test]
 async fn a_topic_created_anew_ends_the_producer() {
     let peer = Peer::start();

@@ -18,6 +18,8 @@ const PAUSE_MAX: Duration = Duration::from_secs(10);
 pub(in crate::producer) enum Reply {
     /// It is dealt with.
     Taken,
+    /// The session is over, and why; nothing is said of what was sent in it.
+    SessionOver(Fault),
     /// The broker must not send this.
     Violation(String),
 }
@@ -35,6 +37,11 @@ impl Queue {
         self.unreplied -= 1;
         if produced.throttle_ms > 0 {
             self.pause(now, Duration::from_millis(produced.throttle_ms));
+        }
+        if let (None, Some(error)) = (&produced.outcome, &produced.error)
+            && ends_session(error.code)
+        {
+            return Reply::SessionOver(error.clone().into());
         }
         let expected = self.requests.front().and_then(|r| r.sequence);
         if expected != Some(produced.sequence) {
@@ -87,4 +94,9 @@ impl Queue {
         let until = now + wait.min(PAUSE_MAX);
         self.pause_until = Some(self.pause_until.map_or(until, |known| known.max(until)));
     }
+}
+
+/// Whether no request of the session can be answered any more: not only the one that is refused.
+const fn ends_session(code: ErrorCode) -> bool {
+    matches!(code, ErrorCode::UnknownProducer | ErrorCode::ProducerFenced)
 }

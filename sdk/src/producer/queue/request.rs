@@ -146,6 +146,12 @@ impl Queue {
     /// The producer is over: everything that it holds fails, nothing more is taken.
     pub(in crate::producer) fn end(&mut self, reason: EndReason, resolved: &mut Vec<Resolved>) {
         let text = reason.to_string();
+        if let EndReason::Refused(_) | EndReason::TopicRecreated | EndReason::Protocol { .. } =
+            reason
+        {
+            // The broker said so: it is there.
+            self.away = None;
+        }
         self.fail_requests(&text, resolved);
         if let Some(open) = self.open.take() {
             self.bytes -= open.bytes;

@@ -28,10 +28,22 @@ impl Queue {
         }
     }
 
-    /// The stream is gone: nothing counts as sent any more.
-    pub(in crate::producer) fn disconnected(&mut self, reason: String) {
-        self.away = Some(reason);
+    /// The stream is gone: nothing counts as sent any more. `lost` says why, where the broker is
+    /// gone with it.
+    pub(in crate::producer) fn disconnected(&mut self, lost: Option<String>) {
+        self.away = lost;
         (self.sent, self.unreplied) = (0, 0);
+    }
+
+    /// Nobody answers where the broker was.
+    pub(in crate::producer) fn unreachable(&mut self) {
+        self.away
+            .get_or_insert_with(|| "no broker answers".to_owned());
+    }
+
+    /// The broker opens no stream for now.
+    pub(in crate::producer) fn held_up(&mut self, reason: String) {
+        self.held_up = Some(reason);
     }
 
     /// The broker has forgotten the session: what was sent in it stays without an outcome, and
@@ -78,7 +90,7 @@ impl Queue {
         self.topic = Some(opened.topic);
         self.session = Some(opened.session);
         self.pause_until = None;
-        self.away = None;
+        (self.away, self.held_up) = (None, None);
         (self.sent, self.unreplied) = (0, 0);
         // A request grows by its places and by what plugins add.
         let bytes = usize::try_from(opened.request_bytes_max / 2).unwrap_or(usize::MAX);

@@ -267,7 +267,7 @@ fn a_lost_connection_repeats_what_was_sent_and_then_the_rest() {
     }
     assert_eq!(step(&mut queue, now), "write 0");
     assert_eq!(step(&mut queue, now), "write 1");
-    queue.disconnected("the cable was pulled".to_owned());
+    queue.disconnected(Some("the cable was pulled".to_owned()));
     let stall = queue.stall(now).unwrap();
     assert_eq!((stall.away, stall.left), (true, Some(RETRY)));
     assert_eq!(stall.reason, "the cable was pulled");
