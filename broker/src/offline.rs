@@ -40,6 +40,7 @@ pub struct TopicNames {
     /// How many partitions each has.
     partitions: BTreeMap<TopicId, u32>,
     deleted: BTreeSet<TopicId>,
+    is_incomplete: bool,
 }
 
 impl TopicNames {
@@ -57,6 +58,12 @@ impl TopicNames {
     #[must_use]
     pub fn name(&self, topic: TopicId) -> Option<&TopicName> {
         self.names.get(&topic)
+    }
+
+    /// Whether the checkpoint's catalog cannot be read: then there may be topics without a name.
+    #[must_use]
+    pub const fn is_incomplete(&self) -> bool {
+        self.is_incomplete
     }
 
     /// Whether a topic is known to be deleted.
@@ -94,8 +101,11 @@ impl TopicNames {
                         self.names.insert(topic.id, topic.name.clone());
                         self.partitions.insert(topic.id, topic.partitions);
                     }
+                } else {
+                    self.is_incomplete = true;
                 }
             }
+            StatePart::Lost { name } if name == CATALOG => self.is_incomplete = true,
             StatePart::Entry(entry) => {
                 for op in &entry.ops {
                     if let RecoveredOp::Metadata(bytes) = op

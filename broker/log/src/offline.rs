@@ -258,6 +258,11 @@ pub enum StatePart {
         /// What the state machine wrote.
         bytes: Vec<u8>,
     },
+    /// A section that cannot be read.
+    Lost {
+        /// Its name.
+        name: String,
+    },
     /// An entry, in their order; damaged ones are left out.
     Entry(RecoveredEntry),
 }

@@ -1,7 +1,6 @@
 //! `weir log`: look at, check and empty a data directory that no broker has open. What is looked
 //! at is opened here; each verb has its file.
 
-use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -45,7 +44,7 @@ Examples:
     #[command(after_help = "\
 The file has one record per line, as `weir consume --output json` prints it, partition by partition
 in the order of offsets. Records of deleted topics are left out; those of topics whose name is lost
-are under `unknown/topic-ID`. Until all of it is written, it is called FILE.incomplete. Ends with 1
+are under `unknown/topic-ID`, and it ends with 1 then, too. Until all of it is written, it is called FILE.incomplete. Ends with 1
 if some that should be there cannot be read. `weir produce TOPIC FILE --format record` sends the
 records of one topic to a broker.
 
@@ -112,6 +111,8 @@ struct Closed {
     root: PathBuf,
     log: PathBuf,
     topics: TopicNames,
+    /// What was found damaged on the way to their names.
+    damages: Vec<Damage>,
     _lock: Option<DirLock>,
 }
 
@@ -122,19 +123,37 @@ impl Closed {
         check_kind(root, &data)?;
         let lock = lock(&*vfs, &data)?;
         let log = data.log();
-        let (topics, _) = TopicNames::read(&*vfs, &log).map_err(|error| failure(&error))?;
+        let read = TopicNames::read(&*vfs, &log);
+        let (topics, damages) = read.map_err(|error| failure(&error))?;
         Ok(Self {
             vfs,
             root: root.to_owned(),
             log,
             topics,
+            damages,
             _lock: lock,
         })
+    }
+
+    /// All that is known to be damaged, with what a closer look has found.
+    fn damages_with(&self, found: &[Damage]) -> Vec<Damage> {
+        let mut damages = found.to_vec();
+        let others = self.damages.iter().filter(|one| !found.contains(one));
+        damages.extend(others.cloned());
+        damages
     }
 
     /// A topic for programs: its name, or none if that is lost.
     fn topic_json(&self, topic: TopicId) -> Value {
         json!(self.topics.name(topic).map(ToString::to_string))
+    }
+
+    /// A topic for people.
+    fn topic_text(&self, topic: TopicId) -> String {
+        match self.topics.name(topic) {
+            Some(name) => name.to_string(),
+            None => format!("topic {topic} (name unknown)"),
+        }
     }
 
     fn partition_json(&self, at: TopicPartition) -> Value {
@@ -147,10 +166,7 @@ impl Closed {
 
     /// A partition for people.
     fn partition_text(&self, at: TopicPartition) -> String {
-        match self.topics.name(at.topic) {
-            Some(name) => format!("{name}/{}", at.partition),
-            None => format!("topic {} (name unknown)/{}", at.topic, at.partition),
-        }
+        format!("{}/{}", self.topic_text(at.topic), at.partition)
     }
 
     fn damage_json(&self, damage: &Damage) -> Value {
@@ -272,10 +288,4 @@ fn note_damages(closed: &Closed, damages: &[Damage]) {
     for damage in damages {
         output::note(&format!("damaged: {}", closed.damage_text(damage)));
     }
-}
-
-/// `1 file`, `2 files`.
-fn counted(count: usize, what: &str) -> impl fmt::Display {
-    let many = if count == 1 { "" } else { "s" };
-    format!("{count} {what}{many}")
 }

@@ -429,13 +429,17 @@ pub(super) fn state(
                     index: section.index,
                     bytes,
                 }),
-                Err((offset, what)) => damages.push(Damage {
-                    path,
-                    offset,
-                    what,
-                    partitions: Vec::new(),
-                    advice: RESTORE,
-                }),
+                Err((offset, what)) => {
+                    let name = section.name.to_string();
+                    each(StatePart::Lost { name });
+                    damages.push(Damage {
+                        path,
+                        offset,
+                        what,
+                        partitions: Vec::new(),
+                        advice: RESTORE,
+                    });
+                }
             }
         }
     }

@@ -19,7 +19,8 @@ use crate::wal::{file_path, wal_dir};
 
 pub(super) const RESTORE: &str = "restore it from a copy, or rescue what can be read";
 pub(super) const NEWER: &str = "use the weir that wrote it, or a newer one";
-const OLDER: &str = "nothing, if an older manifest is sound: the next start goes by that one";
+const OLDER: &str =
+    "nothing is to be done if an older manifest is sound: the next start goes by that one";
 const FOREIGN: &str = "move it away if it is not weir's";
 
 /// The files of a log.

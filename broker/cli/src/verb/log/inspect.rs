@@ -1,7 +1,9 @@
 //! `weir log inspect`: what a log consists of.
 
 use serde_json::{Value, json};
-use weir_log::offline::{self, Inspection, ManifestInfo, RunInfo, SegmentInfo, WalFileInfo};
+use weir_log::offline::{
+    self, Damage, Inspection, ManifestInfo, RunInfo, SegmentInfo, WalFileInfo,
+};
 
 use super::{Closed, LogArgs, cut_json, cut_text, failure, note_damages};
 use crate::exit::Failure;
@@ -12,13 +14,14 @@ use crate::{size, time};
 pub fn run(args: &LogArgs) -> Result<(), Failure> {
     let closed = Closed::open(&args.dir)?;
     let found = offline::inspect(&*closed.vfs, &closed.log).map_err(|error| failure(&error))?;
-    let object = json(&closed, &found);
-    output::print_one(args.output.output, &object, &text(&closed, &found))?;
-    note_damages(&closed, &found.damages);
-    Ok(())
+    let damages = closed.damages_with(&found.damages);
+    let object = json(&closed, &found, &damages);
+    let printed = output::print_one(args.output.output, &object, &text(&closed, &found));
+    note_damages(&closed, &damages);
+    printed
 }
 
-fn json(closed: &Closed, found: &Inspection) -> Value {
+fn json(closed: &Closed, found: &Inspection, damages: &[Damage]) -> Value {
     let topics = closed.topics.topics().map(|(id, name)| {
         json!({
             "topic": name.to_string(),
@@ -41,7 +44,7 @@ fn json(closed: &Closed, found: &Inspection) -> Value {
         "wal": found.wal.iter().map(wal_json).collect::<Vec<_>>(),
         "topics": topics.collect::<Vec<_>>(),
         "leftovers": leftovers.map(|path| path.display().to_string()).collect::<Vec<_>>(),
-        "damages": closed.damages_json(&found.damages),
+        "damages": closed.damages_json(damages),
     })
 }
 

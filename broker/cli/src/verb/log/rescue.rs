@@ -9,7 +9,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
-use weir_log::offline::{self, RescueReport, RescuedBatch};
+use weir_log::offline::{self, Damage, RescueReport, RescuedBatch};
 use weir_wire::batch::{BatchHeader, HEADER_LEN, Records};
 use weir_wire::id::{Offset, PartitionId, TopicId, TopicPartition};
 use weir_wire::limits::BATCH_INFLATED_MAX;
@@ -17,7 +17,7 @@ use weir_wire::name::TopicName;
 use weir_wire::placement::OrderingKey;
 
 use super::progress::Bar;
-use super::{Closed, counted, note_damages};
+use super::{Closed, note_damages};
 use crate::exit::Failure;
 use crate::failure::closest;
 use crate::output::{self, OutputArgs};
@@ -69,7 +69,9 @@ pub fn run(args: &RescueArgs) -> Result<(), Failure> {
         &closed.topics.partitions(),
         &|at| wanted.has(at),
         &mut |batch| {
-            out.batch(&wanted.name(batch.partition.topic), &batch)?;
+            let topic = batch.partition.topic;
+            out.has_nameless |= closed.topics.name(topic).is_none();
+            out.batch(&wanted.name(topic), &batch)?;
             bar.count(out.bytes, format!("{} records", size::count(out.records)));
             Ok(())
         },
@@ -81,7 +83,10 @@ pub fn run(args: &RescueArgs) -> Result<(), Failure> {
         Failure::failed(format!("{error}; {shown} holds a part of the records only"))
     })?;
     out.finish(args)?;
-    tell(args, &closed, &out, &report)
+    let damages = closed.damages_with(&report.damages);
+    let printed = tell(args, &closed, &out, &report, &damages);
+    // Nobody may read the counts: what is lost is lost all the same.
+    verdict(args, &closed, &out, &report).and(printed)
 }
 
 /// A topic that the log does not have, or no longer, is a slip: nothing would come.
@@ -90,13 +95,22 @@ fn check_topic(closed: &Closed, args: &RescueArgs) -> Result<(), Failure> {
         return Ok(());
     };
     let known = || closed.topics.topics().filter(|(_, name)| *name == topic);
-    if known().any(|(id, _)| !closed.topics.is_deleted(id)) || topic.namespace() == UNKNOWN {
+    if let Some((id, _)) = known().find(|(id, _)| !closed.topics.is_deleted(*id)) {
+        return check_partition(closed, id, args.partition);
+    }
+    if topic.namespace() == UNKNOWN {
         return Ok(());
     }
     let shown = topic.to_string();
     if known().next().is_some() {
         return Err(Failure::failed(format!(
             "topic {shown:?} was deleted, and its records with it"
+        )));
+    }
+    if closed.topics.is_incomplete() {
+        return Err(Failure::failed(format!(
+            "names of topics are lost, and {shown:?} may be among them; without --topic all \
+             records come, those of such topics under {UNKNOWN}/topic-ID"
         )));
     }
     let names: Vec<String> = closed
@@ -111,11 +125,24 @@ fn check_topic(closed: &Closed, args: &RescueArgs) -> Result<(), Failure> {
     )))
 }
 
+fn check_partition(closed: &Closed, topic: TopicId, wanted: Option<u32>) -> Result<(), Failure> {
+    let partitions = closed.topics.partitions();
+    let count = partitions.iter().filter(|at| at.topic == topic).count();
+    match wanted {
+        Some(number) if number as usize >= count => Err(Failure::failed(format!(
+            "{} has no partition {number}; it has {count}, counted from 0",
+            closed.topic_text(topic)
+        ))),
+        _ => Ok(()),
+    }
+}
+
 fn tell(
     args: &RescueArgs,
     closed: &Closed,
     out: &Out,
     report: &RescueReport,
+    damages: &[Damage],
 ) -> Result<(), Failure> {
     let holes = report.holes.iter().map(|(at, from, to)| {
         let mut object = closed.partition_json(*at);
@@ -144,27 +171,49 @@ fn tell(
         "open_ends": open_ends.collect::<Vec<_>>(),
         "unknown": report.unknown,
         "unreadable": unreadable.collect::<Vec<_>>(),
-        "damages": closed.damages_json(&report.damages),
+        "damages": closed.damages_json(damages),
     });
     let text = text(args, closed, out, report);
-    output::print_one(args.output.output, &object, &text)?;
-    note_damages(closed, &report.damages);
-    let gaps = report.holes.len() + out.unreadable.len();
-    let ends = report.open_ends.len();
+    let printed = output::print_one(args.output.output, &object, &text);
+    note_damages(closed, damages);
+    printed
+}
+
+/// A failure if something is lost.
+fn verdict(
+    args: &RescueArgs,
+    closed: &Closed,
+    out: &Out,
+    report: &RescueReport,
+) -> Result<(), Failure> {
+    let gaps = (report.holes.len() + out.unreadable.len()) as u64;
+    let ends = report.open_ends.len() as u64;
     let lost = match (gaps, ends) {
-        (0, 0) if !report.unknown => return Ok(()),
+        (0, 0) if !report.unknown => return names_verdict(args, closed, out),
         (0, 0) => "what nothing is known of any more".to_owned(),
-        (0, _) => format!("what came last in {}", counted(ends, "partition")),
-        (_, 0) => counted(gaps, "gap").to_string(),
+        (0, _) => format!("what came last in {}", size::counted(ends, "partition")),
+        (_, 0) => size::counted(gaps, "gap"),
         _ => format!(
             "{} and what came last in {}",
-            counted(gaps, "gap"),
-            counted(ends, "partition")
+            size::counted(gaps, "gap"),
+            size::counted(ends, "partition")
         ),
     };
     Err(Failure::failed(format!(
         "{lost} in the records of {} cannot be read; everything else is in {}",
         args.dir.display(),
+        args.out.display()
+    )))
+}
+
+/// A failure if records came out whose topics have lost their names, or may have.
+fn names_verdict(args: &RescueArgs, closed: &Closed, out: &Out) -> Result<(), Failure> {
+    let is_damaged = out.has_nameless && !closed.damages.is_empty();
+    if !is_damaged && !closed.topics.is_incomplete() {
+        return Ok(());
+    }
+    Err(Failure::failed(format!(
+        "names of topics are lost: their records are under {UNKNOWN}/topic-ID in {}",
         args.out.display()
     )))
 }
@@ -250,6 +299,8 @@ struct Out {
     file: BufWriter<File>,
     records: u64,
     bytes: u64,
+    /// Whether there are records among them of topics that no name is known of.
+    has_nameless: bool,
     /// Batches whose bytes are sound and say nothing that can be understood.
     unreadable: Vec<(TopicPartition, Offset, String)>,
 }
@@ -291,6 +342,7 @@ impl Out {
             file: BufWriter::with_capacity(BUFFER_BYTES, file),
             records: 0,
             bytes: 0,
+            has_nameless: false,
             unreadable: Vec::new(),
         })
     }
@@ -346,14 +398,20 @@ impl Out {
 
     /// Everything is written: the file gets its name.
     fn finish(&mut self, args: &RescueArgs) -> Result<(), Failure> {
-        check_free(&args.out)?;
-        let written = self
-            .file
-            .flush()
-            .and_then(|()| self.file.get_ref().sync_all())
-            .and_then(|()| std::fs::rename(args.incomplete(), &args.out));
-        written.map_err(|error| {
-            Failure::failed(format!("cannot write {}: {error}", args.out.display()))
+        let shown = args.out.display();
+        let written = self.file.flush();
+        let written = written.and_then(|()| self.file.get_ref().sync_all());
+        written.map_err(|error| Failure::failed(format!("cannot write {shown}: {error}")))?;
+        let incomplete = args.incomplete();
+        let named = match args.out.symlink_metadata() {
+            Ok(_) => Err("it exists by now and is not overwritten".to_owned()),
+            Err(_) => std::fs::rename(&incomplete, &args.out).map_err(|error| error.to_string()),
+        };
+        named.map_err(|what| {
+            Failure::failed(format!(
+                "cannot make {shown}: {what}; {} holds everything, give it another name",
+                incomplete.display()
+            ))
         })
     }
 }

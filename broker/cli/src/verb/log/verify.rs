@@ -4,7 +4,7 @@ use serde_json::json;
 use weir_log::offline::Verification;
 
 use super::progress::Bar;
-use super::{Closed, LogArgs, counted, cut_json, cut_text, failure};
+use super::{Closed, LogArgs, cut_json, cut_text, failure};
 use crate::exit::Failure;
 use crate::{output, size};
 
@@ -26,15 +26,15 @@ pub fn run(args: &LogArgs) -> Result<(), Failure> {
         "cut": cut_json(verified.cut.as_ref()),
         "damages": closed.damages_json(&verified.damages),
     });
-    output::print_one(args.output.output, &object, &text(&closed, &verified))?;
-    let count = verified.damages.len();
+    let printed = output::print_one(args.output.output, &object, &text(&closed, &verified));
+    let count = verified.damages.len() as u64;
     if count == 0 {
-        return Ok(());
+        return printed;
     }
     Err(Failure::failed(format!(
         "{} in {dir}; copy the directory away before anything else, restore the files named above \
          from a backup, or get out what can be read (weir log rescue {dir} --out FILE)",
-        counted(count, "damage"),
+        size::counted(count, "damage"),
         dir = args.dir.display()
     )))
 }
