@@ -2,6 +2,7 @@
 
 use weir_sdk::{AdminError, Client, ConnectError, OpenProducerError, PublishError, SubscribeError};
 use weir_wire::error::{ErrorCode, Fault};
+use weir_wire::name::TopicName;
 
 use crate::exit::{Exit, Failure};
 
@@ -89,11 +90,10 @@ pub fn is_unknown_topic(fault: Option<&Fault>) -> bool {
 /// The failure for a topic that does not exist, with the topic that was probably meant. Of
 /// several names, the one that is missing is found.
 pub async fn unknown_topic(client: &Client, names: &[String]) -> Failure {
-    let topics = match client.admin().list_topics().await {
-        Ok(topics) => topics,
-        Err(error) => return error.into(),
+    let known = match topic_names(client).await {
+        Ok(known) => known,
+        Err(failure) => return failure,
     };
-    let known: Vec<String> = topics.iter().map(|topic| topic.name.to_string()).collect();
     let missing = names
         .iter()
         .map(|name| short(name))
@@ -109,30 +109,43 @@ pub async fn unknown_topic(client: &Client, names: &[String]) -> Failure {
 
 /// The failure for a topic that cannot be deleted because there is none.
 pub async fn nothing_to_delete(client: &Client, name: &str) -> Failure {
-    match client.admin().list_topics().await {
-        Ok(topics) => {
-            let known: Vec<String> = topics.iter().map(|topic| topic.name.to_string()).collect();
-            Failure::failed(missing_one("topic", short(name), &known))
-        }
-        Err(error) => error.into(),
+    match topic_names(client).await {
+        Ok(known) => Failure::failed(missing_one("topic", short(name), &known)),
+        Err(failure) => failure,
     }
 }
 
 /// The failure for a subscription that ended because one of its topics was deleted.
 pub async fn deleted_topic(client: &Client, names: &[String]) -> Failure {
-    let topics = match client.admin().list_topics().await {
-        Ok(topics) => topics,
-        Err(error) => return error.into(),
+    let known = match topic_names(client).await {
+        Ok(known) => known,
+        Err(failure) => return failure,
     };
-    let is_known = |name: &str| topics.iter().any(|topic| topic.name.to_string() == name);
+    let is_known = |name: &str| known.iter().any(|known| known == name);
     match names.iter().map(|name| short(name)).find(|n| !is_known(n)) {
-        Some(name) => Failure::failed(format!("topic {name:?} was deleted")),
+        Some(name) => deleted(name),
         None => Failure::failed("a topic was deleted and made again; start once more to read it"),
     }
 }
 
+/// The failure for a producer whose topic was deleted, if that is what happened.
+pub async fn if_deleted(client: &Client, topic: &TopicName) -> Option<Failure> {
+    let name = topic.to_string();
+    let error = client.admin().describe_topic(&name).await.err()?;
+    is_unknown_topic(error.fault()).then(|| deleted(short(&name)))
+}
+
+fn deleted(name: &str) -> Failure {
+    Failure::failed(format!("topic {name:?} was deleted"))
+}
+
+async fn topic_names(client: &Client) -> Result<Vec<String>, Failure> {
+    let topics = client.admin().list_topics().await?;
+    Ok(topics.iter().map(|topic| topic.name.to_string()).collect())
+}
+
 /// The failure for a plugin that does not exist, with the one that was probably meant.
-pub async fn unknown_plugin(client: &Client, name: &str) -> Failure {
+async fn unknown_plugin(client: &Client, name: &str) -> Failure {
     match client.admin().list_plugins().await {
         Ok(plugins) => {
             let known: Vec<String> = plugins.iter().map(|it| it.name.to_string()).collect();
@@ -140,6 +153,15 @@ pub async fn unknown_plugin(client: &Client, name: &str) -> Failure {
         }
         Err(error) => error.into(),
     }
+}
+
+/// An error that a wrong name of a plugin may be behind.
+pub async fn of_plugin(client: &Client, name: &str, error: AdminError) -> Failure {
+    let is_unknown = |fault: &Fault| fault.code == ErrorCode::UnknownPlugin;
+    if error.fault().is_some_and(is_unknown) {
+        return unknown_plugin(client, name).await;
+    }
+    error.into()
 }
 
 /// The name without the namespace that may be left out.

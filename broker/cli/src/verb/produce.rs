@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use weir_sdk::{Ack, Compression, Producer};
+use weir_sdk::{Ack, Client, Compression, Producer};
 use weir_wire::id::PartitionId;
 use weir_wire::name::TopicName;
 
@@ -12,6 +12,7 @@ use crate::exit::Failure;
 use crate::failure::{is_unknown_topic, unknown_topic};
 use crate::input::{LineArgs, LineNumber, Source, read_in_background};
 use crate::output::OutputArgs;
+use crate::verb::consume;
 use crate::{bar, runtime, size};
 
 mod again;
@@ -46,7 +47,7 @@ pub struct ProduceArgs {
     #[command(flatten)]
     lines: LineArgs,
     /// The partition; without one the key decides
-    #[arg(long, value_name = "N", value_parser = partition)]
+    #[arg(long, value_name = "N", value_parser = consume::partition)]
     partition: Option<PartitionId>,
     /// When a record counts as sent: fsynced, in the broker's memory, or at once
     #[arg(long, value_enum, default_value_t = AckWord::Durable)]
@@ -96,13 +97,6 @@ impl From<AckWord> for Ack {
     }
 }
 
-fn partition(text: &str) -> Result<PartitionId, String> {
-    let number = text
-        .parse()
-        .map_err(|_| "it is a number, from 0".to_owned());
-    number.map(PartitionId::new)
-}
-
 /// Does it.
 pub fn run(args: ProduceArgs) -> Result<(), Failure> {
     let rules = args.lines.rules(&args.input)?;
@@ -111,7 +105,7 @@ pub fn run(args: ProduceArgs) -> Result<(), Failure> {
         Failure::failed(format!("cannot read {}: {error}", args.input.display()))
     })?;
     runtime::run_uninterrupted(async move {
-        let producer = tokio::select! {
+        let (client, producer) = tokio::select! {
             biased;
             () = runtime::interrupt() => return Err(Failure::interrupted()),
             opened = open(&args) => opened?,
@@ -119,6 +113,7 @@ pub fn run(args: ProduceArgs) -> Result<(), Failure> {
         let progress = source.progress.clone();
         let skip = LineNumber::new(args.skip);
         let sending = Sending::new(Setup {
+            client,
             producer,
             skip,
             last: args
@@ -138,7 +133,7 @@ pub fn run(args: ProduceArgs) -> Result<(), Failure> {
     })
 }
 
-async fn open(args: &ProduceArgs) -> Result<Producer, Failure> {
+async fn open(args: &ProduceArgs) -> Result<(Client, Producer), Failure> {
     let client = connect(&args.connect).await?;
     let name = args.topic.to_string();
     let mut builder = client
@@ -152,7 +147,7 @@ async fn open(args: &ProduceArgs) -> Result<Producer, Failure> {
         builder = builder.batch_bytes(usize::try_from(bytes).unwrap_or(usize::MAX));
     }
     match builder.open().await {
-        Ok(producer) => Ok(producer),
+        Ok(producer) => Ok((client, producer)),
         Err(error) if is_unknown_topic(error.fault()) => Err(unknown_topic(&client, &[name]).await),
         Err(error) => Err(error.into()),
     }

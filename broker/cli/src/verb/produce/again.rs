@@ -1,6 +1,6 @@
 //! The commands that go on where a run stopped.
 
-use super::open_lines::{OpenLines, Range};
+use super::open_lines::{OpenLines, Range, Why};
 use crate::input::LineNumber;
 use crate::size;
 
@@ -28,15 +28,20 @@ pub fn notes(arguments: &[String], stopped: &Stopped<'_>) -> Vec<String> {
         command(arguments, line, stopped.last.map(left))
     };
     let ranges = stopped.open.ranges();
-    let is_tail = |range: &Range| range.last >= stopped.reached && ranges.len() == 1;
-    if ranges.first().is_none_or(is_tail) {
+    if stopped.open.is_tail(stopped.reached) {
         // Where nothing is done, the same command is the one that goes on.
         if stopped.known <= stopped.skipped {
             return Vec::new();
         }
         let known = stopped.known;
+        let refused = ranges.iter().any(|range| range.why == Why::Refused);
+        let then = if refused {
+            "correct what was refused, then"
+        } else {
+            "to go on"
+        };
         return vec![format!(
-            "done up to line {known}; to go on: {}",
+            "done up to line {known}; {then}: {}",
             behind(known)
         )];
     }
@@ -64,26 +69,34 @@ fn again(arguments: &[String], range: &Range) -> String {
         1 => (format!("line {}", range.first), "is"),
         _ => (format!("lines {} to {}", range.first, range.last), "are"),
     };
-    if range.unknown {
-        format!("{what} may not be stored; look before you send again: {command}")
-    } else {
-        format!("{what} {are} not stored; to send again: {command}")
+    match range.why {
+        Why::Unknown => {
+            format!("{what} may not be stored; look before you send again: {command}")
+        }
+        Why::Refused => {
+            format!("{what} {are} not stored; correct what was refused, then: {command}")
+        }
+        Why::NotStored => format!("{what} {are} not stored; to send again: {command}"),
     }
 }
 
 /// The same command with `--skip` at `lines`, and `--limit` where there is one.
 fn command(arguments: &[String], lines: LineNumber, limit: Option<u64>) -> String {
     let mut words = vec!["weir".to_owned()];
-    let mut arguments = arguments.iter();
-    while let Some(word) = arguments.next() {
+    // Behind `--` there are no options.
+    let end = arguments.iter().position(|word| word == "--");
+    let (options, rest) = arguments.split_at(end.unwrap_or(arguments.len()));
+    let mut options = options.iter();
+    while let Some(word) = options.next() {
         if word == "--skip" || word == "--limit" {
-            arguments.next();
+            options.next();
         } else if !word.starts_with("--skip=") && !word.starts_with("--limit=") {
             words.push(quote(word));
         }
     }
     words.extend(limit.map(|limit| format!("--limit {limit}")));
     words.push(format!("--skip {lines}"));
+    words.extend(rest.iter().map(|word| quote(word)));
     words.join(" ")
 }
 
@@ -117,6 +130,10 @@ mod tests {
                 &["produce", "--skip=3", "--limit=4", "t", ""],
                 "weir produce t '' --skip 7",
             ),
+            (
+                &["produce", "--skip", "3", "--", "t", "--skip"],
+                "weir produce --skip 7 -- t --skip",
+            ),
         ] {
             assert_eq!(
                 command(&words(arguments), LineNumber::new(7), None),
@@ -127,11 +144,22 @@ mod tests {
 
     /// Lines 11 to 30 were sent of 11 to 50; those of `open` in vain.
     fn told(open: &[u64], more: bool) -> Vec<String> {
+        let why = |line| {
+            if line == 25 {
+                Why::Unknown
+            } else {
+                Why::NotStored
+            }
+        };
+        told_why(open, why, more)
+    }
+
+    fn told_why(open: &[u64], why: impl Fn(u64) -> Why, more: bool) -> Vec<String> {
         let mut lines = OpenLines::default();
         let mut known = 30;
         for line in 11..=30 {
             if open.contains(&line) {
-                lines.add(LineNumber::new(line), line == 25);
+                lines.add(LineNumber::new(line), why(line));
                 known = known.min(line - 1);
             } else {
                 lines.settled();
@@ -158,11 +186,12 @@ mod tests {
         );
         let tail: Vec<u64> = (21..=30).collect();
         assert_eq!(
-            told(&tail, true),
+            told_why(&tail, |_| Why::NotStored, true),
             ["done up to line 20; to go on: weir produce t f --limit 30 --skip 20"]
         );
         let all: Vec<u64> = (11..=30).collect();
-        assert!(told(&all, true).is_empty(), "the same command does it");
+        let notes = told_why(&all, |_| Why::NotStored, true);
+        assert!(notes.is_empty(), "the same command does it");
         assert_eq!(
             told(&[15, 16, 17, 25], true),
             [
@@ -175,5 +204,58 @@ mod tests {
             ]
         );
         assert_eq!(told(&[15, 25], false).len(), 2);
+    }
+
+    #[test]
+    fn what_may_be_stored_is_looked_at_first_also_at_the_end() {
+        let tail: Vec<u64> = (21..=30).collect();
+        let why = |line| {
+            if line < 26 {
+                Why::Unknown
+            } else {
+                Why::NotStored
+            }
+        };
+        assert_eq!(
+            told_why(&tail, why, true),
+            [
+                "lines 21 to 25 may not be stored; look before you send again: \
+                 weir produce t f --limit 5 --skip 20",
+                "lines 26 to 30 are not stored; to send again: \
+                 weir produce t f --limit 5 --skip 25",
+                "nothing behind line 30 was sent; to go on there: \
+                 weir produce t f --limit 20 --skip 30",
+            ]
+        );
+        let all: Vec<u64> = (11..=30).collect();
+        assert_eq!(
+            told_why(&all, |_| Why::Unknown, false),
+            [
+                "lines 11 to 30 may not be stored; look before you send again: \
+              weir produce t f --limit 20 --skip 10"
+            ]
+        );
+    }
+
+    #[test]
+    fn what_was_refused_for_good_is_corrected_first() {
+        let why = |line| {
+            if line < 26 {
+                Why::Refused
+            } else {
+                Why::NotStored
+            }
+        };
+        let tail: Vec<u64> = (21..=30).collect();
+        assert_eq!(
+            told_why(&tail, why, true),
+            ["done up to line 20; correct what was refused, then: \
+              weir produce t f --limit 30 --skip 20"]
+        );
+        assert_eq!(
+            told_why(&[15], why, false),
+            ["line 15 is not stored; correct what was refused, then: \
+              weir produce t f --limit 1 --skip 14"]
+        );
     }
 }

@@ -6,6 +6,17 @@ use crate::input::LineNumber;
 /// Ranges that are told apart; a disk that fills up and is emptied makes many.
 const RANGES_MAX: usize = 20;
 
+/// Why lines are open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// They did not get through, and may the next time.
+    NotStored,
+    /// Their request was refused for good.
+    Refused,
+    /// Some of them may be stored all the same.
+    Unknown,
+}
+
 /// Lines that follow each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Range {
@@ -13,8 +24,8 @@ pub struct Range {
     pub first: LineNumber,
     /// The last.
     pub last: LineNumber,
-    /// Whether some of them may be stored all the same.
-    pub unknown: bool,
+    /// Why all of them are open.
+    pub why: Why,
 }
 
 impl Range {
@@ -30,26 +41,30 @@ pub struct OpenLines {
     ranges: Vec<Range>,
     /// Whether the next line goes on with the last range.
     goes_on: bool,
+    /// Whether lines between the ranges need nothing more.
+    has_gaps: bool,
     more: Option<(LineNumber, u64)>,
 }
 
 impl OpenLines {
-    /// A line that has no place in the log; `unknown` where nobody knows.
-    pub fn add(&mut self, line: LineNumber, unknown: bool) {
+    /// A line that has no place in the log, as far as is known.
+    pub fn add(&mut self, line: LineNumber, why: Why) {
+        self.has_gaps |= !self.goes_on && !self.ranges.is_empty();
         if self.goes_on
             && let Some(range) = self.ranges.last_mut()
+            && range.why == why
         {
             range.last = line;
-            range.unknown |= unknown;
         } else if self.ranges.len() < RANGES_MAX {
             self.ranges.push(Range {
                 first: line,
                 last: line,
-                unknown,
+                why,
             });
             self.goes_on = true;
         } else {
             self.more.get_or_insert((line, 0)).1 += 1;
+            self.goes_on = false;
         }
     }
 
@@ -61,6 +76,13 @@ impl OpenLines {
     /// The first ranges.
     pub fn ranges(&self) -> &[Range] {
         &self.ranges
+    }
+
+    /// Whether nothing from the first of them on is stored, up to the last line that was `reached`.
+    pub fn is_tail(&self, reached: LineNumber) -> bool {
+        let is_open = |range: &Range| range.why != Why::Unknown;
+        let ends = self.ranges.last().is_none_or(|range| range.last >= reached);
+        ends && !self.has_gaps && self.more.is_none() && self.ranges.iter().all(is_open)
     }
 
     /// The first line behind these ranges, and how many lines there are from there on.
@@ -80,17 +102,62 @@ mod tests {
             if line % 4 == 0 {
                 open.settled();
             } else {
-                open.add(LineNumber::new(line), line == 2);
+                let why = if line == 2 {
+                    Why::Unknown
+                } else {
+                    Why::NotStored
+                };
+                open.add(LineNumber::new(line), why);
             }
         }
         assert_eq!(open.ranges().len(), RANGES_MAX);
-        let range = |first, last, unknown| Range {
+        let range = |first, last, why| Range {
             first: LineNumber::new(first),
             last: LineNumber::new(last),
-            unknown,
+            why,
         };
-        assert_eq!(open.ranges()[..2], [range(1, 3, true), range(5, 7, false)]);
-        assert_eq!(open.ranges()[1].count(), 3);
-        assert_eq!(open.more(), Some((LineNumber::new(81), 15)));
+        let expected = [
+            range(1, 1, Why::NotStored),
+            range(2, 2, Why::Unknown),
+            range(3, 3, Why::NotStored),
+            range(5, 7, Why::NotStored),
+        ];
+        assert_eq!(open.ranges()[..4], expected);
+        assert_eq!(open.ranges()[3].count(), 3);
+        assert_eq!(open.more(), Some((LineNumber::new(73), 21)));
+    }
+
+    #[test]
+    fn ranges_that_are_full_take_no_line_of_another_kind() {
+        let mut open = OpenLines::default();
+        let whys = [Why::NotStored, Why::Refused].into_iter().cycle();
+        for (line, why) in (1..=RANGES_MAX as u64 + 2).zip(whys) {
+            open.add(LineNumber::new(line), why);
+        }
+        let last = open.ranges().last().unwrap();
+        assert_eq!((last.first, last.count()), (LineNumber::new(20), 1));
+        assert_eq!(open.more(), Some((LineNumber::new(21), 2)));
+    }
+
+    #[test]
+    fn a_tail_has_no_gaps_and_nothing_unknown() {
+        for (whys, expected) in [
+            (&[Some(Why::NotStored), Some(Why::NotStored)][..], true),
+            (&[None, Some(Why::Refused), Some(Why::NotStored)], true),
+            (&[Some(Why::NotStored), None], false),
+            (&[Some(Why::NotStored), None, Some(Why::NotStored)], false),
+            (&[Some(Why::NotStored), Some(Why::Unknown)], false),
+            (&[None], true),
+        ] {
+            let mut open = OpenLines::default();
+            for (line, why) in (1..).zip(whys) {
+                match why {
+                    Some(why) => open.add(LineNumber::new(line), *why),
+                    None => open.settled(),
+                }
+            }
+            let reached = LineNumber::new(whys.len() as u64);
+            assert_eq!(open.is_tail(reached), expected, "{whys:?}");
+        }
     }
 }

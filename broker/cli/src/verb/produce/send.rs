@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokio::time::Instant;
-use weir_sdk::{Producer, PublishError, Record, SendError};
+use weir_sdk::{Client, Producer, PublishError, Record, SendError};
 use weir_wire::error::{ErrorCode, Fault};
 
 use super::again::{self, Stopped};
@@ -14,9 +14,13 @@ use super::waiting::{Settled, Waiting};
 use super::watch::watch;
 use crate::bar::Bar;
 use crate::exit::{Exit, Failure};
+use crate::failure::if_deleted;
 use crate::input::{Chunks, InputRecord, Item, Line, LineNumber};
 use crate::output::{self, Format};
 use crate::{environment, runtime, size};
+
+/// The header that is the tag.
+const TAG: &str = "tag";
 
 /// What every record gets beside what its line says.
 #[derive(Clone, Debug)]
@@ -36,13 +40,16 @@ impl Dressing {
             (Some(value), Some(key)) => Record::new(value).key(key),
             (None, key) => Record::tombstone(key.unwrap_or_default()),
         };
+        let has_tag = input.headers.iter().any(|(name, _)| name == TAG);
         for (name, value) in input.headers {
             record = record.header(name, value);
         }
         for (name, value) in &self.headers {
             record = record.header(name.clone(), value.clone());
         }
-        if let Some(tag) = input.tag.or_else(|| self.tag.clone().map(Into::into)) {
+        let tag = input.tag.or_else(|| self.tag.clone().map(Into::into));
+        // A record as weir prints it brings its tag among its headers.
+        if let Some(tag) = tag.filter(|_| !has_tag) {
             record = record.tag(tag);
         }
         match input.timestamp {
@@ -55,6 +62,8 @@ impl Dressing {
 /// What a run is made of.
 #[derive(Debug)]
 pub struct Setup {
+    /// The broker.
+    pub client: Client,
     /// Where the records go.
     pub producer: Producer,
     /// The lines.
@@ -76,6 +85,7 @@ pub struct Setup {
 /// A run of `produce`.
 #[derive(Debug)]
 pub struct Sending {
+    client: Client,
     producer: Producer,
     chunks: Chunks,
     dressing: Dressing,
@@ -95,6 +105,7 @@ impl Sending {
     /// A run that has not begun.
     pub fn new(setup: Setup) -> Self {
         Self {
+            client: setup.client,
             producer: setup.producer,
             chunks: setup.chunks,
             dressing: setup.dressing,
@@ -131,17 +142,30 @@ impl Sending {
             std::process::exit(Exit::Interrupted as i32);
         });
         let settled = self.settle_all().await;
+        let more = fed.is_err();
+        let sent = match fed.and(settled) {
+            Ok(()) => Ok(()),
+            Err(failure) => Err(self.explained(failure).await),
+        };
         impatient.abort();
         watch.abort();
         let kept = self.bad.finish();
         self.bar.finish();
-        self.report(format)?;
-        let more = fed.is_err();
-        if let Err(failure) = fed.and(settled) {
-            self.say_how_to_go_on(more);
-            return Err(self.explained(failure));
-        }
-        kept?;
+        // Nobody may read the counts: what became of the records counts all the same.
+        let printed = self.report(format);
+        sent.inspect_err(|unsent| {
+            if unsent.is_worth_going_on {
+                self.say_how_to_go_on(more);
+            }
+        })
+        .map_err(|unsent| unsent.failure)
+        .and(kept)
+        .and_then(|()| self.verdict())
+        .and(printed)
+    }
+
+    /// A failure if not every record is where the user wanted it.
+    fn verdict(&self) -> Result<(), Failure> {
         match self.tally.failed() {
             0 => Ok(()),
             1 => Err(Failure::failed(
@@ -168,17 +192,29 @@ impl Sending {
         }
     }
 
-    /// The failure with the line that it is about, and the code for a broker that is away.
-    fn explained(&self, failure: Failure) -> Failure {
+    /// The failure with the line that it is about, and the code for a broker that is away. That
+    /// the topic is gone, only the broker can tell.
+    async fn explained(&self, failure: Failure) -> Unsent {
         let failure = match self.tally.guilty_of(&failure.to_string()) {
             Some(line) => failure.at(format_args!("line {line}")),
             None => failure,
         };
-        let is_away = self.producer.stall().is_some_and(|stall| stall.away);
-        if is_away && failure.exit() == Exit::Failed {
-            failure.with_exit(Exit::Unreachable)
-        } else {
-            failure
+        let unsent = |failure| Unsent {
+            failure,
+            is_worth_going_on: true,
+        };
+        if failure.exit() != Exit::Failed {
+            return unsent(failure);
+        }
+        if self.producer.stall().is_some_and(|stall| stall.away) {
+            return unsent(failure.with_exit(Exit::Unreachable));
+        }
+        match if_deleted(&self.client, self.producer.topic()).await {
+            Some(failure) => Unsent {
+                failure,
+                is_worth_going_on: false,
+            },
+            None => unsent(failure),
         }
     }
 
@@ -292,7 +328,13 @@ impl Sending {
             }
             Some(fate) => {
                 self.tally.add(line, &fate);
-                fate.1.map(drop).map_err(refusal)
+                let (position, outcome) = fate;
+                // Every record of an answered request has its ticket here by now.
+                let next = self.waiting.next_position();
+                let is_alone = position == 0 && next.is_none_or(|position| position == 0);
+                outcome
+                    .map(drop)
+                    .map_err(|error| refusal(error, line, is_alone))
             }
         }
     }
@@ -305,11 +347,24 @@ impl Sending {
     }
 }
 
-/// A failure of a request, with the option that helps where there is one.
-fn refusal(error: PublishError) -> Failure {
+/// Why a run ended early, and whether there is a point in going on.
+struct Unsent {
+    failure: Failure,
+    is_worth_going_on: bool,
+}
+
+/// A failure of a request, with what helps where anything does; `is_alone` says that the request
+/// had this one record.
+fn refusal(error: PublishError, line: LineNumber, is_alone: bool) -> Failure {
     let is_too_large = |fault: &Fault| fault.code == ErrorCode::BatchTooLarge;
-    if error.fault().is_some_and(is_too_large) {
-        return Failure::failed(format!("{error} (--batch-bytes, such as 256KiB)"));
+    if !error.fault().is_some_and(is_too_large) {
+        return error.into();
     }
-    error.into()
+    if is_alone {
+        return Failure::failed(format!(
+            "line {line} is too large for this broker's log (wal_file_bytes), with whatever \
+             plugins make of it; split it, or have that raised"
+        ));
+    }
+    Failure::failed(format!("{error} (--batch-bytes, such as 256KiB)"))
 }

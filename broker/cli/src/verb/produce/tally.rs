@@ -9,9 +9,10 @@ use weir_sdk::{PublishError, RecordOutcome, Refused};
 use weir_wire::id::TopicId;
 use weir_wire::name::TopicName;
 
-use super::open_lines::{OpenLines, Range};
+use super::open_lines::{OpenLines, Range, Why};
 use super::waiting::Fate;
 use crate::input::LineNumber;
+use crate::record::Shown;
 use crate::size;
 
 /// Reasons that are told apart; a plugin that names every record's own would fill the memory.
@@ -162,8 +163,7 @@ impl Tally {
     /// A request without an outcome leaves its lines open.
     fn add_error(&mut self, line: LineNumber, position: u32, error: &PublishError) {
         let text = error.to_string();
-        let mut unknown = false;
-        match error {
+        let why = match error {
             PublishError::Refused(fault) if !fault.is_retryable() => {
                 self.refused += 1;
                 let lines = self.reason(line, "refused", None, &text);
@@ -171,18 +171,20 @@ impl Tally {
                     lines.guilty.get_or_insert(line);
                     self.guilty.get_or_insert((line, text));
                 }
+                Why::Refused
             }
             PublishError::OutcomeUnknown { .. } => {
                 self.unknown += 1;
-                unknown = true;
                 self.reason(line, "unknown", None, &text);
+                Why::Unknown
             }
             _ => {
                 self.not_sent += 1;
                 self.reason(line, "not sent", None, &text);
+                Why::NotStored
             }
-        }
-        self.open.add(line, unknown);
+        };
+        self.open.add(line, why);
     }
 
     fn refused(&mut self, line: LineNumber, what: &'static str, refused: &Refused) {
@@ -298,7 +300,7 @@ impl Tally {
                 reason.what,
                 by.unwrap_or_default(),
                 lines.text(),
-                reason.text,
+                Shown(reason.text.as_bytes()),
             ));
         }
         text
@@ -324,7 +326,7 @@ fn range_json(range: &Range) -> Value {
     json!({
         "first_line": range.first.value(),
         "last_line": range.last.value(),
-        "unknown": range.unknown,
+        "unknown": range.why == Why::Unknown,
     })
 }
 

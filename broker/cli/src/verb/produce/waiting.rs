@@ -67,6 +67,12 @@ impl Waiting {
         .await
     }
 
+    /// The place in its request of the record that comes next.
+    pub fn next_position(&self) -> Option<u32> {
+        let mut tickets = self.lines.iter().filter_map(|(_, ticket)| ticket.as_ref());
+        tickets.next().map(Ticket::position)
+    }
+
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
         self.lines.is_empty()
