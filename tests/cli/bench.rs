@@ -118,6 +118,30 @@ fn records_one_by_one_and_from_memory_warm_and_cold() {
 }
 
 #[test]
+fn the_tail_is_measured_beside_readers() {
+    let home = Home::new();
+    let arguments = ["bench", "latency", "--embedded", ".", "--seconds", "1"];
+    let objects = home.json(&[&arguments[..], &["--readers", "2"]].concat());
+    let tail = named(&objects, "latency-end-to-end");
+    let [tail] = tail.as_slice() else {
+        panic!("{objects:?}");
+    };
+    assert_eq!(tail["readers"], 2);
+    is_positive(
+        tail,
+        &[
+            "received",
+            "p50_us",
+            "p99_us",
+            "p999_us",
+            "readers_mb_per_s",
+        ],
+    );
+    home.weir(&["bench", "latency", "--readers", "1001"])
+        .fails(2, "1001");
+}
+
+#[test]
 fn sample_plugins_of_every_kind_stand_beside_native_code() {
     let home = Home::new();
     let arguments = ["bench", "plugin", "--size", "100", "--batch", "50,1"];

@@ -45,9 +45,7 @@ pub enum BenchVerb {
     #[command(after_help = consume::HELP)]
     Consume(ConsumeArgs),
     /// Latency: of one durable record in flight, and from sending to a subscriber at 10,000/s
-    #[command(after_help = "Examples:
-  weir bench latency --embedded /tmp
-  weir bench latency --size 100 --seconds 10 --output json")]
+    #[command(after_help = latency::HELP)]
     Latency(LatencyArgs),
     /// Durable throughput over topics of ever more partitions, against that over one partition
     #[command(after_help = partitions::HELP)]
@@ -124,6 +122,14 @@ pub struct ConsumeArgs {
 pub struct LatencyArgs {
     #[command(flatten)]
     records: RecordArgs,
+    /// Subscribers that read another topic meanwhile, from its beginning, again and again
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 0,
+        value_parser = clap::value_parser!(u16).range(0..=1000)
+    )]
+    readers: u16,
     #[command(flatten)]
     time: TimeArgs,
     #[command(flatten)]
@@ -360,7 +366,7 @@ pub async fn run(verb: BenchVerb) -> Result<(), Failure> {
         BenchVerb::Latency(args) => {
             let load = Load::new(args.records, 1, args.time.time())?;
             at(&args.place, Wanted::default(), async |site, report| {
-                latency::measure(site, load, report).await
+                latency::measure(site, load, args.readers, report).await
             })
             .await
         }
@@ -449,7 +455,7 @@ async fn all(args: LoadArgs) -> Result<(), Failure> {
         produce::measure_steady(site, load, 1, report).await?;
         single::measure(site, single, report).await?;
         consume::measure(site, load, report).await?;
-        latency::measure(site, single, report).await?;
+        latency::measure(site, single, 0, report).await?;
         plugin::measure(&[load], report).await
     })
     .await

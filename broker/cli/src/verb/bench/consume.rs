@@ -97,7 +97,7 @@ async fn from_files(
 }
 
 /// Stores that many bytes, and says how many records that are.
-async fn fill(
+pub async fn fill(
     client: &Client,
     topic: &str,
     load: Load,

@@ -13,6 +13,26 @@ use super::report::{Measurement, Report};
 use super::site::Site;
 use crate::exit::{Exit, Failure};
 
+mod readers;
+
+use readers::Readers;
+
+/// What `weir bench latency --help` ends with.
+pub const HELP: &str = "\
+First one durable record is in flight at a time; then 10,000 records a second go to a topic, and the
+time counts from sending a record until a subscriber at the tail has it.
+
+With --readers N, N subscribers read another topic beside the latter, each over a connection of its
+own, from the beginning, again and again, as fast as they can. It is larger than what the broker
+keeps in memory, and on the broker's own machine the operating system is made to forget its files
+meanwhile, so that they come from the disk. `readers_mb_per_s` is what all of them read together.
+Compare the latencies with those of --readers 0.
+
+Examples:
+  weir bench latency --embedded /tmp
+  weir bench latency --readers 8 --embedded /tmp
+  weir bench latency --size 100 --seconds 10 --output json";
+
 /// The steady load.
 const RATE: u64 = 10_000;
 /// Records are sent in bursts this far apart: the runtime's timers are no finer.
@@ -25,8 +45,13 @@ const WARM_UP: Duration = Duration::from_millis(500);
 /// A record's send time stands in the first bytes of its value.
 const STAMP_LEN: usize = 8;
 
-/// Measures both.
-pub async fn measure(site: &Site, load: Load, report: &mut Report) -> Result<(), Failure> {
+/// Measures both; the latter beside so many readers.
+pub async fn measure(
+    site: &Site,
+    load: Load,
+    readers: u16,
+    report: &mut Report,
+) -> Result<(), Failure> {
     let topic = site.topic(1).await?;
     // The disk drifts: it is asked before and afterwards.
     let before = fdatasync_us(site).await?;
@@ -46,16 +71,32 @@ pub async fn measure(site: &Site, load: Load, report: &mut Report) -> Result<(),
     report.add(measurement)?;
 
     let topic = site.topic(1).await?;
-    let latencies = end_to_end(site.client(), &topic, load).await?;
+    let beside = match readers {
+        0 => None,
+        count => Some(Readers::start(site, count, load.size).await?),
+    };
+    let before = beside.as_ref().map_or(0, Readers::bytes);
+    let begin = Instant::now();
+    let latencies = end_to_end(site.client(), &topic, load).await;
+    let read = beside.as_ref().map_or(0, Readers::bytes) - before;
+    let took = begin.elapsed();
+    if let Some(beside) = beside {
+        beside.end(site).await?;
+    }
+    let latencies = latencies?;
     site.remove(&topic).await;
-    report.add(
-        Measurement::new("latency-end-to-end", None)
-            .with("size", load.size)
-            .with("producers", 1)
-            .with("rate", RATE)
-            .with("received", latencies.count())
-            .latency(&latencies),
-    )
+    let mut measurement = Measurement::new("latency-end-to-end", None)
+        .with("size", load.size)
+        .with("producers", 1)
+        .with("rate", RATE)
+        .with("received", latencies.count())
+        .latency(&latencies);
+    if readers > 0 {
+        measurement = measurement
+            .with("readers", readers)
+            .with("readers_mb_per_s", read as f64 / 1e6 / took.as_secs_f64());
+    }
+    report.add(measurement)
 }
 
 async fn one_in_flight(client: &Client, topic: &str, load: Load) -> Result<Latencies, Failure> {

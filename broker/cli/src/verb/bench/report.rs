@@ -185,7 +185,7 @@ impl Report {
 
 /// What is no figure of the table's own columns.
 fn parameters(object: &Value) -> String {
-    const SHOWN: [&str; 40] = [
+    const SHOWN: [&str; 42] = [
         "hostile",
         "hook",
         "from",
@@ -202,6 +202,8 @@ fn parameters(object: &Value) -> String {
         "ratio_to_disk_twice",
         "rate",
         "received",
+        "readers",
+        "readers_mb_per_s",
         "ratio_to_fdatasync",
         "ns_per_record",
         "native_ns_per_record",

@@ -42,6 +42,20 @@ pub struct Files {
 }
 
 impl Files {
+    fn of(data: &Path) -> Self {
+        let log = DataDir::new(data).log();
+        let list = |folder: &str, ending: &str| {
+            let names = RealVfs::new().list(&log.join(folder));
+            let mut names = names.unwrap_or_default();
+            names.retain(|name| name.ends_with(ending));
+            names
+        };
+        Self {
+            wal: list("wal", ".wal"),
+            segments: list("segments", ".seg"),
+        }
+    }
+
     /// Segments made since then that are still there.
     pub fn segments_since(&self, before: &Self) -> usize {
         let last = before.segments.last();
@@ -121,19 +135,14 @@ impl Site {
         self.data.as_deref().and_then(Path::parent)
     }
 
+    /// The broker's data directory, where that is this machine's.
+    pub fn data(&self) -> Option<&Path> {
+        self.data.as_deref()
+    }
+
     /// The files of the broker's log, where this machine has them.
     pub fn files(&self) -> Option<Files> {
-        let log = DataDir::new(self.data.as_deref()?).log();
-        let list = |folder: &str, ending: &str| {
-            let names = RealVfs::new().list(&log.join(folder));
-            let mut names = names.unwrap_or_default();
-            names.retain(|name| name.ends_with(ending));
-            names
-        };
-        Some(Files {
-            wal: list("wal", ".wal"),
-            segments: list("segments", ".seg"),
-        })
+        self.data().map(Files::of)
     }
 
     /// Waits until the broker has no files to make or remove any more, so that its work behind a
@@ -154,23 +163,8 @@ impl Site {
     /// Makes the operating system forget what it holds of these files in memory; `false` where
     /// they are not this machine's.
     pub fn cool_down(&self) -> Result<bool, Failure> {
-        let (Some(data), Some(files)) = (self.data.as_deref(), self.files()) else {
-            return Ok(false);
-        };
-        let log = DataDir::new(data).log();
-        let wal = files.wal.iter().map(|name| log.join("wal").join(name));
-        let segments = files.segments.iter();
-        for path in wal.chain(segments.map(|name| log.join("segments").join(name))) {
-            match RealVfs::new().drop_cached(&path) {
-                // Files come and go while a broker runs.
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    let path = path.display();
-                    return Err(Failure::failed(format!("cannot read {path}: {error}")));
-                }
-                _ => {}
-            }
-        }
-        Ok(true)
+        self.data.as_deref().map(forget_cached).transpose()?;
+        Ok(self.data.is_some())
     }
 
     /// What the broker's log has written so far, where this process runs the broker.
@@ -217,6 +211,24 @@ impl Site {
             }
         }
     }
+}
+
+/// Makes the operating system forget what it holds in memory of the log in that data directory.
+pub fn forget_cached(data: &Path) -> Result<(), Failure> {
+    let (log, files) = (DataDir::new(data).log(), Files::of(data));
+    let wal = files.wal.iter().map(|name| log.join("wal").join(name));
+    let segments = files.segments.iter();
+    for path in wal.chain(segments.map(|name| log.join("segments").join(name))) {
+        match RealVfs::new().drop_cached(&path) {
+            // Files come and go while a broker runs.
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                let path = path.display();
+                return Err(Failure::failed(format!("cannot read {path}: {error}")));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// A data directory, if it is one of this machine that a broker has locked: then broker and bench
