@@ -198,6 +198,57 @@ fn damage_is_found_and_everything_around_it_rescued() {
     assert!(done.stderr.contains("1 gap"), "{done:?}");
 }
 
+/// The catalog alone knows the names of topics whose making is in the WAL no longer.
+#[test]
+fn topics_that_lost_their_names_are_told() {
+    let home = Home::new();
+    let config = home.file("weir.toml", "[log]\nwal_file_bytes = \"1MiB\"\n");
+    let broker = home.serve("data", &["--config", &config]);
+    home.ok(&["topic", "create", "orders"]);
+    let checkpoints = home.path("data/log/checkpoints");
+    let catalog = || {
+        let names = std::fs::read_dir(&checkpoints).into_iter().flatten();
+        let paths = names.map(|item| item.unwrap().path());
+        let catalogs = paths.filter(|path| {
+            let name = path.file_name().unwrap().to_string_lossy();
+            name.starts_with("catalog-")
+        });
+        catalogs.max()
+    };
+    let begun = Instant::now();
+    while catalog().is_none() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "no checkpoint");
+        let lines = format!("{}\n", "x".repeat(1000)).repeat(1000);
+        home.weir_with_input(&["produce", "orders"], lines.as_bytes())
+            .expect(0);
+    }
+    broker.stop();
+    let partition = ["--topic", "orders", "--partition", "1"];
+    home.weir(&[&["log", "rescue", "data", "--out", "none"][..], &partition].concat())
+        .fails(1, "orders has no partition 1; it has 1");
+    flip(&catalog().unwrap(), 80);
+    let done = home
+        .weir(&["log", "rescue", "data", "--out", "out"])
+        .expect(1);
+    assert!(done.stderr.contains("damaged: "), "{done:?}");
+    assert!(
+        done.stderr
+            .contains("names of topics are lost: their records are under unknown/topic-"),
+        "{done:?}"
+    );
+    let rescued = std::fs::read_to_string(home.path("out")).unwrap();
+    assert!(
+        rescued.contains("{\"topic\":\"unknown/topic-"),
+        "it is what this is about"
+    );
+    home.weir(&[
+        "log", "rescue", "data", "--out", "none", "--topic", "orders",
+    ])
+    .fails(1, "\"orders\" may be among them");
+    let found = home.weir(&["log", "inspect", "data"]).expect(0);
+    assert!(found.stderr.contains("catalog-"), "{found:?}");
+}
+
 #[test]
 fn what_is_behind_a_truncation_within_a_batch_is_rescued() {
     let home = Home::new();
@@ -354,6 +405,13 @@ fn rescued_records_go_back_as_they_were() {
     )
     .expect(0);
     assert_eq!(all("copy"), before);
+    // A record that has a tag keeps it, and that one alone.
+    home.ok(&["topic", "create", "tagged"]);
+    let tagged = ["produce", "tagged", "--format", "record", "--tag", "red"];
+    home.weir_with_input(&tagged, records.as_bytes()).expect(0);
+    let tags = all("tagged");
+    let tags: Vec<_> = tags.iter().map(|it| it["headers"]["tag"].clone()).collect();
+    assert_eq!(tags, ["blue", "red", "red", "red"]);
     home.weir_with_input(&produce, b"{\"a\":1}\n").expect(1);
 }
 

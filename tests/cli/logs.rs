@@ -25,7 +25,7 @@ fn lines_are_shown_and_followed() {
     let nothing = home.weir(&["plugin", "logs", "golden"]).expect(0);
     assert_eq!(nothing.stdout, "", "it is not bound");
     assert!(
-        nothing.stderr.contains("has logged anything"),
+        nothing.stderr.contains("lines go with their binding"),
         "{nothing:?}"
     );
     let nothing = home.weir(&["plugin", "history", "--topic", "orders"]);
@@ -65,5 +65,9 @@ fn lines_are_shown_and_followed() {
     );
     interrupt(child.id());
     assert_eq!(child.wait().unwrap().code(), Some(130));
+    for verb in ["logs", "show"] {
+        home.weir(&["plugin", verb, "golden1"])
+            .fails(1, "did you mean \"golden\"?");
+    }
     home.weir(&["plugin", "logs", "nobody"]).fails(1, "nobody");
 }

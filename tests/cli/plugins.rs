@@ -173,7 +173,7 @@ fn a_chain_has_an_order() {
     bind("two", "d", &[]).fails(1, "as bindings 3, 2; say which it replaces (--replace 3)");
     bind("two", "d", &["--replace", "1"]).expect(0);
     chain(&[(3, "c"), (4, "d"), (2, "b")]);
-    bind("one", "e", &["--position", "7"]).fails(1, "the position is 0 to 3, not 7");
+    bind("one", "e", &["--position", "7"]).fails(1, "is 0 to 3, not 7");
     bind("one", "e", &["--replace", "1"]).fails(1, "binding 1 is none of topic \"orders\"");
     bind("one", "e", &["--replace", "2", "--position", "0"]).fails(2, "cannot be used with");
     bind("one", "e", &["--memory", "1KiB"]).fails(2, "memory (bytes) of a binding is limited");

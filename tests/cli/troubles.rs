@@ -161,13 +161,70 @@ fn batches_are_as_large_as_a_small_log_takes() {
     home.ok(&["produce", "t", &file]);
     let stored = home.ok(&["consume", "t", "--until-end"]);
     assert_eq!(stored.lines().count(), 300_000);
-    // One that is larger than the log takes is refused with what helps, if anything does.
-    let large = home.file("large", "x".repeat(600_000));
-    home.weir(&["produce", "t", &large])
-        .expect(1)
-        .stderr
-        .find("--batch-bytes")
+    // No option makes a record smaller than the log takes.
+    let large = home.file("large", format!("one\n{}\nthree\n", "x".repeat(600_000)));
+    let done = home.weir(&["produce", "t", &large]).expect(1);
+    assert!(
+        done.stderr
+            .contains("line 2 is too large for this broker's log"),
+        "{done:?}"
+    );
+    assert!(!done.stderr.contains("--batch-bytes"), "{done:?}");
+    assert!(
+        done.stderr
+            .contains("correct what was refused, then: weir produce t"),
+        "{done:?}"
+    );
+}
+
+#[test]
+fn a_producer_names_the_topic_that_was_deleted() {
+    let home = Home::new();
+    let _broker = home.serve("data", &[]);
+    home.ok(&["topic", "create", "t"]);
+    let mut child = home
+        .command(&["produce", "t"])
+        .stdin(Stdio::piped())
+        .spawn()
         .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(b"first\n").unwrap();
+    assert_eq!(home.ok(&["consume", "t", "--limit", "1"]), "first\n");
+    home.ok(&["topic", "delete", "t", "--yes"]);
+    // It may end before all of them are taken.
+    for _ in 0..100 {
+        if stdin.write_all("more\n".repeat(1000).as_bytes()).is_err() {
+            break;
+        }
+    }
+    drop(stdin);
+    let done = Done::from(child.wait_with_output().unwrap());
+    assert!(!done.stderr.contains("to go on"), "{done:?}");
+    let done = done.expect(1);
+    assert!(done.stderr.contains("topic \"t\" was deleted"), "{done:?}");
+}
+
+/// What becomes of records is told whether or not anybody reads the counts.
+#[test]
+fn a_closed_output_hides_no_failure() {
+    let home = Home::new();
+    let _broker = home.serve("data", &[]);
+    home.ok(&["topic", "create", "t"]);
+    push(&home, "json-key");
+    let bind = [
+        "plugin", "bind", "json-key", "--topic", "t", "--hook", "key",
+    ];
+    home.ok(&[&bind[..], &["--config", "field=n"]].concat());
+    let file = home.file("input", "no JSON\n");
+    let closed = |arguments: &[&str]| {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let child = home.command(arguments).stdout(writer).spawn().unwrap();
+        Done::from(child.wait_with_output().unwrap())
+    };
+    closed(&["produce", "t", &file]).fails(1, "line 1: ");
+    let list = closed(&["topic", "list"]);
+    assert_eq!((list.code, list.stderr.as_str()), (Some(0), ""));
 }
 
 #[test]

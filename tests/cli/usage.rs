@@ -149,6 +149,32 @@ fn wrong_usage_ends_with_2() {
     }
 }
 
+/// Also where a verb reads its arguments itself.
+#[test]
+fn wrong_usage_shows_the_usage_of_the_verb() {
+    let home = Home::new();
+    let done = home.weir(&["consume", "t", "--config", "a=b"]).expect(2);
+    assert!(done.stderr.contains("Usage: weir consume"), "{done:?}");
+}
+
+/// What goes to a file has no colours.
+#[test]
+fn log_lines_have_no_escape_codes() {
+    let home = Home::new();
+    let file = home.file("input", "x\n");
+    let broker = [
+        "--broker",
+        "127.0.0.1:1",
+        "--connect-timeout",
+        "100ms",
+        "-v",
+    ];
+    let done = home.weir(&[&["produce", "t", &file][..], &broker].concat());
+    let done = done.expect(3);
+    assert!(done.stderr.contains("DEBUG"), "{done:?}");
+    assert!(!done.stderr.contains('\x1b'), "{done:?}");
+}
+
 #[test]
 fn destruction_asks_or_needs_yes() {
     let home = Home::new();

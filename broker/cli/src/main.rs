@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches, Parser};
 
 mod address;
 mod ask;
@@ -50,7 +50,7 @@ struct Cli {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = read().unwrap_or_else(|error| error.exit());
     match cli.verb.run(cli.verbose) {
         Ok(code) => code,
         Err(failure) => {
@@ -58,6 +58,26 @@ fn main() -> ExitCode {
             ExitCode::from(failure.exit() as u8)
         }
     }
+}
+
+/// Reads the command line; an error that only a verb's own reading shows has the verb's usage.
+fn read() -> Result<Cli, clap::Error> {
+    let mut command = Cli::command();
+    // Gives the verbs their whole names.
+    command.build();
+    let matches = command.try_get_matches_from_mut(std::env::args_os())?;
+    Cli::from_arg_matches(&matches).map_err(|error| {
+        let (mut command, mut matches) = (&mut command, &matches);
+        while let Some((name, inner)) = matches.subcommand()
+            && command.find_subcommand(name).is_some()
+        {
+            command = command
+                .find_subcommand_mut(name)
+                .expect("it was found just now");
+            matches = inner;
+        }
+        error.format(command)
+    })
 }
 
 fn report(failure: &Failure, verbose: bool) {
@@ -70,11 +90,11 @@ fn report(failure: &Failure, verbose: bool) {
     } else {
         ("", "")
     };
-    let mut text = format!("{red}error:{plain} {message}\n");
+    let mut text = format!("{red}error:{plain} {}\n", output::shown(&message));
     if verbose {
         for cause in failure.causes() {
             text.push_str("  because: ");
-            text.push_str(cause);
+            text.push_str(&output::shown(cause));
             text.push('\n');
         }
     }

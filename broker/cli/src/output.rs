@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::environment;
 use crate::exit::Failure;
+use crate::record::Shown;
 
 /// `--output` of verbs that print results.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -75,7 +76,13 @@ pub fn print(text: &str) -> Result<(), Failure> {
 /// Tells a person something that is no result.
 pub fn note(text: &str) {
     // A closed standard error is nobody's reason to stop.
-    writeln!(io::stderr(), "{text}").ok();
+    writeln!(io::stderr(), "{}", shown(text)).ok();
+}
+
+/// Lines for a terminal: what a plugin or a broker said in them does not move its cursor.
+pub fn shown(text: &str) -> String {
+    let lines = text.lines().map(|line| Shown(line.as_bytes()).to_string());
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 /// A table without lines, a column per name.
@@ -156,6 +163,14 @@ mod tests {
     use expect_test::expect;
 
     use super::*;
+
+    #[test]
+    fn what_others_say_does_not_move_the_cursor() {
+        assert_eq!(
+            shown("one\ntwo\x1b[2Jthree\r"),
+            "one\ntwo\\u{1b}[2Jthree\\r"
+        );
+    }
 
     #[test]
     fn a_table_is_columns_without_lines() {

@@ -32,6 +32,7 @@ pub fn log(verbose: bool) {
     tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(filter))
         .with_writer(io::stderr)
+        .with_ansi(environment::colour_on_stderr())
         .with_target(verbose)
         .try_init()
         .ok();

@@ -250,6 +250,7 @@ fn printed_records_are_read_back() {
 fn what_is_no_printed_record_is_refused_with_its_reason() {
     for (line, expected) in [
         ("[]", "no record as weir prints it"),
+        (r#"[null,"k",null,null,null,{},"v",null]"#, "no JSON object"),
         (r#"{"origin":"EWR"}"#, "it has no field value"),
         (r#"{"key":null,"value":null}"#, "without key and value"),
         (r#"{"value":5}"#, "expected a string"),

@@ -1,18 +1,17 @@
-//! `weir consume`: records to standard output. Filters and projections as they
-//! are typed are in
+//! `weir consume`: records to standard output. Filters and projections as they are typed are in
 //! `consume/filters.rs`, the thread that writes in `consume/writer.rs`.
 
 use std::collections::HashMap;
 
 use futures_util::FutureExt;
 use weir_sdk::{Client, Event, Received, ReceivedBatch, Start, SubscribeError, Subscriber};
-use weir_wire::id::{Offset, PartitionId, TopicId};
+use weir_wire::id::{Offset, PartitionId, Timestamp, TopicId};
 use weir_wire::name::TopicName;
 use weir_wire::placement::OrderingKey;
 
 use crate::connect::{ConnectArgs, connect};
 use crate::environment;
-use crate::exit::Failure;
+use crate::exit::{Exit, Failure};
 use crate::failure::{deleted_topic, is_unknown_topic, unknown_topic};
 use crate::record::{RecordFormat, Row};
 use crate::time;
@@ -116,6 +115,7 @@ pub async fn run(args: ConsumeArgs) -> Result<(), Failure> {
         format: args.output,
         width: environment::width(),
         buffer: Vec::new(),
+        times: HashMap::new(),
         interruption: Interruption::default(),
     };
     let result = printed.run(&mut writer).await;
@@ -169,6 +169,8 @@ struct Printing {
     format: RecordFormat,
     width: Option<usize>,
     buffer: Vec<u8>,
+    /// When the last record of each partition was appended, as far as any came.
+    times: HashMap<(TopicId, PartitionId), Timestamp>,
     interruption: Interruption,
 }
 
@@ -210,7 +212,24 @@ impl Printing {
         if is_unknown_topic(error.fault()) {
             return deleted_topic(&self.client, &self.names).await;
         }
-        error.into()
+        match (&error, self.place()) {
+            (SubscribeError::Lost { reason }, Some(place)) => Failure::new(
+                Exit::Unreachable,
+                format!("{reason}; to go on, consume again with --from {place}"),
+            ),
+            _ => error.into(),
+        }
+    }
+
+    /// Where to go on, as `--from` takes it. Of several partitions the one that is furthest behind
+    /// decides: records of others come again.
+    fn place(&self) -> Option<String> {
+        if let [only] = self.subscriber.partitions() {
+            let offset = self.subscriber.position(&only.topic, only.partition)?;
+            return Some(format!("offset:{offset}"));
+        }
+        let time = self.times.values().min()?;
+        Some(format!("time:{}", time::format(*time)))
     }
 
     fn is_done(&self) -> bool {
@@ -226,6 +245,7 @@ impl Printing {
             .and_then(|ends| ends.get(&place).copied());
         for record in batch {
             let record = record?;
+            self.times.insert(place, record.append_time);
             if end.is_some_and(|end| record.offset >= end) || self.left == Some(0) {
                 break;
             }
@@ -277,7 +297,7 @@ mod tests {
         assert_eq!(start("earliest"), Ok(Start::Earliest));
         assert_eq!(start("latest"), Ok(Start::Latest));
         assert_eq!(start("offset:7"), Ok(Start::Offset(Offset::new(7))));
-        let expected = weir_wire::id::Timestamp::new(1_767_323_045_000);
+        let expected = Timestamp::new(1_767_323_045_000);
         assert_eq!(
             start("time:2026-01-02T03:04:05Z"),
             Ok(Start::Time(expected))

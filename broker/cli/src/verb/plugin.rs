@@ -15,7 +15,7 @@ use weir_wire::request::Setting;
 use crate::ask::{Unasked, YesArgs};
 use crate::connect::{ConnectArgs, connect};
 use crate::exit::Failure;
-use crate::failure::{is_unknown_topic, unknown_plugin, unknown_topic};
+use crate::failure::{is_unknown_topic, of_plugin, unknown_topic};
 use crate::output::{self, OutputArgs};
 
 mod bind;
@@ -316,8 +316,11 @@ pub async fn run(verb: PluginVerb) -> Result<(), Failure> {
         }
         PluginVerb::Show(args) => {
             let client = connect(&args.connect).await?;
-            let plugin = client.admin().describe_plugin(args.name.as_str()).await?;
-            show::print_plugin(args.output.output, &plugin)
+            let name = args.name.as_str();
+            match client.admin().describe_plugin(name).await {
+                Ok(plugin) => show::print_plugin(args.output.output, &plugin),
+                Err(error) => Err(of_plugin(&client, name, error).await),
+            }
         }
         PluginVerb::Bind(args) => bind::run(args).await,
         PluginVerb::Unbind(args) => unbind(args).await,
@@ -408,14 +411,7 @@ async fn remove(args: RemoveArgs) -> Result<(), Failure> {
             }
             return Err(error.into());
         }
-        Err(error)
-            if error
-                .fault()
-                .is_some_and(|f| f.code == ErrorCode::UnknownPlugin) =>
-        {
-            return Err(unknown_plugin(&client, name).await);
-        }
-        Err(error) => return Err(error.into()),
+        Err(error) => return Err(of_plugin(&client, name, error).await),
     }
     let object = json!({ "plugin": name, "version": version, "removed": true });
     let text = format!("plugin {} is removed", args.plugin);

@@ -290,8 +290,8 @@ fn place_in_chain(
         }
         (Some(position), None) if position > end => {
             return Err(ChangeError::Invalid(format!(
-                "topic \"{name}\" has {end} bindings at the hook {hook}; \
-                 the position is 0 to {end}, not {position}"
+                "the position of a new binding of topic \"{name}\" at the hook {hook} is 0 to \
+                 {end}, not {position}"
             )));
         }
         (Some(position), None) => (position, None),

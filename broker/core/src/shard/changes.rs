@@ -63,6 +63,13 @@ pub enum ChangeRequest {
     OpenProducer(TopicName),
 }
 
+fn beginning(plugin: &PluginName, prefix: &str, count: usize) -> String {
+    match count {
+        0 => format!("no version of plugin \"{plugin}\" begins with \"{prefix}\""),
+        _ => format!("{count} versions of plugin \"{plugin}\" begin with \"{prefix}\""),
+    }
+}
+
 /// Why a change is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -77,10 +84,7 @@ pub enum ChangeError {
     #[error("plugin \"{0}\" does not exist (upload it: weir plugin push FILE.wasm --name {0})")]
     UnknownPlugin(PluginName),
     /// No version with these digits, or several.
-    #[error(
-        "plugin \"{plugin}\" has {count} versions that begin with \"{prefix}\" \
-             (see them: weir plugin show {plugin})"
-    )]
+    #[error("{} (see them: weir plugin show {plugin})", beginning(plugin, prefix, *count))]
     UnknownVersion {
         /// The plugin.
         plugin: PluginName,

@@ -99,7 +99,7 @@ fn a_chain_grows_at_its_end_or_where_it_is_told() {
             13 epoch 6: bound 6 at 3 1:[0]
             bind a key two cc fail: plugin "two" is bound to topic "a" at the hook key as bindings 3, 2; say which it replaces (--replace 3) or where it goes (--position 3)
             bind a key two cc fail instead=1: binding 1 is none of topic "a" at the hook key (see them: weir topic describe a)
-            bind a key two cc fail at=4: topic "a" has 3 bindings at the hook key; the position is 0 to 3, not 4
+            bind a key two cc fail at=4: the position of a new binding of topic "a" at the hook key is 0 to 3, not 4
             bind a key two cc fail at=0 instead=3: a binding takes a place of its own or that of another; leave out the position or what it replaces
         "#]],
     );
@@ -176,7 +176,7 @@ fn what_cannot_come_back_says_why() {
             10 epoch 3: bound 3 at 0 1:[0]
             11 epoch 4: replaced 4 at 0 instead of 3 1:[0]
             back two a: the topic that route "x" led to was deleted; bind with routes that lead somewhere
-            back one a: plugin "one" has 0 versions that begin with "aa00000000000000000000000000000000000000000000000000000000000000" (see them: weir plugin show one)
+            back one a: no version of plugin "one" begins with "aa00000000000000000000000000000000000000000000000000000000000000" (see them: weir plugin show one)
         "#]],
     );
 }

@@ -217,7 +217,7 @@ fn a_binding_needs_a_topic_a_plugin_a_hook_and_a_policy() {
         &expect![[r#"
             bind nowhere key tools aa fail: topic "nowhere" does not exist (create it: weir topic create nowhere)
             bind flights key nobody aa fail: plugin "nobody" does not exist (upload it: weir plugin push FILE.wasm --name nobody)
-            bind flights key tools bb fail: plugin "tools" has 0 versions that begin with "bb00000000000000000000000000000000000000000000000000000000000000" (see them: weir plugin show tools)
+            bind flights key tools bb fail: no version of plugin "tools" begins with "bb00000000000000000000000000000000000000000000000000000000000000" (see them: weir plugin show tools)
             bind flights filter tools aa fail: hook filter cannot be bound to a topic; transform, route and key can, and filters belong to subscriptions (weir consume --filter)
             bind flights transform tools aa fail: plugin "tools" has no hook transform; it exports key, filter
             bind flights route tools aa fail *=flights: plugin "tools" has no hook route; it exports key, filter
@@ -282,7 +282,7 @@ fn a_version_in_use_stays() {
          remove tools aa",
         &expect![[r#"
             remove tools aa: plugin "tools" is bound: binding 1 of topic "flights", binding 2 of topic "trains"; unbind it first
-            remove tools cc: plugin "tools" has 0 versions that begin with "cc0000000000" (see them: weir plugin show tools)
+            remove tools cc: no version of plugin "tools" begins with "cc0000000000" (see them: weir plugin show tools)
             remove nobody aa: plugin "nobody" does not exist (upload it: weir plugin push FILE.wasm --name nobody)
             remove other aa: version aa0000000000 gone
             remove other aa: plugin "other" does not exist (upload it: weir plugin push FILE.wasm --name other)
@@ -357,11 +357,11 @@ fn versions_are_named_by_their_first_digits() {
     }
     expect![[r#"
         tools None: cd0000000000
-        tools Some("ab"): plugin "tools" has 2 versions that begin with "ab" (see them: weir plugin show tools)
+        tools Some("ab"): 2 versions of plugin "tools" begin with "ab" (see them: weir plugin show tools)
         tools Some("ab1"): ab1200000000
         tools Some("cd0000"): cd0000000000
-        tools Some(""): plugin "tools" has 3 versions that begin with "" (see them: weir plugin show tools)
-        tools Some("ef"): plugin "tools" has 0 versions that begin with "ef" (see them: weir plugin show tools)
+        tools Some(""): 3 versions of plugin "tools" begin with "" (see them: weir plugin show tools)
+        tools Some("ef"): no version of plugin "tools" begins with "ef" (see them: weir plugin show tools)
         nobody None: plugin "nobody" does not exist (upload it: weir plugin push FILE.wasm --name nobody)
         nobody Some("ab"): plugin "nobody" does not exist (upload it: weir plugin push FILE.wasm --name nobody)
     "#]].assert_eq(&told);

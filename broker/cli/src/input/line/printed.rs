@@ -35,6 +35,10 @@ fn present<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Option<String>>,
 
 /// Reads a line, or says what is wrong with it.
 pub(super) fn read(line: &[u8]) -> Result<InputRecord, String> {
+    // What reads the fields by name would take them from a list in their order, too.
+    if !line.trim_ascii_start().starts_with(b"{") {
+        return Err("no record as weir prints it: it is no JSON object".to_owned());
+    }
     let printed: Printed = serde_json::from_slice(line).map_err(|error| {
         format!(
             "no record as weir prints it: {}",

@@ -11,6 +11,7 @@ use weir_wire::request::{LogCursor, LogLine};
 
 use crate::connect::{ConnectArgs, connect};
 use crate::exit::Failure;
+use crate::failure::of_plugin;
 use crate::output::{self, Format, OutputArgs};
 use crate::record::Shown;
 
@@ -39,7 +40,10 @@ pub async fn run(args: LogsArgs) -> Result<(), Failure> {
     let mut known = Known::default();
     let mut wait = Duration::ZERO;
     loop {
-        let lines = admin.plugin_logs(name, &known.cursors(), wait).await?;
+        let lines = match admin.plugin_logs(name, &known.cursors(), wait).await {
+            Ok(lines) => lines,
+            Err(error) => return Err(of_plugin(&client, name, error).await),
+        };
         let mut text = String::new();
         for line in &lines {
             let lost = known.take(line);
@@ -55,8 +59,9 @@ pub async fn run(args: LogsArgs) -> Result<(), Failure> {
         output::print(&text)?;
         if !args.follow && known.0.is_empty() {
             output::note(&format!(
-                "no binding of plugin \"{name}\" has logged anything since the broker started; \
-                 filters and projections of subscriptions keep no lines here"
+                "no binding that there is now of plugin \"{name}\" has logged anything since the \
+                 broker started; lines go with their binding, and filters and projections of \
+                 subscriptions keep none here"
             ));
         }
         if args.follow {

@@ -12,6 +12,7 @@ use weir_wire::request::{
 use super::limits;
 use crate::exit::Failure;
 use crate::output::{self, Format, Listing};
+use crate::record::Shown;
 use crate::{size, time};
 
 /// A binding as an object.
@@ -141,12 +142,13 @@ fn troubles(bindings: &[BindingInfo]) -> String {
                 binding.id,
                 time::format(quarantine.until),
                 binding.id,
-                quarantine.reason
+                Shown(quarantine.reason.as_bytes())
             ));
         } else if let Some(error) = &counters.last_error {
             text.push_str(&format!(
-                "binding {} failed last with: {error}\n",
-                binding.id
+                "binding {} failed last with: {}\n",
+                binding.id,
+                Shown(error.as_bytes())
             ));
         }
     }

@@ -80,12 +80,12 @@ pub struct TestArgs {
     /// Another version that gets the same records; what differs is counted
     #[arg(long, value_name = "FILE.wasm|NAME[@VERSION]")]
     against: Option<Which>,
-    /// For the hook `retry-policy`: which delivery of each record failed, from 1
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    attempt: u32,
-    /// For the hook `retry-policy`: what the consumer said
-    #[arg(long, value_name = "TEXT", default_value = "no answer")]
-    failure: String,
+    /// For the hook `retry-policy`: which delivery of each record failed, from 1 (the default)
+    #[arg(long, value_name = "N")]
+    attempt: Option<u32>,
+    /// For the hook `retry-policy`: what the consumer said [default: "no answer"]
+    #[arg(long, value_name = "TEXT")]
+    failure: Option<String>,
     #[command(flatten)]
     output: OutputArgs,
     #[command(flatten)]
@@ -100,8 +100,8 @@ pub async fn run(args: TestArgs) -> Result<(), Failure> {
         config: settings(&args.config),
         routes,
         attempt: Attempt {
-            number: args.attempt,
-            message: args.failure.clone(),
+            number: args.attempt.unwrap_or(1),
+            message: args.failure.clone().unwrap_or("no answer".to_owned()),
         },
     };
     let broker = Broker::connect(&args).await?;
@@ -179,6 +179,13 @@ fn to(args: &TestArgs) -> Result<To, Failure> {
             "a route leads somewhere; add --route VALUE, or --to VALUE=TOPIC as at plugin bind",
         )),
         (false, false) => Err(Failure::usage("routes belong to the hook route")),
+        _ if args.hook != Hook::RetryPolicy
+            && (args.attempt.is_some() || args.failure.is_some()) =>
+        {
+            Err(Failure::usage(
+                "--attempt and --failure belong to the hook retry-policy",
+            ))
+        }
         _ if to.end.is_some() && args.topic.is_none() => Err(Failure::usage(
             "--to ends a range of a topic; use --limit with --input",
         )),
@@ -341,7 +348,7 @@ impl Trial {
             tally,
             against: against.map(|it| (&it.subject, &it.tally, &it.comparison)),
         };
-        report.print(args.output.output)?;
+        let printed = report.print(args.output.output);
         match self.stuck() {
             Some(stuck) => Err(Failure::failed(format!(
                 "{}: stopped after {}, since it had no answer to any record in {} s of processor \
@@ -350,7 +357,7 @@ impl Trial {
                 size::counted(tally.records, "record"),
                 subject::VAIN_MAX.as_secs()
             ))),
-            None => Ok(()),
+            None => printed,
         }
     }
 }

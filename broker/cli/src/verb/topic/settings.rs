@@ -19,7 +19,8 @@ pub struct SettingsArgs {
     /// Records older than this may go, as in 7d or 12h; `none` keeps them for ever
     #[arg(long, value_name = "TIME", value_parser = parse_age)]
     retention: Option<u64>,
-    /// Above so many bytes per partition the oldest may go, as in 10GiB; `none` is no limit
+    /// Of each partition the newest batches stay that have so many bytes together, as in 10GiB: of
+    /// less than a batch nothing does; `none` is no limit
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     retention_bytes: Option<u64>,
     /// What happens to records that may go but that a group has not read

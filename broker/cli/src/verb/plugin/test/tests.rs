@@ -69,6 +69,8 @@ fn what_does_not_go_together_is_refused() {
         ("--hook filter --input f --topic t", "cannot be used with"),
         ("--hook filter --input f --partition 1", "--topic"),
         ("--hook filters --input f", "not one of"),
+        ("--hook filter --input f --attempt 2", "retry-policy"),
+        ("--hook key --input f --failure no", "retry-policy"),
     ] {
         let error = read(words).unwrap_err();
         assert!(error.to_string().contains(reason), "{words}: {error}");
