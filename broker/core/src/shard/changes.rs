@@ -1,5 +1,7 @@
 //! Changes of the catalog: checked against what exists, then made into a log entry.
 
+use std::collections::HashSet;
+
 use weir_wire::id::{BindingId, Offset, PartitionId, PluginVersion, ProducerEpoch, Timestamp};
 use weir_wire::limits::PLUGIN_VERSIONS_MAX;
 use weir_wire::name::{GroupName, PluginName, TopicName};
@@ -183,15 +185,24 @@ impl Shard {
     fn plan_push(&self, pushed: PluginPushed) -> Result<Change, ChangeError> {
         let versions = self.catalog.plugin(&pushed.name).unwrap_or_default();
         let known = versions.iter().any(|known| known.version == pushed.version);
-        if !known
-            && let Some(oldest) = versions.first()
-            && versions.len() >= PLUGIN_VERSIONS_MAX
-        {
-            let (name, oldest) = (&pushed.name, oldest.version.short());
+        if !known && versions.len() >= PLUGIN_VERSIONS_MAX {
+            let name = &pushed.name;
+            let bound: HashSet<PluginVersion> = self
+                .catalog
+                .bindings()
+                .filter(|(_, bound)| bound.plugin == *name)
+                .map(|(_, bound)| bound.version)
+                .collect();
+            let unused = versions.iter().find(|it| !bound.contains(&it.version));
+            let advice = match unused.map(|unused| unused.version.short()) {
+                Some(unused) => {
+                    format!("remove those that nobody needs (weir plugin remove {name}@{unused}")
+                }
+                None => "all are bound: replace or unbind one (weir plugin unbind ID".to_owned(),
+            };
             return Err(ChangeError::Limit(format!(
                 "plugin \"{name}\" has {PLUGIN_VERSIONS_MAX} versions, and there may not be more; \
-                 remove those that nobody needs (weir plugin remove {name}@{oldest}; see them: \
-                 weir plugin show {name})"
+                 {advice}; see them: weir plugin show {name})"
             )));
         }
         Ok(Change {

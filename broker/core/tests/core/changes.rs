@@ -9,7 +9,7 @@ use weir_wire::id::{PluginVersion, Timestamp};
 use weir_wire::limits::{
     CONFIG_ENTRIES_MAX, PLUGIN_VERSIONS_MAX, ROUTES_MAX, TOPIC_PARTITIONS_MAX, TOPICS_MAX,
 };
-use weir_wire::plugin::Hook;
+use weir_wire::plugin::{ErrorPolicy, Hook};
 use weir_wire::request::Setting;
 
 use crate::support::{change, plugin, request, topic, version};
@@ -483,4 +483,43 @@ fn a_plugin_has_only_so_many_versions() {
     };
     change(&mut shard, now, &remove).unwrap();
     change(&mut shard, now, &push(max)).unwrap();
+}
+
+#[test]
+fn a_version_that_is_bound_is_none_to_be_removed() {
+    let mut shard = Shard::default();
+    let now = Timestamp::new(0);
+    let push = |number: usize| ChangeRequest::PushPlugin {
+        name: "p".parse().unwrap(),
+        version: PluginVersion::new([u8::try_from(number).unwrap(); 32]),
+        bytes: 1,
+        hooks: vec![Hook::Key],
+    };
+    let refused = |shard: &mut Shard| change(shard, now, &push(PLUGIN_VERSIONS_MAX)).unwrap_err();
+    for number in 0..PLUGIN_VERSIONS_MAX {
+        change(&mut shard, now, &push(number)).unwrap();
+    }
+    for number in 0..PLUGIN_VERSIONS_MAX {
+        change(&mut shard, now, &request(&format!("create t{number} 1"))).unwrap();
+        let bind = ChangeRequest::Bind(BindRequest {
+            topic: format!("t{number}").parse().unwrap(),
+            hook: Hook::Key,
+            plugin: "p".parse().unwrap(),
+            version: PluginVersion::new([u8::try_from(number).unwrap(); 32]),
+            config: Vec::new(),
+            routes: Vec::new(),
+            on_error: ErrorPolicy::Fail,
+            position: None,
+            replace: None,
+            limits: None,
+            rolled_back: false,
+        });
+        change(&mut shard, now, &bind).unwrap();
+        if number == 0 {
+            expect![[r#"plugin "p" has 100 versions, and there may not be more; remove those that nobody needs (weir plugin remove p@010101010101; see them: weir plugin show p)"#]]
+                .assert_eq(&refused(&mut shard).to_string());
+        }
+    }
+    expect![[r#"plugin "p" has 100 versions, and there may not be more; all are bound: replace or unbind one (weir plugin unbind ID; see them: weir plugin show p)"#]]
+        .assert_eq(&refused(&mut shard).to_string());
 }
