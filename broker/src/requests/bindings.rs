@@ -146,6 +146,21 @@ pub(crate) fn binding_info(
     position: u32,
     bound: &change::Bound,
 ) -> BindingInfo {
+    BindingInfo {
+        config: bound.config.clone(),
+        routes: routes(shard, bound),
+        ..binding_state(shared, shard, topic, position, bound)
+    }
+}
+
+/// The same without its settings and routes, which may be large, and no part of how it is.
+pub(crate) fn binding_state(
+    shared: &Shared,
+    shard: &Shard,
+    topic: &Topic,
+    position: u32,
+    bound: &change::Bound,
+) -> BindingInfo {
     let dead_letters = bound.dead_letters.and_then(|id| shard.catalog().topic(id));
     BindingInfo {
         id: bound.id,
@@ -154,8 +169,8 @@ pub(crate) fn binding_info(
         hook: bound.hook,
         plugin: bound.plugin.clone(),
         version: bound.version,
-        config: bound.config.clone(),
-        routes: routes(shard, bound),
+        config: Vec::new(),
+        routes: Vec::new(),
         on_error: bound.on_error,
         counters: counters(shared, bound),
         position,

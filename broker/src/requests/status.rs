@@ -6,7 +6,7 @@ use weir_core::catalog::Catalog;
 use weir_wire::limits::{STATUS_BINDINGS_MAX, STATUS_WARNINGS_MAX};
 use weir_wire::request::{BindingInfo, BrokerStatus, TopicSettings};
 
-use super::binding_info;
+use super::binding_state;
 use crate::state::Shared;
 
 /// Topics that a warning names.
@@ -24,12 +24,7 @@ pub(crate) fn status(shared: &Shared) -> BrokerStatus {
     let bindings: Vec<_> = listed
         .by_ref()
         .take(STATUS_BINDINGS_MAX)
-        .map(|(topic, position, bound)| BindingInfo {
-            // They may be large, and no part of how the binding is.
-            config: Vec::new(),
-            routes: Vec::new(),
-            ..binding_info(shared, &shard, topic, position, bound)
-        })
+        .map(|(topic, position, bound)| binding_state(shared, &shard, topic, position, bound))
         .collect();
     let unlisted = listed.count();
     let free = shared
