@@ -27,10 +27,13 @@ use crate::{Limits, RecordFailure, clock};
 use health::Health;
 use instances::Instances;
 use stats::Counters;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use weir_wire::plugin::Hook;
+
+/// One call in so many is run again on a fresh instance, and the first of a binding.
+const PURITY_EVERY: u64 = 256;
 
 /// What all clones of a [`Bound`] and the threads that run its calls share.
 #[derive(Debug)]
@@ -47,6 +50,8 @@ pub(crate) struct Binding {
     counters: Counters,
     logs: Arc<Logs>,
     calls: AtomicU64,
+    /// Whether a call is to be run again, to see whether the answers are the same.
+    purity_check_is_due: AtomicBool,
     /// Where the scheduler keeps this binding's waiting calls.
     pub(crate) queue: Queue,
 }
@@ -71,9 +76,18 @@ impl Binding {
             .expect("bind() hands a binding out after it was configured")
     }
 
-    /// The number of this call, from 0.
-    pub(crate) fn next_call(&self) -> u64 {
-        self.calls.fetch_add(1, Ordering::Relaxed)
+    /// A call begins: whether it is to be run again on a fresh instance. A check that is due stays so
+    /// until one was made: a call may be given up, or have nothing that can be checked.
+    pub(crate) fn begin_call(&self) -> bool {
+        let number = self.calls.fetch_add(1, Ordering::Relaxed);
+        if number.is_multiple_of(PURITY_EVERY) {
+            self.purity_check_is_due.store(true, Ordering::Relaxed);
+        }
+        self.purity_check_is_due.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn purity_was_checked(&self) {
+        self.purity_check_is_due.store(false, Ordering::Relaxed);
     }
 
     /// Buffers of an earlier call, so that a call allocates nothing.
@@ -109,10 +123,14 @@ impl Binding {
         }
     }
 
-    pub(crate) fn failed(&self, error: &CallError, cpu: Duration, now: Instant) {
+    /// A call gave no answers: `at_limit` if a record was stopped at a limit.
+    pub(crate) fn failed(&self, error: &CallError, cpu: Duration, at_limit: bool, now: Instant) {
         self.counters.call(0, 0, 0, cpu);
         let message = error.to_string();
         self.counters.error(&message);
+        if matches!(error, CallError::TooManyFailures { .. }) {
+            self.health.records_failed(at_limit);
+        }
         if error.quarantines() {
             self.warn_quarantined(&message);
             self.health.quarantine(message, now);
@@ -171,9 +189,9 @@ impl Binding {
         self.health.is_slow()
     }
 
-    /// A call took so long on its thread.
-    pub(crate) fn took(&self, wall: Duration) {
-        self.health.took(wall);
+    /// A call has left its thread after that time, of which so much counts as its own.
+    pub(crate) fn took(&self, wall: Duration, cpu: Duration) {
+        self.health.took(cpu);
         self.counters.took(wall);
     }
 }

@@ -17,8 +17,6 @@ use crate::{Attempt, Input, RecordFailure, clock};
 use std::ops::Range;
 use std::time::Duration;
 
-/// One call in so many is run again on a fresh instance, and the first of a binding.
-const PURITY_EVERY: u64 = 256;
 /// What a call may cost altogether, as a multiple of the processor time of one plugin call: enough
 /// to find 8 endless loops among thousands of records.
 const CALL_CPU_FACTOR: u32 = 100;
@@ -26,17 +24,15 @@ const CALL_CPU_FACTOR: u32 = 100;
 const ATTEMPT_MESSAGE_MAX: usize = 1024;
 
 /// Runs a call on this thread. A retry policy gets an attempt for each record, other hooks none.
-/// The call has the same number when it is begun anew.
 pub(crate) fn call(
     binding: &Binding,
-    number: u64,
     input: &Input,
     attempts: &[Attempt],
 ) -> Result<Answered, Stopped<CallError>> {
     binding.check_quarantine()?;
     let _running = binding.host().ticker().enter();
     let mut run = Run::new(binding, input, attempts);
-    let result = run.chunks(number.is_multiple_of(PURITY_EVERY));
+    let result = run.chunks(binding.begin_call());
     let cpu = run.cpu;
     let (answers, failures, at_limit) = run.end();
     match result {
@@ -46,7 +42,7 @@ pub(crate) fn call(
             Ok(Answered { answers, failures })
         }
         Err(Stopped::Failed(error)) => {
-            binding.failed(&error, cpu, clock::now());
+            binding.failed(&error, cpu, at_limit, clock::now());
             Err(error.into())
         }
         Err(Stopped::Interrupted) => {
@@ -146,6 +142,7 @@ impl<'a> Run<'a> {
             self.binding
                 .found_impure("it answered differently when it was asked again");
         }
+        self.binding.purity_was_checked();
         // One is enough to keep.
         self.instance = used.or_else(|| self.instance.take());
         Ok(())

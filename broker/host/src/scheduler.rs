@@ -19,7 +19,8 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use turn::Turn;
 
-/// What takes longer is slow: a binding whose calls do on average, and a call that does.
+/// What takes more processor time is slow: a binding whose calls do on average, and a call that
+/// does. Both count from a call's first tick on.
 pub(crate) const SLOW: Duration = Duration::from_millis(5);
 
 /// Calls of a binding that wait besides those that run; who comes later waits for a place.
@@ -37,8 +38,6 @@ pub(crate) enum Job {
     },
     /// Judge a batch.
     Call {
-        /// Of the binding's calls.
-        number: u64,
         input: Input,
         attempts: Vec<Attempt>,
         /// Who waits for it.
@@ -221,12 +220,15 @@ impl Scheduler {
             tracing::error!(hook = %binding.hook(), "a plugin call panicked in the host");
             None
         });
-        let again = again.map(|job| Waits {
-            job,
-            caller,
-            slow: true,
-        });
-        (slow, again)
+        (slow, again.and_then(|job| Waits::again(job, caller)))
+    }
+}
+
+impl Waits {
+    /// A job that has left its thread; `None` if it did so because nobody waits for it any more.
+    fn again(job: Job, caller: Weak<()>) -> Option<Self> {
+        let slow = true;
+        (caller.strong_count() > 0).then_some(Self { job, caller, slow })
     }
 }
 
@@ -318,17 +320,15 @@ fn run(binding: &Binding, job: Job) -> Option<Job> {
             Ok(()) => drop(reply.send(Ok(()))),
         },
         Job::Call {
-            number,
             input,
             attempts,
             reply,
             place,
         } if !reply.is_closed() => {
             let start = clock::now();
-            let answered = match run::call(binding, number, &input, &attempts) {
+            let answered = match run::call(binding, &input, &attempts) {
                 Err(Stopped::Interrupted) => {
                     return Some(Job::Call {
-                        number,
                         input,
                         attempts,
                         reply,
@@ -338,11 +338,28 @@ fn run(binding: &Binding, job: Job) -> Option<Job> {
                 Err(Stopped::Failed(error)) => Err(error),
                 Ok(answered) => Ok(answered),
             };
-            binding.took(clock::now().duration_since(start));
+            binding.took(clock::now().duration_since(start), turn::cpu_used());
             drop(place);
             drop(reply.send(answered));
         }
         Job::Configure { .. } | Job::Call { .. } => {}
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Arc, Job, Waits, oneshot};
+
+    #[test]
+    fn what_nobody_waits_for_is_not_begun_anew() {
+        let (caller, job) = (Arc::default(), || Job::Configure {
+            reply: oneshot::channel().0,
+        });
+        let waits = Waits::again(job(), Arc::downgrade(&caller));
+        assert!(waits.is_some_and(|waits| waits.slow));
+        let gone = Arc::downgrade(&caller);
+        drop(caller);
+        assert!(Waits::again(job(), gone).is_none());
+    }
 }

@@ -34,3 +34,5 @@ mod puppet;
 mod samples;
 #[path = "host/support.rs"]
 mod support;
+#[path = "host/turns.rs"]
+mod turns;

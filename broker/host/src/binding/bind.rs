@@ -8,7 +8,7 @@ use crate::instance::Cause;
 use crate::logs::Logs;
 use crate::plugin::Plugin;
 use crate::scheduler::{Job, Queue, Scheduler, Stopped};
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, OnceLock};
 use tokio::sync::oneshot;
 use weir_wire::limits::{CONFIG_ENTRIES_MAX, ROUTES_MAX};
@@ -113,6 +113,7 @@ pub(crate) async fn bind(
             limits.log_lines_per_second,
         )),
         calls: AtomicU64::new(0),
+        purity_check_is_due: AtomicBool::new(true),
         queue: Queue::new(limits.concurrency),
     });
     let (reply, configured) = oneshot::channel();

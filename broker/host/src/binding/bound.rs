@@ -151,7 +151,6 @@ impl Bound {
             .ok_or(CallError::Shutdown)?;
         let (reply, answered) = oneshot::channel();
         let job = Job::Call {
-            number: self.binding.next_call(),
             input,
             attempts,
             reply,
@@ -169,8 +168,7 @@ impl Bound {
         attempts: &[Attempt],
     ) -> Result<Answered, CallError> {
         self.check(hook, input, attempts)?;
-        let number = self.binding.next_call();
-        run::call(&self.binding, number, input, attempts).map_err(|stopped| match stopped {
+        run::call(&self.binding, input, attempts).map_err(|stopped| match stopped {
             Stopped::Failed(error) => error,
             Stopped::Interrupted => unreachable!("only what runs on plugin threads is interrupted"),
         })
@@ -230,6 +228,14 @@ impl Bound {
     /// Ends a quarantine and forgets the failures so far that would lead to one.
     pub fn unquarantine(&self) {
         self.binding.health.forgive();
+    }
+
+    /// Ends a quarantine that failures of records have brought, for who provides for those. Whether
+    /// the binding can be called: not if records were stopped at a limit in too many calls in a
+    /// row.
+    #[must_use]
+    pub fn overlook_failures(&self) -> bool {
+        self.binding.health.overlook()
     }
 
     /// What the binding has done so far.

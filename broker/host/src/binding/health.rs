@@ -25,7 +25,7 @@ pub(super) struct Health {
     /// Calls in a row in which a record was stopped at a limit.
     at_limit: AtomicU32,
     chunk_records: AtomicU32,
-    /// A moving average of a call's time, in nanoseconds.
+    /// A moving average of a call's processor time, in nanoseconds.
     average: AtomicU64,
 }
 
@@ -106,11 +106,11 @@ impl Health {
         at_limit: Option<&RecordFailure>,
         now: impl FnOnce() -> Instant,
     ) -> Option<String> {
+        let calls = self.records_failed(at_limit.is_some());
         let Some(failure) = at_limit else {
-            self.forgive();
+            self.end_quarantine();
             return None;
         };
-        let calls = self.at_limit.fetch_add(1, Ordering::Relaxed) + 1;
         if calls < AT_LIMIT_MAX {
             return None;
         }
@@ -122,9 +122,35 @@ impl Health {
         Some(message)
     }
 
+    /// In how many calls in a row a record was stopped at a limit, with this one.
+    pub(super) fn records_failed(&self, at_limit: bool) -> u32 {
+        if at_limit {
+            return self
+                .at_limit
+                .fetch_add(1, Ordering::Relaxed)
+                .saturating_add(1);
+        }
+        self.at_limit.store(0, Ordering::Relaxed);
+        0
+    }
+
     /// Forgets failures and ends a quarantine.
     pub(super) fn forgive(&self) {
         self.at_limit.store(0, Ordering::Relaxed);
+        self.end_quarantine();
+    }
+
+    /// Ends a quarantine, but not one for records that were stopped at a limit: whether the binding
+    /// can be called.
+    pub(super) fn overlook(&self) -> bool {
+        let may = self.at_limit.load(Ordering::Relaxed) < AT_LIMIT_MAX;
+        if may {
+            self.end_quarantine();
+        }
+        may
+    }
+
+    fn end_quarantine(&self) {
         if self.quarantined.swap(false, Ordering::AcqRel) {
             *self.resting() = None;
         }
@@ -173,8 +199,10 @@ impl Health {
         self.average.load(Ordering::Relaxed) > SLOW.as_nanos() as u64
     }
 
-    pub(super) fn took(&self, wall: Duration) {
-        let nanos = u64::try_from(wall.as_nanos()).unwrap_or(u64::MAX);
+    /// A call used so much processor time. How long it took does not count: on a busy machine that
+    /// is not the plugin's fault.
+    pub(super) fn took(&self, cpu: Duration) {
+        let nanos = u64::try_from(cpu.as_nanos()).unwrap_or(u64::MAX);
         let average = self.average.load(Ordering::Relaxed);
         self.average
             .store(average - average / 4 + nanos / 4, Ordering::Relaxed);
@@ -237,6 +265,28 @@ mod tests {
         assert!(health.answered(Some(&failure), || later).is_some());
         let left = health.quarantined_for(|| later).unwrap().left;
         assert_eq!(left, Duration::from_secs(2));
+    }
+
+    #[test]
+    fn failures_are_overlooked_unless_limits_are_reached_again_and_again() {
+        let (health, now) = (Health::new(), clock::now());
+        let fails = |at_limit| {
+            health.records_failed(at_limit);
+            health.quarantine("too many".to_owned(), now);
+        };
+        for _ in 0..2 * AT_LIMIT_MAX {
+            fails(false);
+            assert!(health.overlook() && health.check(|| now).is_ok());
+        }
+        for _ in 1..AT_LIMIT_MAX {
+            fails(true);
+            assert!(health.overlook() && health.check(|| now).is_ok());
+        }
+        fails(true);
+        assert!(!health.overlook() && health.check(|| now).is_err());
+        // Tried again after its rest, it fails of something else.
+        fails(false);
+        assert!(health.overlook() && health.check(|| now).is_ok());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! through all that a call consists of.
 
 use super::{SLOW, Scheduler};
+use crate::clock;
 use std::cell::RefCell;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -41,6 +42,15 @@ impl<E> From<E> for Stopped<E> {
 /// Whether what this thread runs may go on. `cpu` is the thread's processor time.
 pub(crate) fn may_go_on(cpu: Duration) -> bool {
     CURRENT.with_borrow_mut(|turn| turn.as_mut().is_none_or(|turn| turn.may_go_on(cpu)))
+}
+
+/// Processor time that what runs here has used since it was first asked at a tick. What ends before
+/// has used none that counts: its thread may not have had the processor for most of that time.
+pub(super) fn cpu_used() -> Duration {
+    let since = CURRENT.with_borrow(|turn| turn.as_ref().and_then(|turn| turn.since));
+    since.map_or(Duration::ZERO, |since| {
+        clock::thread_cpu().saturating_sub(since)
+    })
 }
 
 impl Turn {

@@ -308,6 +308,40 @@ fn what_answers_differently_on_a_fresh_instance_is_impure() {
 }
 
 #[test]
+fn the_first_batch_that_can_be_is_run_again_whatever_became_of_calls_before() {
+    let bound = filter("counts-calls");
+    block(bound.filter(values::<&str>(&[]))).unwrap();
+    assert!(!bound.stats().impure, "there was nothing to be asked");
+    block(bound.filter(values(&["x"; 20_000]))).unwrap();
+    assert!(bound.stats().impure);
+}
+
+#[test]
+fn failures_are_overlooked_until_limits_are_reached_again_and_again() {
+    let limits = Limits {
+        cpu: Duration::from_millis(2),
+        ..Limits::default()
+    };
+    let looping = try_bind(&hostile("loops-on-poison"), Hook::Filter, &[], &[], limits).unwrap();
+    let trapping = filter("traps-on-poison");
+    let too_many = |bound: &Bound| {
+        let error = block(bound.filter(values(&["evil"; 16]))).unwrap_err();
+        assert!(
+            matches!(error, CallError::TooManyFailures { .. }),
+            "{error}"
+        );
+        bound.overlook_failures()
+    };
+    for call in 1..=8 {
+        assert!(too_many(&trapping), "{call}");
+        assert_eq!(too_many(&looping), call < 8, "{call}");
+    }
+    assert!(too_many(&trapping));
+    let error = block(looping.filter(values(&["good"]))).unwrap_err();
+    assert!(matches!(error, CallError::Quarantined { .. }), "{error}");
+}
+
+#[test]
 fn a_batch_too_slow_for_one_call_is_judged_in_smaller_ones() {
     let bound = filter("slow-per-record");
     let input = values(&["x"; 100]);
