@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use weir_host::{BindError, Bound, CompileError, Compiled, Host, Limits, Plugin, WeakPlugin};
-use weir_log::Vfs;
+use weir_log::{OpenMode, Vfs};
 use weir_wire::error::{ErrorCode, Fault};
 use weir_wire::id::PluginVersion;
 use weir_wire::plugin::Hook;
@@ -27,6 +27,8 @@ pub(crate) struct PluginStore {
     loaded: Mutex<HashMap<PluginVersion, WeakPlugin>>,
     /// Whose turn it is to read or change files.
     files: tokio::sync::Mutex<()>,
+    /// Whose turn it is to compile what is stored: many may wait for the same component.
+    compiling: tokio::sync::Mutex<()>,
 }
 
 /// The turn of one who reads or changes files: what the log says of a version and the files that
@@ -45,6 +47,7 @@ impl PluginStore {
             limits,
             loaded: Mutex::default(),
             files: tokio::sync::Mutex::default(),
+            compiling: tokio::sync::Mutex::default(),
         }
     }
 
@@ -62,8 +65,17 @@ impl PluginStore {
         if let Some(plugin) = self.compiled(host, version).await {
             return Ok(plugin);
         }
+        let _turn = self.compiling.lock().await;
+        // Whoever had the turn before may have compiled just this.
+        match self.precompiled(host, version).await {
+            Ok(plugin) => return Ok(plugin),
+            Err(error) => {
+                tracing::warn!(version = %version.short(), %error, "compiling a plugin again");
+            }
+        }
         let component = self.component(version).await?;
-        let compiled = compile(host, component).await?;
+        let compiled = host.compile_again(component).await;
+        let compiled = compiled.map_err(|error| compile_fault(&error))?;
         if compiled.version != version {
             let text = format!(
                 "the component file of version {} was changed; push it again",
@@ -72,25 +84,29 @@ impl PluginStore {
             return Err(Fault::new(ErrorCode::InvalidPlugin, text));
         }
         let artifact = Bytes::from(compiled.artifact);
-        self.files()
-            .await
-            .write(version, [("cwasm", artifact)])
-            .await?;
+        if let Err(error) = self.files().await.renew(version, artifact).await {
+            // It runs all the same, and is compiled once more after the next start.
+            tracing::warn!(version = %version.short(), %error, "a compiled plugin is not stored");
+        }
         Ok(self.keep(compiled.plugin))
     }
 
     /// The plugin of that version, unless it has to be compiled.
     pub(crate) async fn compiled(&self, host: &Host, version: PluginVersion) -> Option<Plugin> {
+        self.precompiled(host, version).await.ok()
+    }
+
+    /// The same; else why it has to be compiled.
+    async fn precompiled(&self, host: &Host, version: PluginVersion) -> io::Result<Plugin> {
         if let Some(plugin) = self.kept(version) {
-            return Some(plugin);
+            return Ok(plugin);
         }
         // One after the other: they are large, and the next may want the same.
         let files = self.files().await;
         if let Some(plugin) = self.kept(version) {
-            return Some(plugin);
+            return Ok(plugin);
         }
-        let plugin = files.load(host, version).await?;
-        Some(self.keep(plugin))
+        Ok(self.keep(files.load(host, version).await?))
     }
 
     /// The plugin, if it is loaded.
@@ -181,8 +197,30 @@ impl Files<'_> {
         component: Bytes,
         artifact: Bytes,
     ) -> Result<(), Fault> {
+        let vfs = self.store.vfs.clone();
         let files = [("wasm", component), ("cwasm", artifact)];
-        self.write(version, files).await
+        let files = files.map(|(extension, bytes)| (self.store.path(version, extension), bytes));
+        let written = blocking(move || {
+            let mut files = files.iter();
+            files.try_for_each(|(path, bytes)| vfs.write_atomic(path, bytes))
+        });
+        written.await.map_err(|error| {
+            let text = format!("the component cannot be stored: {error}; make room and try again");
+            Fault::new(ErrorCode::DiskFull, text)
+        })
+    }
+
+    /// Stores the compiled form of a component anew, unless that has been removed meanwhile: nobody
+    /// would ever remove the one without the other.
+    async fn renew(&self, version: PluginVersion, artifact: Bytes) -> io::Result<()> {
+        let vfs = self.store.vfs.clone();
+        let [component, compiled] = ["wasm", "cwasm"].map(|it| self.store.path(version, it));
+        blocking(move || match vfs.open(&component, OpenMode::Read) {
+            Ok(_) => vfs.write_atomic(&compiled, &artifact),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+        })
+        .await
     }
 
     /// No plugin has this version any more.
@@ -205,34 +243,14 @@ impl Files<'_> {
     }
 
     /// What the precompiled form of a version gives, if it is there and of use.
-    async fn load(&self, host: &Host, version: PluginVersion) -> Option<Plugin> {
+    async fn load(&self, host: &Host, version: PluginVersion) -> io::Result<Plugin> {
         let (vfs, host) = (self.store.vfs.clone(), host.clone());
         let path = self.store.path(version, "cwasm");
-        let loaded = blocking(move || {
+        blocking(move || {
             let artifact = vfs.read(&path)?;
             host.load(version, &artifact).map_err(io::Error::other)
-        });
-        let loaded = loaded.await.inspect_err(|error| {
-            tracing::warn!(version = %version.short(), %error, "compiling a plugin again");
-        });
-        loaded.ok()
-    }
-
-    async fn write<const N: usize>(
-        &self,
-        version: PluginVersion,
-        files: [(&str, Bytes); N],
-    ) -> Result<(), Fault> {
-        let vfs = self.store.vfs.clone();
-        let files = files.map(|(extension, bytes)| (self.store.path(version, extension), bytes));
-        let written = blocking(move || {
-            let mut files = files.iter();
-            files.try_for_each(|(path, bytes)| vfs.write_atomic(path, bytes))
-        });
-        written.await.map_err(|error| {
-            let text = format!("the component cannot be stored: {error}; make room and try again");
-            Fault::new(ErrorCode::DiskFull, text)
         })
+        .await
     }
 }
 
@@ -253,8 +271,64 @@ async fn blocking<T: Send + 'static>(
 fn compile_fault(error: &CompileError) -> Fault {
     let code = match error {
         CompileError::NoCompiler | CompileError::Compiler { .. } => ErrorCode::CompilerUnavailable,
-        CompileError::Busy { .. } => ErrorCode::Overloaded,
+        // A busy machine is not the component's fault.
+        CompileError::Busy { .. } | CompileError::TooLong { .. } => ErrorCode::Overloaded,
         _ => ErrorCode::InvalidPlugin,
     };
     Fault::new(code, error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::{Path, PathBuf};
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use bytes::Bytes;
+    use parking_lot::Mutex;
+    use weir_host::{CompileError, Limits};
+    use weir_log::{SimVfs, Vfs};
+    use weir_wire::id::PluginVersion;
+
+    use super::{PluginStore, compile_fault};
+
+    #[tokio::test]
+    async fn what_was_removed_meanwhile_leaves_no_compiled_form() {
+        let vfs: Arc<dyn Vfs> = Arc::new(SimVfs::new(1));
+        let directory = PathBuf::from("/plugins");
+        vfs.create_dir_all(&directory).unwrap();
+        let store = PluginStore {
+            vfs: vfs.clone(),
+            directory: directory.clone(),
+            limits: Limits::default(),
+            loaded: Mutex::default(),
+            files: tokio::sync::Mutex::default(),
+            compiling: tokio::sync::Mutex::default(),
+        };
+        let (version, form) = (PluginVersion::new([7; 32]), Bytes::from_static);
+        let names = || vfs.list(&directory).unwrap().len();
+        let files = store.files().await;
+        let (component, compiled) = (form(b"component"), form(b"old"));
+        files.add(version, component, compiled).await.unwrap();
+        files.renew(version, form(b"new")).await.unwrap();
+        let path = Path::new("/plugins").join(format!("{version}.cwasm"));
+        assert_eq!((names(), vfs.read(&path).unwrap()), (2, b"new".to_vec()));
+        files.remove(version).await;
+        files.renew(version, form(b"late")).await.unwrap();
+        assert_eq!(names(), 0);
+    }
+
+    #[test]
+    fn a_busy_machine_is_a_reason_to_try_again() {
+        let limit = Duration::from_secs(180);
+        let passing = [
+            CompileError::Busy { waiting: 16 },
+            CompileError::TooLong { limit },
+        ];
+        for error in &passing {
+            assert!(compile_fault(error).is_retryable(), "{error}");
+        }
+        let limit = "60s of processor time".to_owned();
+        assert!(!compile_fault(&CompileError::Limit { limit }).is_retryable());
+    }
 }

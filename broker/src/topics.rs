@@ -8,6 +8,7 @@ use weir_core::catalog::{Catalog, Topic};
 use weir_core::change::Bound as BoundChange;
 use weir_core::place::Target;
 use weir_host::Bound;
+use weir_wire::error::Fault;
 use weir_wire::id::{BindingEpoch, BindingId, PluginVersion, TopicId};
 use weir_wire::name::PluginName;
 use weir_wire::plugin::{ErrorPolicy, Hook};
@@ -42,9 +43,32 @@ pub(crate) enum Unready {
     /// It will: its component is compiled for this version of the engine.
     #[error("its component is compiled again, for this version of weir or this processor")]
     Compiling,
+    /// It will: what stands in its way passes by itself.
+    #[error("{0}; it is tried again")]
+    Later(String),
     /// It cannot, until somebody does something.
     #[error("{0}")]
     Broken(String),
+}
+
+impl Unready {
+    /// Whether it passes without anybody doing something.
+    pub(crate) const fn passes(&self) -> bool {
+        match self {
+            Self::Compiling | Self::Later(_) => true,
+            Self::Broken(_) => false,
+        }
+    }
+}
+
+impl From<Fault> for Unready {
+    fn from(fault: Fault) -> Self {
+        if fault.is_retryable() {
+            Self::Later(fault.message)
+        } else {
+            Self::Broken(fault.message)
+        }
+    }
 }
 
 /// A route binding, with where its routes lead.

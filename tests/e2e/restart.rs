@@ -8,12 +8,13 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
+use futures_util::future::join_all;
 use rand::rngs::StdRng;
 use rand::{RngCore, SeedableRng};
 use tempfile::TempDir;
 use weir_harness::client::connect;
 use weir_harness::directory::files;
-use weir_harness::plugins::{prebuilt, push_as};
+use weir_harness::plugins::{filter, prebuilt, push_as};
 use weir_harness::process::{Process, Setup};
 use weir_harness::report::{deep, say};
 use weir_sdk::wire::batch::Compression;
@@ -115,6 +116,60 @@ async fn components_are_compiled_again_while_the_broker_serves() {
     let described = client.admin().describe_topic("keyed").await.unwrap();
     let counters = &described.bindings[0].counters;
     assert_eq!((counters.records, &counters.last_error), (1, &None));
+    client.close().await;
+}
+
+/// However many want it at once, a component is compiled once; and runs although its compiled form
+/// cannot be stored.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_component_is_compiled_again_once_for_all() {
+    let directory = TempDir::new().unwrap();
+    let (compiler, count) = (
+        directory.path().join("compiler"),
+        directory.path().join("count"),
+    );
+    let weir = env!("CARGO_BIN_EXE_weir");
+    let counted = format!("echo one >> {}; exec {weir} \"$@\"", count.display());
+    script(&compiler, &counted);
+    let plugins = format!("[plugins]\ncompiler = \"{}\"\n", compiler.display());
+    let mut process = Process::start(setup().configured(plugins));
+    let client = connect(&process).await;
+    let admin = client.admin();
+    for topic in ["watched", "keyed"] {
+        admin.create_topic(topic, 1).await.unwrap();
+    }
+    push_as(&admin, "tag-filter", prebuilt("tag-filter")).await;
+    push_as(&admin, "record-key", prebuilt("record-key")).await;
+    let bind = Bind::new(
+        "record-key".parse().unwrap(),
+        "keyed".parse().unwrap(),
+        Hook::Key,
+    );
+    admin.bind(&bind).await.unwrap();
+    client.close().await;
+    process.kill();
+
+    for file in files(&process.data().join("plugins")) {
+        if file.extension().is_some_and(|kind| kind == "cwasm") {
+            fs::remove_file(&file).unwrap();
+            // Nothing can be written in its place.
+            fs::create_dir(file.with_extension("cwasm.tmp")).unwrap();
+        }
+    }
+    fs::remove_file(&count).unwrap();
+    process.restart();
+    let client = connect(&process).await;
+    let subscribed = (0..8).map(|_| async {
+        let builder = client.subscribe(["watched"]);
+        let filtered = builder.filter(filter("tag-filter", ("tags", "UA")));
+        filtered.open().await.unwrap()
+    });
+    let subscribers = join_all(subscribed).await;
+    let keyed = client.producer("keyed").open().await.unwrap();
+    keyed.publish(Record::new("value").key("k")).await.unwrap();
+    let compiled = fs::read_to_string(&count).unwrap();
+    assert_eq!(compiled.lines().count(), 2, "of two components");
+    drop(subscribers);
     client.close().await;
 }
 

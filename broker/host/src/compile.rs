@@ -69,6 +69,15 @@ pub enum CompileError {
         /// What there was too much of.
         limit: String,
     },
+    /// Compiling it takes too long, although it may not have used the processor time it may.
+    #[error(
+        "compiling the component took more than {limit:?}; the machine may be busy: try again \
+         later, or make the component smaller"
+    )]
+    TooLong {
+        /// How long it may take.
+        limit: Duration,
+    },
     /// There is no program that compiles.
     #[error(
         "no compiler: set WEIR_COMPILER to the path of `weir`, put `weir` on PATH, or name one in \
@@ -130,6 +139,25 @@ impl Compiler {
                 waiting: WAITING_MAX,
             });
         };
+        self.run(command, component, load).await
+    }
+
+    /// The same however many wait: for components that were compiled before, one at a time.
+    pub(crate) async fn compile_again(
+        &self,
+        component: Bytes,
+        load: impl FnOnce(PluginVersion, &[u8]) -> Result<Plugin, LoadError> + Send + 'static,
+    ) -> Result<Compiled, CompileError> {
+        check_shape(&component, self.bytes_max)?;
+        self.run(self.command()?, component, load).await
+    }
+
+    async fn run(
+        &self,
+        command: CompilerCommand,
+        component: Bytes,
+        load: impl FnOnce(PluginVersion, &[u8]) -> Result<Plugin, LoadError> + Send + 'static,
+    ) -> Result<Compiled, CompileError> {
         let program = command.program.display().to_string();
         let broken = |message: &str| CompileError::Compiler {
             program: program.clone(),

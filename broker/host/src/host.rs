@@ -100,9 +100,24 @@ impl Host {
     /// takes too long or too much memory to compile, needs more memories, tables or instances than
     /// an instance can have here; or if there is no compiler.
     pub async fn compile(&self, component: Bytes) -> Result<Compiled, CompileError> {
+        self.inner.compiler.compile(component, self.loader()).await
+    }
+
+    /// Compiles a component once more that was compiled before, for another engine. It waits for its
+    /// turn however many wait: whoever asks does so for one component at a time.
+    ///
+    /// # Errors
+    /// As [`Self::compile`], but for [`CompileError::Busy`].
+    pub async fn compile_again(&self, component: Bytes) -> Result<Compiled, CompileError> {
+        let load = self.loader();
+        self.inner.compiler.compile_again(component, load).await
+    }
+
+    fn loader(
+        &self,
+    ) -> impl FnOnce(PluginVersion, &[u8]) -> Result<Plugin, LoadError> + Send + use<> {
         let (engine, hash) = (self.inner.shared.engine.clone(), self.inner.engine_hash);
-        let load = move |version, artifact: &[u8]| Plugin::load(&engine, hash, version, artifact);
-        self.inner.compiler.compile(component, load).await
+        move |version, artifact| Plugin::load(&engine, hash, version, artifact)
     }
 
     /// Loads the precompiled form of a component. That takes milliseconds for each megabyte.

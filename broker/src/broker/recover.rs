@@ -2,7 +2,9 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::time::sleep;
 use weir_core::change;
 use weir_core::dedup::ProducerState;
 use weir_core::machine::{Machine, MachineError};
@@ -16,6 +18,9 @@ use crate::plugins::PluginStore;
 use crate::producers::{Producer, Producers};
 use crate::state::Shared;
 use crate::topics::{Topics, Unready};
+
+/// How long after all that can be made ready was, the rest is tried again.
+const AGAIN_AFTER: Duration = Duration::from_secs(5);
 
 /// Takes in the entries of the log, in their order: at first all that are there, then, as the
 /// log's own copy, each that becomes durable, for the next checkpoint.
@@ -121,8 +126,8 @@ impl Replay {
     }
 }
 
-/// Makes every binding ready again whose component is compiled; answers the others, whose topics'
-/// producers have to wait. One that cannot run stays bound and says why: its topic's records are
+/// Makes every binding ready again whose component is compiled; answers the others, and those for
+/// which there is no room at the moment: their topics' producers have to wait. One that cannot run stays bound and says why: its topic's records are
 /// refused, not stored unrouted.
 pub(super) async fn bind_all(
     shard: &Shard,
@@ -143,9 +148,11 @@ pub(super) async fn bind_all(
             ready(plugins, host, &topic.name, bound).await
         } else {
             stale.insert(version);
-            late.push(bound.id);
             Err(Unready::Compiling)
         };
+        if ready.as_ref().is_err_and(Unready::passes) {
+            late.push(bound.id);
+        }
         topics.ready(bound.id, ready);
     }
     for topic in shard.catalog().topics() {
@@ -154,29 +161,52 @@ pub(super) async fn bind_all(
     late
 }
 
-/// Makes those bindings ready whose components have to be compiled, while the broker serves.
-pub(super) async fn bind_late(shared: Arc<Shared>, late: Vec<BindingId>) {
-    for id in late {
-        let found = {
-            let shard = shared.shard.read();
-            let mut bindings = shard.catalog().bindings();
-            let found = bindings.find(|(_, bound)| bound.id == id);
-            found.map(|(topic, bound)| (topic.id, topic.name.clone(), bound.clone()))
-        };
-        // It may have been unbound or replaced meanwhile.
-        let Some((topic, name, bound)) = found else {
-            continue;
-        };
-        let ready = tokio::select! {
-            () = shared.draining.cancelled() => return,
-            ready = ready(&shared.plugins, &shared.host, &name, &bound) => ready,
-        };
-        let shard = shared.shard.read();
-        if shard.catalog().bindings().any(|(_, bound)| bound.id == id) {
-            shared.topics.ready(id, ready);
-            shared.topics.refresh(shard.catalog(), topic);
+/// Makes those bindings ready whose components have to be compiled, while the broker serves. What
+/// passes by itself (a busy machine, no memory for the moment) is tried until it has.
+pub(super) async fn bind_late(shared: Arc<Shared>, mut late: Vec<BindingId>) {
+    let draining = &shared.draining;
+    while !late.is_empty() {
+        let mut again = Vec::new();
+        for id in late {
+            let passes = tokio::select! {
+                () = draining.cancelled() => return,
+                passes = bind_one(&shared, id) => passes,
+            };
+            if passes {
+                again.push(id);
+            }
+        }
+        late = again;
+        if !late.is_empty() {
+            tokio::select! {
+                () = draining.cancelled() => return,
+                () = sleep(AGAIN_AFTER) => {}
+            }
         }
     }
+}
+
+/// Makes one of them ready; whether it is to be tried again.
+async fn bind_one(shared: &Shared, id: BindingId) -> bool {
+    let found = {
+        let shard = shared.shard.read();
+        let mut bindings = shard.catalog().bindings();
+        let found = bindings.find(|(_, bound)| bound.id == id);
+        found.map(|(topic, bound)| (topic.id, topic.name.clone(), bound.clone()))
+    };
+    // It may have been unbound or replaced meanwhile.
+    let Some((topic, name, bound)) = found else {
+        return false;
+    };
+    let ready = ready(&shared.plugins, &shared.host, &name, &bound).await;
+    let shard = shared.shard.read();
+    if !shard.catalog().bindings().any(|(_, bound)| bound.id == id) {
+        return false;
+    }
+    let passes = ready.as_ref().is_err_and(Unready::passes);
+    shared.topics.ready(id, ready);
+    shared.topics.refresh(shard.catalog(), topic);
+    passes
 }
 
 async fn ready(
@@ -201,7 +231,13 @@ async fn ready(
         )
         .await;
     ready.map_err(|fault| {
-        tracing::error!(binding = %bound.id, %topic, %fault, "binding cannot run");
-        Unready::Broken(fault.message)
+        let unready = Unready::from(fault);
+        match &unready {
+            Unready::Broken(_) => {
+                tracing::error!(binding = %bound.id, %topic, "binding cannot run: {unready}");
+            }
+            _ => tracing::warn!(binding = %bound.id, %topic, "binding cannot run yet: {unready}"),
+        }
+        unready
     })
 }

@@ -339,7 +339,7 @@ fn ready(binding: &Binding) -> Result<&weir_host::Bound, Stop> {
         let (id, plugin) = (binding.id, &binding.plugin);
         let text = format!("binding {id} (plugin \"{plugin}\") cannot run: {unready}");
         match unready {
-            Unready::Compiling => Stop::Retry(Fault::new(
+            Unready::Compiling | Unready::Later(_) => Stop::Retry(Fault::new(
                 ErrorCode::Overloaded,
                 format!("{text}; send again later"),
             )),

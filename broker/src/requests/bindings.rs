@@ -61,8 +61,8 @@ pub(super) fn unquarantine(shared: &Shared, request: &Unquarantine) -> Result<Do
             bound.unquarantine();
             Ok(Done {})
         }
-        Some(Err(Unready::Compiling)) => {
-            let text = format!("binding {id} cannot run yet: {}", Unready::Compiling);
+        Some(Err(unready @ (Unready::Compiling | Unready::Later(_)))) => {
+            let text = format!("binding {id} cannot run yet: {unready}");
             Err(Fault::new(ErrorCode::Overloaded, text))
         }
         Some(Err(Unready::Broken(reason))) => {

@@ -45,9 +45,7 @@ pub(super) fn run(
         .map_err(|error| broken(error.to_string()))?;
     let ended = converse(child, job, component, wall).map_err(|error| broken(error.to_string()))?;
     let Some(ended) = ended else {
-        return Err(CompileError::Limit {
-            limit: format!("{wall:?}"),
-        });
+        return Err(CompileError::TooLong { limit: wall });
     };
     verdict(ended, job, broken)
 }

@@ -180,7 +180,9 @@ fn what_is_small_to_send_and_large_to_compile_is_bounded() {
         assert!(took < Duration::from_secs(60), "{what}: {took:?}");
         let is_verdict = matches!(
             error,
-            CompileError::Invalid { .. } | CompileError::Limit { .. }
+            CompileError::Invalid { .. }
+                | CompileError::Limit { .. }
+                | CompileError::TooLong { .. }
         );
         let message = error.to_string();
         let is_expected = expected.iter().any(|part| message.contains(part));

@@ -42,7 +42,7 @@ fn run(host: &Host, component: Vec<u8>, tally: &mut Tally, seed: u64) {
             tally.refused += 1;
             return;
         }
-        Err(CompileError::Limit { .. }) => {
+        Err(CompileError::Limit { .. } | CompileError::TooLong { .. }) => {
             tally.limited += 1;
             return;
         }
