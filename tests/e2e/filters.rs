@@ -14,9 +14,10 @@ use weir_broker::testing::TestBroker;
 use weir_harness::plugins::{filter, prebuilt, push};
 use weir_harness::report::{deep, say};
 use weir_sdk::wire::batch::{BatchBuilder, Compression, NewRecord};
+use weir_sdk::wire::error::ErrorCode;
 use weir_sdk::wire::id::{Offset, Timestamp};
 use weir_sdk::wire::plugin::ErrorPolicy;
-use weir_sdk::wire::request::Setting;
+use weir_sdk::wire::request::{BindingLimits, Setting};
 use weir_sdk::{Client, Event, FilterSpec, Start, SubscribeError};
 
 pub const TOPIC: &str = "filtered";
@@ -305,6 +306,50 @@ async fn a_guilty_record_is_nobodys_business_who_starts_behind_it() {
         assert!(!read.offsets.contains(&9));
     }
     assert_eq!(scene.metric("weir_verdict_bytes").await, 0);
+    scene.end().await;
+}
+
+/// It needs too much memory for more than one record, and time to start: one call does not find out
+/// which records are to blame.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_filter_is_asked_again_about_fewer_records_at_a_time() {
+    let scene = Scene::start(ByteSize::mib(64)).await;
+    scene.push_hostile("configure-works-hard").await;
+    scene.send(tagged(1, 700, |_| "any")).await;
+    let filters = with_settings("configure-works-hard", &[]);
+    let read = scene.read(&filters).await.unwrap();
+    assert_eq!(read.offsets, (0..700).collect::<Vec<u64>>());
+    scene.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_filter_that_loops_on_many_records_ends_its_subscription_whatever_its_policy() {
+    let scene = Scene::start(ByteSize::mib(64)).await;
+    scene.push_hostile("loops-on-poison").await;
+    let mut builder = BatchBuilder::default();
+    for _ in 0..100 {
+        let record = NewRecord {
+            value: Some(b"evil"),
+            ..NewRecord::default()
+        };
+        builder.push(Timestamp::new(0), &record);
+    }
+    scene
+        .send([Bytes::from(builder.finish(Compression::None).unwrap())])
+        .await;
+    let mut dropping = with_settings("loops-on-poison", &[]);
+    dropping[0].on_error = Some(ErrorPolicy::Drop);
+    dropping[0].limits = Some(BindingLimits {
+        cpu_ms: Some(5),
+        ..BindingLimits::default()
+    });
+    let error = scene.read(&dropping).await.unwrap_err();
+    let fault = error.fault().unwrap();
+    assert_eq!(fault.code, ErrorCode::PluginFailed, "{fault}");
+    let expected = "more than 8 records of one batch failed";
+    assert!(fault.message.contains(expected), "{fault}");
+    let limit = "more than its 5ms of processor time";
+    assert!(fault.message.contains(limit), "{fault}");
     scene.end().await;
 }
 

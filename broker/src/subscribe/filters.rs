@@ -26,14 +26,16 @@ use super::dead_letters::{DeadLetters, Letter};
 use super::verdicts::{BatchName, Chain, Link, Skip, Verdict, Verdicts};
 use crate::budget::Share;
 use crate::fault::IntoFault;
+use crate::metrics::Metrics;
 use crate::state::Shared;
 
 pub(super) use kept::Kept;
 
 /// Of what is remembered, the first of a subscription and one in so many is asked for again.
 const CHECK_EVERY: u64 = 256;
-/// How soon a plugin is called again for which there was no memory.
-const CROWDED_WAIT: Duration = Duration::from_millis(500);
+/// How soon a plugin is called again that may have answers then: because there was no memory for it,
+/// or because it has to be asked about fewer records at a time. If it has to rest, it says how long.
+const AGAIN_AFTER: Duration = Duration::from_millis(500);
 
 /// The filters of a subscription, in order, of which a record must pass all, and the projections
 /// that it is shown through then.
@@ -181,30 +183,50 @@ impl Filters {
         at: TopicPartition,
         wanted: Vec<Wanted>,
     ) -> Judging {
-        let mut items = Vec::with_capacity(wanted.len());
-        for wanted in wanted {
-            match self.recall(shared, at, wanted) {
-                Ok(item) => items.push(item),
-                Err(fault) if items.is_empty() => {
-                    return Judging::Done(Judged {
-                        kept: Vec::new(),
-                        fault: Some(fault),
-                    });
-                }
-                // What is sound goes out first; the next read comes upon this one again.
-                Err(_) => break,
-            }
-        }
+        let (items, unreadable) = self.recall(&shared.verdicts, &shared.metrics, at, wanted);
         if let Some(kept) = items.iter().map(|item| self.at_once(item)).collect() {
-            return Judging::Done(Judged { kept, fault: None });
+            return Judging::Done(Judged {
+                kept,
+                fault: unreadable,
+            });
         }
         let (filters, shared) = (self.clone(), shared.clone());
-        let task = async move { filters.judge(&shared.verdicts, at, items).await };
+        let task = async move {
+            let judged = filters.judge(&shared.verdicts, at, items).await;
+            Judged {
+                fault: judged.fault.or(unreadable),
+                ..judged
+            }
+        };
         Judging::UnderWay(AbortOnDropHandle::new(tokio::spawn(task)))
     }
 
-    /// What is known of a batch.
-    fn recall(&self, shared: &Shared, at: TopicPartition, wanted: Wanted) -> Result<Item, Fault> {
+    /// What is known of batches, up to the first one that cannot be read; and what is wrong with
+    /// that one. What is sound goes out before the subscription ends with it.
+    fn recall(
+        &self,
+        verdicts: &Verdicts,
+        metrics: &Metrics,
+        at: TopicPartition,
+        wanted: Vec<Wanted>,
+    ) -> (Vec<Item>, Option<Fault>) {
+        let mut items = Vec::with_capacity(wanted.len());
+        for wanted in wanted {
+            match self.recall_one(verdicts, metrics, at, wanted) {
+                Ok(item) => items.push(item),
+                Err(fault) => return (items, Some(fault)),
+            }
+        }
+        (items, None)
+    }
+
+    fn recall_one(
+        &self,
+        verdicts: &Verdicts,
+        metrics: &Metrics,
+        at: TopicPartition,
+        wanted: Wanted,
+    ) -> Result<Item, Fault> {
         let Wanted { batch, from } = wanted;
         let header = BatchHeader::parse(&batch.bytes).map_err(damaged)?;
         let mut item = Item {
@@ -218,11 +240,10 @@ impl Filters {
             item.verdict = Some(Verdict::All);
             return Ok(item);
         }
-        item.verdict = shared.verdicts.get(&self.chain, at, &item.name());
+        item.verdict = verdicts.get(&self.chain, at, &item.name());
         if item.verdict.is_some() {
             item.check = self.is_time_to_check(self.hits.fetch_add(1, Ordering::Relaxed));
         }
-        let metrics = &shared.metrics;
         let counter = match item.is_open() {
             true => &metrics.verdict_misses,
             false => &metrics.verdict_hits,
@@ -278,12 +299,12 @@ impl Step {
         Fault::new(ErrorCode::PluginFailed, text)
     }
 
-    /// Why there are no answers. Where others are the reason, or an earlier batch, it is only that
-    /// there are none now.
+    /// Why there are no answers. Where others are the reason, or an earlier batch, or that it was
+    /// asked about too many records at a time, it is only that there are none now.
     fn unanswered(&self, error: &CallError) -> Fault {
         let retry_after = match error {
             CallError::Quarantined { retry_after, .. } => *retry_after,
-            CallError::Crowded { .. } => CROWDED_WAIT,
+            error if error.is_retryable() => AGAIN_AFTER,
             _ => return self.failed(&error.to_string()),
         };
         Fault {

@@ -9,8 +9,8 @@ use weir_wire::plugin::ErrorPolicy;
 use super::Step;
 
 /// Calls for one batch. Two of them get past eight records on which the plugin fails, so this is
-/// enough for about 250; with more of them, the plugin and the topic have nothing to do with each
-/// other.
+/// enough for about 250, or for some tens on which it is stopped at a limit; with more of them, the
+/// plugin and the topic have nothing to do with each other.
 const CALLS_MAX: usize = 64;
 
 /// What is still to be asked about, the first at the end.
@@ -108,18 +108,23 @@ impl<'a> Pieces<'a> {
         if self.step.on_error == ErrorPolicy::Fail || self.calls >= CALLS_MAX {
             return Err(error);
         }
-        match &error {
+        let piece = match &error {
             CallError::TooManyFailures { failures } => {
                 let last = failures.last().map_or(0, |failure| failure.index);
-                let (before, behind) = piece.split(last).ok_or(error)?;
-                self.left.extend([behind, before]);
+                let (before, behind) = piece.split(last).ok_or_else(|| error.clone())?;
+                self.left.push(behind);
+                before
             }
             // It rests because of another piece, or of another batch in pieces.
-            CallError::Quarantined { .. } if !piece.whole => self.left.push(piece),
+            CallError::Quarantined { .. } if !piece.whole => piece,
             _ => return Err(error),
+        };
+        // Its failures are of records that its policy provides for, unless they cost too much: then
+        // it has to rest.
+        if !self.step.bound.overlook_failures() {
+            return Err(error);
         }
-        // Its failures are of records that its policy provides for.
-        self.step.bound.unquarantine();
+        self.left.push(piece);
         Ok(())
     }
 }

@@ -2,6 +2,7 @@
 
 use weir_log::{Columns, StoredBatch};
 use weir_wire::batch::{BatchBuilder, BatchHeader, Compression, HEADER_LEN, NewRecord, Records};
+use weir_wire::error::ErrorCode;
 use weir_wire::id::{Offset, PartitionId, Timestamp, TopicId, TopicPartition};
 use weir_wire::limits::BATCH_INFLATED_MAX;
 
@@ -9,7 +10,7 @@ use std::sync::atomic::AtomicU64;
 
 use super::super::dead_letters::DeadLetters;
 use super::super::verdicts::{Chain, Verdict, Verdicts};
-use super::{Filters, Item};
+use super::{Filters, Item, Wanted};
 use crate::budget::{Budget, Share};
 use crate::metrics::Metrics;
 
@@ -175,4 +176,25 @@ async fn batches_that_unfold_to_much_go_one_after_the_other() {
     let counts: Vec<_> = judged.kept.iter().map(|kept| kept.count).collect();
     assert_eq!((counts, judged.fault), (vec![1, 1, 1], None));
     assert_eq!(budget.used_bytes(), 0);
+}
+
+#[test]
+fn batches_behind_one_that_cannot_be_read_are_not_gone_past() {
+    let (verdicts, metrics) = (Verdicts::new(1 << 20, Metrics::new()), Metrics::new());
+    let sound = || compacted(Compression::None);
+    let torn = StoredBatch {
+        bytes: sound().bytes.slice(..HEADER_LEN - 1),
+        ..sound()
+    };
+    for before in 0..3 {
+        let sound = |count| std::iter::repeat_with(sound).take(count);
+        let wanted = sound(before).chain([torn.clone()]).chain(sound(2));
+        let wanted = wanted.map(|batch| Wanted {
+            from: batch.base_offset,
+            batch,
+        });
+        let (items, fault) = filters().recall(&verdicts, &metrics, AT, wanted.collect());
+        let code = fault.map(|fault| fault.code);
+        assert_eq!((items.len(), code), (before, Some(ErrorCode::CorruptLog)));
+    }
 }
