@@ -57,9 +57,9 @@ pub async fn run(args: DemoArgs) -> Result<(), Failure> {
     broker.stop().await;
     let findings = done?;
     let object = report::json(&findings);
-    output::print_one(args.output.output, &object, &report::text(&findings, &name))?;
+    let printed = output::print_one(args.output.output, &object, &report::text(&findings, &name));
     match findings.problems.total() {
-        0 => Ok(()),
+        0 => printed,
         count => Err(Failure::failed(format!(
             "{count} answers were wrong; the report names them"
         ))),

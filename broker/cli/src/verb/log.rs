@@ -44,9 +44,9 @@ Examples:
     #[command(after_help = "\
 The file has one record per line, as `weir consume --output json` prints it, partition by partition
 in the order of offsets. Records of deleted topics are left out; those of topics whose name is lost
-are under `unknown/topic-ID`, and it ends with 1 then, too. Until all of it is written, it is called FILE.incomplete. Ends with 1
-if some that should be there cannot be read. `weir produce TOPIC FILE --format record` sends the
-records of one topic to a broker.
+are under `unknown/topic-ID`. Until all of it is written, it is called FILE.incomplete. Ends with 1
+if some that should be there cannot be read, or names of topics are lost. `weir produce TOPIC FILE
+--format record` sends the records of one topic to a broker.
 
 Examples:
   weir log rescue /var/lib/weir --out records.ndjson

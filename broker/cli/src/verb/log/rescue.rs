@@ -209,7 +209,8 @@ fn verdict(
 /// A failure if records came out whose topics have lost their names, or may have.
 fn names_verdict(args: &RescueArgs, closed: &Closed, out: &Out) -> Result<(), Failure> {
     let is_damaged = out.has_nameless && !closed.damages.is_empty();
-    if !is_damaged && !closed.topics.is_incomplete() {
+    // A topic that was asked for by its name has one.
+    if !is_damaged && (!closed.topics.is_incomplete() || args.topic.is_some()) {
         return Ok(());
     }
     Err(Failure::failed(format!(

@@ -99,7 +99,8 @@ impl Readers {
         };
         tokio::select! {
             begun = tokio::time::timeout(BEGIN_MAX, begun) => begun.map_err(|_| {
-                Failure::failed(format!("the readers read nothing within {} s", BEGIN_MAX.as_secs()))
+                let seconds = BEGIN_MAX.as_secs();
+                Failure::failed(format!("the readers read nothing within {seconds} s"))
             }),
             ended = &mut self.ended => ended.unwrap_or_else(|_| Err(broke_down())),
         }
