@@ -1,6 +1,6 @@
-//! What a filter costs a subscription: a topic is read with tag filters that keep all of it, half of
-//! it or little of it, and without. What counts is what the broker passes over, not what it sends,
-//! from asking for the subscription to its last record.
+//! What a filter costs a subscription: a topic is read with tag filters that keep all of it, half
+//! of it or little of it, and without. What counts is what the broker passes over, not what it
+//! sends, from asking for the subscription to its last record.
 
 use std::time::Duration;
 
