@@ -76,8 +76,8 @@ impl Binding {
             .expect("bind() hands a binding out after it was configured")
     }
 
-    /// A call begins: whether it is to be run again on a fresh instance. A check that is due stays so
-    /// until one was made: a call may be given up, or have nothing that can be checked.
+    /// A call begins: whether it is to be run again on a fresh instance. A check that is due stays
+    /// so until one was made: a call may be given up, or have nothing that can be checked.
     pub(crate) fn begin_call(&self) -> bool {
         let number = self.calls.fetch_add(1, Ordering::Relaxed);
         if number.is_multiple_of(PURITY_EVERY) {

@@ -103,8 +103,8 @@ impl Host {
         self.inner.compiler.compile(component, self.loader()).await
     }
 
-    /// Compiles a component once more that was compiled before, for another engine. It waits for its
-    /// turn however many wait: whoever asks does so for one component at a time.
+    /// Compiles a component once more that was compiled before, for another engine. It waits for
+    /// its turn however many wait: whoever asks does so for one component at a time.
     ///
     /// # Errors
     /// As [`Self::compile`], but for [`CompileError::Busy`].

@@ -127,8 +127,8 @@ impl Replay {
 }
 
 /// Makes every binding ready again whose component is compiled; answers the others, and those for
-/// which there is no room at the moment: their topics' producers have to wait. One that cannot run stays bound and says why: its topic's records are
-/// refused, not stored unrouted.
+/// which there is no room at the moment: their topics' producers have to wait. One that cannot run
+/// stays bound and says why: its topic's records are refused, not stored unrouted.
 pub(super) async fn bind_all(
     shard: &Shard,
     topics: &Topics,

@@ -33,8 +33,9 @@ pub(super) use kept::Kept;
 
 /// Of what is remembered, the first of a subscription and one in so many is asked for again.
 const CHECK_EVERY: u64 = 256;
-/// How soon a plugin is called again that may have answers then: because there was no memory for it,
-/// or because it has to be asked about fewer records at a time. If it has to rest, it says how long.
+/// How soon a plugin is called again that may have answers then: because there was no memory for
+/// it, or because it has to be asked about fewer records at a time. If it has to rest, it says how
+/// long.
 const AGAIN_AFTER: Duration = Duration::from_millis(500);
 
 /// The filters of a subscription, in order, of which a record must pass all, and the projections
