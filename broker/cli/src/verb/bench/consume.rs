@@ -36,11 +36,11 @@ Examples:
   weir bench consume --filter --bytes 1GiB --embedded /tmp
   weir bench consume --seconds 2 --output json";
 
-/// Less than a broker's cache holds by default (64 MiB).
+/// Less than a broker's cache holds by default (192 MiB).
 const MEMORY_BYTES: u64 = 40 << 20;
 /// What is read from files.
 const FILE_BYTES: u64 = 512 << 20;
-/// Several times what the cache holds: afterwards nothing of an older topic is in it.
+/// More than the cache holds: afterwards nothing of an older topic is in it.
 const DISPLACING_BYTES: u64 = 256 << 20;
 
 /// Measures all three.
