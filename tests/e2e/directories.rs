@@ -2,7 +2,6 @@
 //! where and what to do, ends with code 1, and leaves every byte as it was. What can be served
 //! without the damaged part is served.
 
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -23,6 +22,9 @@ use weir_sdk::{Client, Record, Start};
 
 use crate::setup;
 
+#[path = "directories/places.rs"]
+mod places;
+
 /// The topic whose partition gets segments of its own.
 const ORDERS: &str = "orders";
 /// The one whose batches share a segment with others.
@@ -33,20 +35,13 @@ const TOGETHER: usize = 100;
 const ROUNDS_MAX: usize = 400;
 const RECORD_BYTES: usize = 1000;
 const PAGE_BYTES: u64 = 4096;
-/// The account that nobody uses for anything: the broker as somebody else.
-const NOBODY: [&str; 6] = [
-    "setpriv",
-    "--reuid",
-    "65534",
-    "--regid",
-    "65534",
-    "--clear-groups",
-];
 
 /// A directory with every kind of file in it, as a kill left it.
 #[derive(Debug)]
 struct Made {
     directory: TempDir,
+    /// Whose log it is.
+    node: String,
     /// The WAL file that reading begins with.
     wal: PathBuf,
     /// The segment that only `orders` has something in.
@@ -102,6 +97,7 @@ async fn make() -> Made {
         segment.unwrap_or_else(|| panic!("no segment is of {ORDERS} alone: {inspected:#}"));
     let log = directory.path().join("log");
     Made {
+        node: inspected["node"].as_str().unwrap().to_owned(),
         wal: log.join(format!("wal/{start:016}.wal")),
         segment: named(&log, "segments", segment),
         manifest: named(&log, "manifest", newest),
@@ -196,6 +192,7 @@ impl Copy {
     /// A message without what is different in every run.
     fn neutral(&self, made: &Made, text: &str) -> String {
         let mut text = text.replace(&self.directory.path().display().to_string(), "DIR");
+        text = text.replace(&made.node, "ITS NODE");
         for (path, name) in [
             (&made.wal, "FIRST.wal"),
             (&made.segment, "ONE.seg"),
@@ -292,20 +289,24 @@ async fn the_file_that_names_the_node() {
     check(
         Some("weir-log 9 1\n"),
         expect![
-            "DIR/data/log/NODE: states a log format that this weir does not read (it reads 1); use the weir that wrote it, or a newer one; nothing was changed"
+            "DIR/data/log/NODE: at byte 9: it states a log format that this weir does not read (it reads 1); use the weir that wrote it, or a newer one; nothing was changed"
         ],
     );
     check(
         Some("weir-log 1\n"),
-        expect!["DIR/data/log/NODE: names no node; nothing was changed"],
+        expect!["DIR/data/log/NODE: names no node; restore it from a copy; nothing was changed"],
     );
     check(
         Some("somebody else's\n"),
-        expect!["DIR/data/log/NODE: is not the node file of a Weir log; nothing was changed"],
+        expect![
+            "DIR/data/log/NODE: is not the node file of a Weir log; restore it from a copy; nothing was changed"
+        ],
     );
     check(
         Some(""),
-        expect!["DIR/data/log/NODE: is not the node file of a Weir log; nothing was changed"],
+        expect![
+            "DIR/data/log/NODE: is not the node file of a Weir log; restore it from a copy; nothing was changed"
+        ],
     );
 }
 
@@ -314,13 +315,9 @@ async fn another_nodes_file() {
     let made = made().await;
     let copy = Copy::of(made);
     std::fs::write(copy.data().join("log/NODE"), "weir-log 1 1\n").unwrap();
-    let inspected = inspect(made.directory.path());
-    let node = inspected["node"].as_str().unwrap().to_owned();
-    let refusal = refused(&setup().program, &copy.data(), &[]);
-    expect![
-        "DIR/data/log/manifest/NEWEST.manifest: belongs to node NODE, not 1; nothing was changed"
-    ]
-    .assert_eq(&copy.neutral(made, &refusal.message).replace(&node, "NODE"));
+    copy.refused(made, &expect![
+        "DIR/data/log/manifest/NEWEST.manifest: belongs to node ITS NODE; NODE says 1: restore whichever of the two is not of this log; nothing was changed"
+    ]);
 }
 
 #[tokio::test]
@@ -329,7 +326,7 @@ async fn a_wal_file() {
     check(wal, Harm::Missing, expect!["DIR/data/log/wal/FIRST.wal: is missing, while another is there; restore it from a copy; nothing was changed"]).await;
     check(wal, Harm::Truncated(4096), expect!["acknowledged data is damaged: DIR/data/log/wal/FIRST.wal at byte 0: the file is not as long as its header says; partitions touched: unknown. Nothing was changed: restore this file from a copy"]).await;
     check(wal, Harm::Truncated(usize::MAX), expect!["acknowledged data is damaged: DIR/data/log/wal/FIRST.wal at byte 0: the file is shorter than its header; partitions touched: unknown. Nothing was changed: restore this file from a copy"]).await;
-    check(wal, Harm::Newer, expect!["DIR/data/log/wal/FIRST.wal: its format version is not the one this weir reads (1); use the weir that wrote it, or a newer one; nothing was changed"]).await;
+    check(wal, Harm::Newer, expect!["DIR/data/log/wal/FIRST.wal: at byte 8: its format version is not the one this weir reads (1); use the weir that wrote it, or a newer one; nothing was changed"]).await;
     check(wal, Harm::Flipped(2), expect!["acknowledged data is damaged: DIR/data/log/wal/FIRST.wal at byte 0: it is not a WAL file of weir; partitions touched: unknown. Nothing was changed: restore this file from a copy"]).await;
     check(wal, Harm::Flipped(40), expect!["acknowledged data is damaged: DIR/data/log/wal/FIRST.wal at byte 0: its header's checksum is wrong; partitions touched: unknown. Nothing was changed: restore this file from a copy"]).await;
     // The first block: what comes behind it was acknowledged.
@@ -339,15 +336,15 @@ async fn a_wal_file() {
 #[tokio::test]
 async fn a_segment() {
     let segment: File = |made| &made.segment;
-    check(segment, Harm::Missing, expect!["acknowledged data is damaged: DIR/data/log/segments/ONE.seg at byte 0: the file is missing, though a manifest names it; partitions touched: unknown. Nothing was changed: restore this file from a copy"]).await;
-    check(segment, Harm::Truncated(4096), expect!["acknowledged data is damaged: DIR/data/log/segments/ONE.seg at THE PAGE BEFORE ITS END: no segment ends here; is the file cut off?; partitions touched: unknown. Nothing was changed: restore this file from a copy"]).await;
-    check(segment, Harm::Truncated(usize::MAX), expect!["acknowledged data is damaged: DIR/data/log/segments/ONE.seg at byte 0: the file is shorter than a segment can be; partitions touched: unknown. Nothing was changed: restore this file from a copy"]).await;
-    check(segment, Harm::Newer, expect!["DIR/data/log/segments/ONE.seg: its format version is not the one this weir reads (1); use the weir that wrote it, or a newer one; nothing was changed"]).await;
-    check(segment, Harm::Flipped(2), expect!["acknowledged data is damaged: DIR/data/log/segments/ONE.seg at byte 0: it is not a segment of weir; partitions touched: unknown. Nothing was changed: restore this file from a copy"]).await;
-    check(segment, Harm::Flipped(20), expect!["acknowledged data is damaged: DIR/data/log/segments/ONE.seg at byte 12: its header's checksum is wrong; partitions touched: unknown. Nothing was changed: restore this file from a copy"]).await;
+    check(segment, Harm::Missing, expect!["acknowledged data is damaged: DIR/data/log/segments/ONE.seg at byte 0: the file is missing, though a manifest names it; partitions touched: topic id 1 partition 0. Nothing was changed: restore this file from a copy"]).await;
+    check(segment, Harm::Truncated(4096), expect!["acknowledged data is damaged: DIR/data/log/segments/ONE.seg at THE PAGE BEFORE ITS END: no segment ends here; is the file cut off?; partitions touched: topic id 1 partition 0. Nothing was changed: restore this file from a copy"]).await;
+    check(segment, Harm::Truncated(usize::MAX), expect!["acknowledged data is damaged: DIR/data/log/segments/ONE.seg at byte 0: the file is shorter than a segment can be; partitions touched: topic id 1 partition 0. Nothing was changed: restore this file from a copy"]).await;
+    check(segment, Harm::Newer, expect!["DIR/data/log/segments/ONE.seg: at byte 8: its format version is not the one this weir reads (1); use the weir that wrote it, or a newer one; nothing was changed"]).await;
+    check(segment, Harm::Flipped(2), expect!["acknowledged data is damaged: DIR/data/log/segments/ONE.seg at byte 0: it is not a segment of weir; partitions touched: topic id 1 partition 0. Nothing was changed: restore this file from a copy"]).await;
+    check(segment, Harm::Flipped(20), expect!["acknowledged data is damaged: DIR/data/log/segments/ONE.seg at byte 12: its header's checksum is wrong; partitions touched: topic id 1 partition 0. Nothing was changed: restore this file from a copy"]).await;
     // The trailer, and what it leads to.
-    check(segment, Harm::Flipped(-3), expect!["acknowledged data is damaged: DIR/data/log/segments/ONE.seg at ITS END: no segment ends here; is the file cut off?; partitions touched: unknown. Nothing was changed: restore this file from a copy"]).await;
-    check(segment, Harm::Flipped(-30), expect!["acknowledged data is damaged: DIR/data/log/segments/ONE.seg at THE FOOTER: the footer's checksum is wrong; partitions touched: unknown. Nothing was changed: restore this file from a copy"]).await;
+    check(segment, Harm::Flipped(-3), expect!["acknowledged data is damaged: DIR/data/log/segments/ONE.seg at ITS END: no segment ends here; is the file cut off?; partitions touched: topic id 1 partition 0. Nothing was changed: restore this file from a copy"]).await;
+    check(segment, Harm::Flipped(-30), expect!["acknowledged data is damaged: DIR/data/log/segments/ONE.seg at THE FOOTER: the footer's checksum is wrong; partitions touched: topic id 1 partition 0. Nothing was changed: restore this file from a copy"]).await;
 }
 
 #[tokio::test]
@@ -355,7 +352,7 @@ async fn a_checkpoint() {
     let checkpoint: File = |made| &made.checkpoint;
     check(checkpoint, Harm::Missing, expect!["acknowledged data is damaged: DIR/data/log/checkpoints/ONE.ckpt at byte 0: the file is missing, though a manifest names it; partitions touched: all. Nothing was changed: restore this file from a copy"]).await;
     check(checkpoint, Harm::Truncated(1), expect!["acknowledged data is damaged: DIR/data/log/checkpoints/ONE.ckpt at byte 59: it is not as long as it says; partitions touched: all. Nothing was changed: restore this file from a copy"]).await;
-    check(checkpoint, Harm::Newer, expect!["DIR/data/log/checkpoints/ONE.ckpt: its format version is not the one this weir reads (1); use the weir that wrote it, or a newer one; nothing was changed"]).await;
+    check(checkpoint, Harm::Newer, expect!["DIR/data/log/checkpoints/ONE.ckpt: at byte 8: its format version is not the one this weir reads (1); use the weir that wrote it, or a newer one; nothing was changed"]).await;
     check(checkpoint, Harm::Flipped(2), expect!["acknowledged data is damaged: DIR/data/log/checkpoints/ONE.ckpt at byte 0: it is not a checkpoint of weir; partitions touched: all. Nothing was changed: restore this file from a copy"]).await;
     check(checkpoint, Harm::Flipped(-1), expect!["acknowledged data is damaged: DIR/data/log/checkpoints/ONE.ckpt at byte 59: its checksum is wrong; partitions touched: all. Nothing was changed: restore this file from a copy"]).await;
 }
@@ -363,7 +360,7 @@ async fn a_checkpoint() {
 #[tokio::test]
 async fn the_manifests() {
     let newest: File = |made| &made.manifest;
-    check(newest, Harm::Newer, expect!["DIR/data/log/manifest/NEWEST.manifest: its format version is not the one this weir reads (1); use the weir that wrote it, or a newer one; nothing was changed"]).await;
+    check(newest, Harm::Newer, expect!["DIR/data/log/manifest/NEWEST.manifest: at byte 8: its format version is not the one this weir reads (1); use the weir that wrote it, or a newer one; nothing was changed"]).await;
     let made = made().await;
     let all = |harm: Harm, message: Expect| {
         let copy = Copy::of(made);
@@ -539,157 +536,4 @@ async fn read(client: &Client, topic: &str) -> ReadBack {
         }
     }
     read
-}
-
-#[tokio::test]
-async fn another_brokers_directory() {
-    let process = Process::start(setup().configured(SMALL_FILES));
-    let refusal = refused(&setup().program, &process.data(), &[]);
-    let root = process.data().display().to_string();
-    expect!["the data directory DIR/data is in use by another broker; stop that one, or choose another directory (--data DIR)"].assert_eq(&refusal.message.replace(&root, "DIR/data"));
-    assert_eq!(refusal.code, Some(1));
-}
-
-/// Somebody else's files are left alone, and nothing is put between them.
-#[test]
-fn a_foreign_directory() {
-    let check = |prepare: fn(&Path), message: Expect| {
-        let directory = tempfile::tempdir().unwrap();
-        let data = directory.path().join("data");
-        std::fs::create_dir(&data).unwrap();
-        prepare(&data);
-        let before = tree(&data);
-        let refusal = refused(&setup().program, &data, &[]);
-        let root = directory.path().display().to_string();
-        message.assert_eq(&refusal.message.replace(&root, "DIR"));
-        assert_eq!(refusal.code, Some(1));
-        assert_eq!(differences(&before, &tree(&data)), Vec::<PathBuf>::new());
-    };
-    check(
-        |data| std::fs::write(data.join("letters.txt"), "dear").unwrap(),
-        expect![
-            "DIR/data/letters.txt is no file of a broker's data directory; choose an empty directory, or one that a broker made (--data DIR); nothing was changed"
-        ],
-    );
-    check(
-        |data| {
-            std::fs::create_dir(data.join("log")).unwrap();
-            std::fs::write(data.join("log/NODE"), "not ours").unwrap();
-        },
-        expect![
-            "DIR/data/log/NODE is no file of a broker's data directory; choose an empty directory, or one that a broker made (--data DIR); nothing was changed"
-        ],
-    );
-    check(
-        |data| {
-            std::fs::create_dir_all(data.join("log/wal")).unwrap();
-            std::fs::write(data.join("log/wal/letters.txt"), "dear").unwrap();
-        },
-        expect![
-            "DIR/data/log/wal/letters.txt is no file of a broker's data directory; choose an empty directory, or one that a broker made (--data DIR); nothing was changed"
-        ],
-    );
-    check(
-        |data| std::fs::write(data.join("log"), "a file in the way").unwrap(),
-        expect![
-            "DIR/data/log is no file of a broker's data directory; choose an empty directory, or one that a broker made (--data DIR); nothing was changed"
-        ],
-    );
-}
-
-/// A file in the place of the directory, and places that a broker may not use.
-#[tokio::test]
-async fn places_that_cannot_be_used() {
-    let directory = tempfile::tempdir().unwrap();
-    let file = directory.path().join("file");
-    std::fs::write(&file, "in the way").unwrap();
-    let root = directory.path().display().to_string();
-    let refusal = refused(&setup().program, &file, &[]);
-    expect!["cannot use DIR/file: File exists (os error 17); choose another data directory (--data DIR) or correct this one"].assert_eq(&refusal.message.replace(&root, "DIR"));
-    let refusal = refused(&setup().program, &file.join("data"), &[]);
-    expect!["cannot use DIR/file/data: File exists (os error 17); choose another data directory (--data DIR) or correct this one"].assert_eq(&refusal.message.replace(&root, "DIR"));
-
-    let possible = Command::new(NOBODY[0])
-        .args(&NOBODY[1..])
-        .arg(setup().program)
-        .arg("--version")
-        .output();
-    if !possible.is_ok_and(|output| output.status.success()) {
-        say("SKIPPED: this test may not run a broker as somebody else, who has no permissions");
-        return;
-    }
-    let made = made().await;
-    let check = |forbidden: &str, message: Expect| {
-        let copy = Copy::of(made);
-        let data = copy.data();
-        std::fs::set_permissions(copy.directory.path(), mode(0o755)).unwrap();
-        for name in tree(&data).keys() {
-            std::os::unix::fs::chown(data.join(name), Some(65534), Some(65534)).unwrap();
-        }
-        std::os::unix::fs::chown(&data, Some(65534), Some(65534)).unwrap();
-        let path = data.join(forbidden);
-        std::os::unix::fs::chown(&path, Some(0), Some(0)).unwrap();
-        std::fs::set_permissions(&path, mode(0o700)).unwrap();
-        let before = tree(&data);
-        let refusal = refused(&setup().program, &data, &NOBODY);
-        message.assert_eq(&copy.neutral(made, &refusal.message));
-        assert_eq!(refusal.code, Some(1));
-        assert_eq!(differences(&before, &tree(&data)), Vec::<PathBuf>::new());
-    };
-    let name = |path: &Path| {
-        let name = path.strip_prefix(made.directory.path()).unwrap();
-        name.display().to_string()
-    };
-    check(
-        "",
-        expect![
-            "cannot use DIR/data/log: Permission denied (os error 13); choose another data directory (--data DIR) or correct this one"
-        ],
-    );
-    check(
-        "lock",
-        expect![
-            "cannot use DIR/data/lock: Permission denied (os error 13); choose another data directory (--data DIR) or correct this one"
-        ],
-    );
-    check(
-        "log",
-        expect![
-            "cannot use DIR/data/log/segments: Permission denied (os error 13); check the disk and the permissions"
-        ],
-    );
-    check(
-        "log/NODE",
-        expect![
-            "cannot use DIR/data/log/NODE: Permission denied (os error 13); check the disk and the permissions"
-        ],
-    );
-    check(
-        &name(&made.wal),
-        expect![
-            "cannot use DIR/data/log/wal/FIRST.wal: Permission denied (os error 13); check the disk and the permissions"
-        ],
-    );
-    check(
-        &name(&made.segment),
-        expect![
-            "cannot use DIR/data/log/segments/ONE.seg: Permission denied (os error 13); check the disk and the permissions"
-        ],
-    );
-    check(
-        &name(&made.checkpoint),
-        expect![
-            "cannot use DIR/data/log/checkpoints/ONE.ckpt: Permission denied (os error 13); check the disk and the permissions"
-        ],
-    );
-    check(
-        &name(&made.manifest),
-        expect![
-            "cannot use DIR/data/log/manifest/NEWEST.manifest: Permission denied (os error 13); check the disk and the permissions"
-        ],
-    );
-}
-
-fn mode(bits: u32) -> std::fs::Permissions {
-    std::fs::Permissions::from_mode(bits)
 }

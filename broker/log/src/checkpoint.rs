@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use weir_wire::id::{EntryIndex, ShardId};
 
 use crate::error::OpenError;
-use crate::format::checkpoint::{CheckpointHeader, OTHER_FORMAT};
+use crate::format::checkpoint::CheckpointHeader;
 use crate::format::name::SectionName;
 use crate::ids::NodeId;
 use crate::manifest::SectionRef;
 use crate::names::{TEMPORARY_SUFFIX, foreign, io_error, list, number};
+use crate::node;
 use crate::vfs::{OpenMode, Vfs};
 
 /// The end of a checkpoint's name.
@@ -77,7 +78,7 @@ pub(crate) fn write(
 pub(crate) fn read<E>(
     vfs: &dyn Vfs,
     dir: &Path,
-    (node, shard): (NodeId, ShardId),
+    owner: (NodeId, ShardId),
     section: &SectionRef,
 ) -> Result<Vec<u8>, OpenError<E>> {
     let path = CheckpointId::from(section).path(dir);
@@ -97,15 +98,16 @@ pub(crate) fn read<E>(
         }
         Err(source) => return Err(io_error(&path, source)),
     };
-    let (header, found) = CheckpointHeader::decode(&bytes).map_err(|error| match error.what {
-        OTHER_FORMAT => OpenError::Foreign {
-            path: path.clone(),
-            what: format!("{OTHER_FORMAT}; use the weir that wrote it, or a newer one"),
-        },
-        what => corrupt(error.at as u64, what),
+    let (header, section_bytes) = CheckpointHeader::decode(&bytes).map_err(|error| {
+        let path = path.clone();
+        match error.other_format() {
+            Some(what) => OpenError::Foreign { path, what },
+            None => corrupt(error.at as u64, error.what),
+        }
     })?;
-    if (header.node, header.shard) != (node, shard) {
-        let what = format!("belongs to node {}, not {node}", header.node);
+    let found = (header.node, header.shard);
+    if found != owner {
+        let what = node::of_another(found, owner);
         return Err(OpenError::Foreign { path, what });
     }
     let is_it = header.name == section.name
@@ -118,7 +120,7 @@ pub(crate) fn read<E>(
             "it is not the checkpoint that the manifest names",
         ));
     }
-    Ok(found.to_vec())
+    Ok(section_bytes.to_vec())
 }
 
 /// The checkpoints that are there.

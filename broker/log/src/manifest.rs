@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use weir_wire::id::ShardId;
 
 use crate::error::OpenError;
-use crate::format::manifest::OTHER_FORMAT;
 pub(crate) use crate::format::manifest::{
     FileStart, Manifest, PartitionState, SectionRef, SegmentRef,
 };
 use crate::ids::{Generation, NodeId};
 use crate::names::{io_error, numbered};
+use crate::node;
 use crate::segment::SegmentMeta;
 use crate::vfs::Vfs;
 
@@ -97,23 +97,23 @@ pub(crate) fn read<E>(
                 return foreign(format!("says it is generation {is}; was it renamed?"));
             }
             Ok(manifest) if (manifest.node, manifest.shard) != (node, shard) => {
-                let is = manifest.node;
-                return foreign(format!("belongs to node {is}, not {node}"));
+                let is = (manifest.node, manifest.shard);
+                return foreign(node::of_another(is, (node, shard)));
             }
             Ok(manifest) => {
                 manifests.newest = Some(manifest);
                 break;
             }
-            Err(error) if error.what == OTHER_FORMAT => {
-                return foreign(format!(
-                    "{OTHER_FORMAT}; use the weir that wrote it, or a newer one"
-                ));
+            Err(error) => {
+                if let Some(what) = error.other_format() {
+                    return foreign(what);
+                }
+                manifests.passed_over.push(PassedOver {
+                    path,
+                    offset: error.at as u64,
+                    what: error.what,
+                });
             }
-            Err(error) => manifests.passed_over.push(PassedOver {
-                path,
-                offset: error.at as u64,
-                what: error.what,
-            }),
         }
     }
     if manifests.newest.is_none()

@@ -3,7 +3,10 @@
 use std::io;
 use std::path::Path;
 
+use weir_wire::id::TopicPartition;
+
 use crate::error::OpenError;
+use crate::format::block::PARTITIONS_NAMED_MAX;
 use crate::vfs::Vfs;
 
 /// The end of the name of a file that is to replace another one.
@@ -45,6 +48,20 @@ pub(crate) fn numbered<E>(
 pub(crate) fn number(digits: &str) -> Option<u64> {
     let plain = digits.len() == 16 && digits.bytes().all(|byte| byte.is_ascii_digit());
     plain.then(|| digits.parse().ok()).flatten()
+}
+
+/// The names of partitions that a message is about, or that nobody knows them.
+pub(crate) fn partitions(all: impl IntoIterator<Item = TopicPartition>, more: bool) -> String {
+    let mut all = all.into_iter();
+    let named = all.by_ref().take(PARTITIONS_NAMED_MAX);
+    let mut names: Vec<String> = named.map(|at| at.to_string()).collect();
+    if names.is_empty() {
+        return "unknown".to_owned();
+    }
+    if more || all.next().is_some() {
+        names.push("and others".to_owned());
+    }
+    names.join(", ")
 }
 
 /// The error about a name that nobody here gives.

@@ -1,5 +1,7 @@
 //! Opening a log: all that it holds is read and checked first; only then is anything changed.
 
+use std::io;
+use std::path::Path;
 use std::sync::{Arc, RwLock};
 
 use weir_wire::id::EntryIndex;
@@ -11,9 +13,12 @@ use crate::error::OpenError;
 use crate::ids::{Generation, NodeId, SegmentId};
 use crate::index::Index;
 use crate::machine::StateMachine;
-use crate::manifest::{self, FileStart, Manifest, Manifests, manifest_dir, manifest_path};
-use crate::names::{TEMPORARY_SUFFIX, io_error, list, numbered};
+use crate::manifest::{
+    self, FileStart, Manifest, Manifests, PartitionState, SegmentRef, manifest_dir, manifest_path,
+};
+use crate::names::{self, TEMPORARY_SUFFIX, io_error, list, numbered};
 use crate::node;
+use crate::offline::frames::partitions_in;
 use crate::reader::LogReader;
 use crate::segment::{SEGMENT_SUFFIX, SegmentError, read_footer, segment_path, segments_dir};
 use crate::vfs::Vfs;
@@ -230,36 +235,7 @@ fn restore<M: StateMachine>(
     for state in &manifest.partitions {
         index.restore(state.partition, state.start, state.end, state.last_time);
     }
-    for segment in &manifest.segments {
-        let path = segment_path(dir, segment.id);
-        let corrupt = |offset, what: &str| OpenError::Corrupt {
-            path: path.clone(),
-            offset,
-            what: what.to_owned(),
-            partitions: "unknown".to_owned(),
-        };
-        let meta =
-            read_footer(vfs, dir, segment.id, manifest.node, manifest.shard).map_err(|error| {
-                match error {
-                    SegmentError::Io { source, .. }
-                        if source.kind() == std::io::ErrorKind::NotFound =>
-                    {
-                        corrupt(0, "the file is missing, though a manifest names it")
-                    }
-                    SegmentError::Io { path, source } => OpenError::Io { path, source },
-                    SegmentError::Corrupt { offset, what, .. } => corrupt(offset, what),
-                    SegmentError::Foreign { path, what } => OpenError::Foreign { path, what },
-                }
-            })?;
-        if (meta.bytes, meta.footer_crc) != (segment.bytes, segment.footer_crc) {
-            return Err(corrupt(0, "it is not the segment that the manifest names"));
-        }
-        for run in meta.runs {
-            index
-                .restore_run(run)
-                .map_err(|what| corrupt(run.position, what))?;
-        }
-    }
+    restore_segments(vfs, dir, manifest, index)?;
     for section in &manifest.sections {
         let owner = (manifest.node, manifest.shard);
         let bytes = checkpoint::read(vfs, dir, owner, section)?;
@@ -267,6 +243,85 @@ fn restore<M: StateMachine>(
         machine.restore(name, &bytes).map_err(OpenError::Replay)?;
     }
     Ok(())
+}
+
+/// Takes in what the segments hold. If one of them cannot be used, the others are looked at, too:
+/// they tell which partitions lack something.
+fn restore_segments<E>(
+    vfs: &dyn Vfs,
+    dir: &Path,
+    manifest: &Manifest,
+    index: &mut Index,
+) -> Result<(), OpenError<E>> {
+    let mut refused = None;
+    for segment in &manifest.segments {
+        let restored = restore_segment(vfs, dir, manifest, *segment, index);
+        refused = refused.or(restored.err());
+    }
+    Err(match refused {
+        None => return Ok(()),
+        Some(SegmentError::Io { path, source }) => OpenError::Io { path, source },
+        Some(SegmentError::Foreign { path, what }) => OpenError::Foreign { path, what },
+        Some(SegmentError::Corrupt { path, offset, what }) => OpenError::Corrupt {
+            partitions: touched(vfs, &path, manifest, index),
+            path,
+            offset,
+            what: what.to_owned(),
+        },
+    })
+}
+
+fn restore_segment(
+    vfs: &dyn Vfs,
+    dir: &Path,
+    manifest: &Manifest,
+    segment: SegmentRef,
+    index: &mut Index,
+) -> Result<(), SegmentError> {
+    let corrupt = |offset, what| SegmentError::Corrupt {
+        path: segment_path(dir, segment.id),
+        offset,
+        what,
+    };
+    let meta = match read_footer(vfs, dir, segment.id, manifest.node, manifest.shard) {
+        Err(SegmentError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+            return Err(corrupt(
+                0,
+                "the file is missing, though a manifest names it",
+            ));
+        }
+        meta => meta?,
+    };
+    if SegmentRef::from(&meta) != segment {
+        return Err(corrupt(0, "it is not the segment that the manifest names"));
+    }
+    for run in meta.runs {
+        let restored = index.restore_run(run);
+        restored.map_err(|what| corrupt(run.position, what))?;
+    }
+    Ok(())
+}
+
+/// The partitions that a segment has something of which cannot be used: its frames name them. If
+/// there are none, it is those that lack something which the other segments do not hold.
+fn touched(vfs: &dyn Vfs, segment: &Path, manifest: &Manifest, index: &Index) -> String {
+    let mut partitions = partitions_in(vfs, segment);
+    if partitions.is_empty() {
+        let lack = |state: &&PartitionState| {
+            // Below, compaction may have taken away what is not there.
+            let mut next = state.start.max(state.compacted_to);
+            for run in index.runs(state.partition) {
+                if run.base > next {
+                    return true;
+                }
+                next = next.max(run.end);
+            }
+            next < state.end
+        };
+        let lacking = manifest.partitions.iter().filter(lack);
+        partitions = lacking.map(|state| state.partition).collect();
+    }
+    names::partitions(partitions, false)
 }
 
 /// The manifest of the log as it was found: it states what is durable by now, and if there was
@@ -343,12 +398,7 @@ fn remove_what_is_left<E>(
     Ok(())
 }
 
-fn report(
-    dir: &std::path::Path,
-    node: NodeId,
-    manifests: &Manifests,
-    wal: &Found,
-) -> RecoveryReport {
+fn report(dir: &Path, node: NodeId, manifests: &Manifests, wal: &Found) -> RecoveryReport {
     for passed in &manifests.passed_over {
         tracing::warn!(
             path = %passed.path.display(), offset = passed.offset, what = passed.what,

@@ -8,8 +8,9 @@ use weir_wire::id::ShardId;
 
 use crate::format::fields::DecodeError;
 pub(crate) use crate::format::segment::{IndexEntry, Run};
-use crate::format::segment::{OTHER_FORMAT, SegmentHeader, TRAILER_BYTES, Trailer, decode_footer};
+use crate::format::segment::{SegmentHeader, TRAILER_BYTES, Trailer, decode_footer};
 use crate::ids::{NodeId, SegmentId};
+use crate::node;
 use crate::page_buf::PAGE_BYTES;
 use crate::vfs::{OpenMode, Vfs};
 
@@ -104,12 +105,12 @@ pub(crate) fn read_footer(
     }
     let mut page = vec![0; PAGE_BYTES];
     file.read_exact_at(&mut page, 0).map_err(io)?;
-    let header = SegmentHeader::decode(&page).map_err(|error| match error.what {
-        OTHER_FORMAT => SegmentError::Foreign {
-            path: path.clone(),
-            what: format!("{OTHER_FORMAT}; use the weir that wrote it, or a newer one"),
-        },
-        what => corrupt(error.at as u64, what),
+    let header = SegmentHeader::decode(&page).map_err(|error| {
+        let path = path.clone();
+        match error.other_format() {
+            Some(what) => SegmentError::Foreign { path, what },
+            None => corrupt(error.at as u64, error.what),
+        }
     })?;
     check_owner(&path, header, SegmentHeader { id, node, shard })?;
     let trailer_at = bytes - TRAILER_BYTES as u64;
@@ -149,12 +150,9 @@ fn check_owner(
             what,
         })
     };
-    if (found.node, found.shard) != (expected.node, expected.shard) {
-        return foreign(format!(
-            "belongs to shard {} of node {}, not to shard {} of node {}; \
-             put back the file that was here",
-            found.shard, found.node, expected.shard, expected.node
-        ));
+    let (owner, own) = ((found.node, found.shard), (expected.node, expected.shard));
+    if owner != own {
+        return foreign(node::of_another(owner, own));
     }
     if found.id != expected.id {
         return foreign(format!("says it is segment {}; was it renamed?", found.id));

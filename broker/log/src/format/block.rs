@@ -4,7 +4,7 @@
 use weir_wire::id::{PartitionId, ShardId, TopicId, TopicPartition};
 
 use super::FORMAT_VERSION;
-use super::fields::{DecodeError, Fields};
+use super::fields::{DecodeError, Fields, crc_without};
 use crate::ids::{Lsn, Nonce};
 use crate::page_buf::PAGE_BYTES;
 
@@ -134,13 +134,10 @@ impl BlockHeader {
                 partition: PartitionId::new(fields.u32()?),
             });
         }
-        let before = page.get(..CRC_AT).expect("the fields were read");
-        let after = page
-            .get(CRC_AT + 4..fields.at())
-            .expect("the fields were read");
-        let crc = [before, &[0; 4], after]
-            .into_iter()
-            .fold(0, crc32c::crc32c_append);
+        let crc = crc_without(
+            page.get(..fields.at()).expect("the fields were read"),
+            CRC_AT,
+        );
         if crc != stated {
             return Err(DecodeError {
                 at: CRC_AT,

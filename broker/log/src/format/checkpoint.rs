@@ -3,14 +3,11 @@
 use weir_wire::id::{EntryIndex, ShardId};
 
 use super::FORMAT_VERSION;
-use super::fields::{DecodeError, Fields};
+use super::fields::{CRC_AT, DecodeError, Fields, crc_without};
 use super::name::SectionName;
 use crate::ids::NodeId;
 
 const MAGIC: &[u8; 8] = b"WEIRCKPT";
-/// What is wrong with a checkpoint of another format version.
-pub(crate) const OTHER_FORMAT: &str = "its format version is not the one this weir reads (1)";
-const CRC_AT: usize = 12;
 
 /// What stands before a section's bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,21 +46,7 @@ impl CheckpointHeader {
 
     /// Reads a checkpoint: its header, and its section's bytes.
     pub(crate) fn decode(bytes: &[u8]) -> Result<(Self, &[u8]), DecodeError> {
-        let mut fields = Fields::new(bytes);
-        if fields.take(MAGIC.len())? != MAGIC {
-            return Err(DecodeError {
-                at: 0,
-                what: "it is not a checkpoint of weir",
-            });
-        }
-        if fields.u16()? != FORMAT_VERSION {
-            return Err(DecodeError {
-                at: MAGIC.len(),
-                what: OTHER_FORMAT,
-            });
-        }
-        fields.u16()?;
-        let stated = fields.u32()?;
+        let (mut fields, stated) = Fields::begin(bytes, MAGIC, "it is not a checkpoint of weir")?;
         let node = NodeId::new(fields.u64()?);
         let shard = ShardId::new(fields.u32()?);
         let index = EntryIndex::new(fields.u64()?);
@@ -71,14 +54,8 @@ impl CheckpointHeader {
         let crc = fields.u32()?;
         let name_length = fields.length()?;
         let name = fields.take(name_length)?;
-        let before = bytes.get(..CRC_AT).expect("the fields were read");
-        let after = bytes
-            .get(CRC_AT + 4..fields.at())
-            .expect("the fields were read");
-        let header_crc = [before, &[0; 4], after]
-            .into_iter()
-            .fold(0, crc32c::crc32c_append);
-        if header_crc != stated {
+        let header = bytes.get(..fields.at()).expect("the fields were read");
+        if crc_without(header, CRC_AT) != stated {
             return Err(DecodeError {
                 at: CRC_AT,
                 what: "its header's checksum is wrong",

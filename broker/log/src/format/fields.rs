@@ -2,12 +2,40 @@
 
 use thiserror::Error;
 
+use super::FORMAT_VERSION;
+
+/// What is wrong with a file of another format version.
+pub(crate) const OTHER_FORMAT: &str = "its format version is not the one this weir reads (1)";
+/// Where the checksum stands in what a file begins with.
+pub(crate) const CRC_AT: usize = 12;
+
 /// What is wrong with some bytes, and where in them.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("{what} (at byte {at} of it)")]
 pub struct DecodeError {
     pub(crate) at: usize,
     pub(crate) what: &'static str,
+}
+
+impl DecodeError {
+    /// What to say of a file of another format version, if that is what is wrong.
+    pub(crate) fn other_format(&self) -> Option<String> {
+        (self.what == OTHER_FORMAT).then(|| {
+            format!(
+                "at byte {}: {OTHER_FORMAT}; use the weir that wrote it, or a newer one",
+                self.at
+            )
+        })
+    }
+}
+
+/// The checksum of bytes that hold it themselves: with zeros where it stands.
+pub(crate) fn crc_without(bytes: &[u8], at: usize) -> u32 {
+    let (before, rest) = bytes.split_at(at.min(bytes.len()));
+    let after = rest.get(4..).unwrap_or_default();
+    [before, &[0; 4], after]
+        .into_iter()
+        .fold(0, crc32c::crc32c_append)
 }
 
 /// A position in some bytes.
@@ -20,6 +48,27 @@ pub(crate) struct Fields<'a> {
 impl<'a> Fields<'a> {
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
         Self { rest: bytes, at: 0 }
+    }
+
+    /// Reads what every kind of file begins with: its magic, the format version, two bytes that
+    /// are left free, and a checksum, which is answered.
+    pub(crate) fn begin(
+        bytes: &'a [u8],
+        magic: &[u8; 8],
+        not_it: &'static str,
+    ) -> Result<(Self, u32), DecodeError> {
+        let mut fields = Self::new(bytes);
+        let start = fields;
+        if fields.take(magic.len())? != magic {
+            return Err(start.error(not_it));
+        }
+        let version = fields;
+        if fields.u16()? != FORMAT_VERSION {
+            return Err(version.error(OTHER_FORMAT));
+        }
+        fields.u16()?;
+        let stated = fields.u32()?;
+        Ok((fields, stated))
     }
 
     pub(crate) fn at(&self) -> usize {

@@ -3,14 +3,11 @@
 use weir_wire::id::ShardId;
 
 use super::FORMAT_VERSION;
-use super::fields::{DecodeError, Fields};
+use super::fields::{CRC_AT, DecodeError, Fields, crc_without};
 use crate::ids::{FileSequence, NodeId, Nonce};
 use crate::page_buf::PAGE_BYTES;
 
 const MAGIC: &[u8; 8] = b"WEIRWAL\0";
-/// What is wrong with a header of another format version.
-pub(crate) const OTHER_FORMAT: &str = "its format version is not the one this weir reads (1)";
-const CRC_AT: usize = 12;
 const FIELDS_END: usize = 48;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,21 +39,7 @@ impl FileHeader {
     }
 
     pub(crate) fn decode(page: &[u8]) -> Result<Self, DecodeError> {
-        let mut fields = Fields::new(page);
-        if fields.take(MAGIC.len())? != MAGIC {
-            return Err(DecodeError {
-                at: 0,
-                what: "it is not a WAL file of weir",
-            });
-        }
-        if fields.u16()? != FORMAT_VERSION {
-            return Err(DecodeError {
-                at: MAGIC.len(),
-                what: OTHER_FORMAT,
-            });
-        }
-        fields.u16()?;
-        let stated = fields.u32()?;
+        let (mut fields, stated) = Fields::begin(page, MAGIC, "it is not a WAL file of weir")?;
         let header = Self {
             sequence: FileSequence::new(fields.u64()?),
             nonce: Nonce::new(fields.u64()?),
@@ -64,17 +47,10 @@ impl FileHeader {
             shard: ShardId::new(fields.u32()?),
             pages: fields.u32()?,
         };
-        let rest = page
-            .get(FIELDS_END..PAGE_BYTES)
+        let page = page
+            .get(..PAGE_BYTES)
             .ok_or(fields.error("it ends too early"))?;
-        let before = page.get(..CRC_AT).expect("the fields were read");
-        let after = page
-            .get(CRC_AT + 4..FIELDS_END)
-            .expect("the fields were read");
-        let crc = [before, &[0; 4], after, rest]
-            .into_iter()
-            .fold(0, crc32c::crc32c_append);
-        if crc != stated {
+        if crc_without(page, CRC_AT) != stated {
             return Err(DecodeError {
                 at: CRC_AT,
                 what: "its header's checksum is wrong",

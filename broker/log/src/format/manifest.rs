@@ -4,14 +4,11 @@
 use weir_wire::id::{EntryIndex, Offset, PartitionId, ShardId, Timestamp, TopicId, TopicPartition};
 
 use super::FORMAT_VERSION;
-use super::fields::{DecodeError, Fields};
+use super::fields::{CRC_AT, DecodeError, Fields, crc_without};
 use super::name::SectionName;
 use crate::ids::{FileSequence, Generation, Lsn, NodeId, SegmentId};
 
 const MAGIC: &[u8; 8] = b"WEIRMANI";
-/// What is wrong with a manifest of another format version.
-pub(crate) const OTHER_FORMAT: &str = "its format version is not the one this weir reads (1)";
-const CRC_AT: usize = 12;
 const LENGTH_AT: usize = 16;
 
 /// What a log consists of.
@@ -141,33 +138,14 @@ impl Manifest {
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let mut fields = Fields::new(bytes);
-        if fields.take(MAGIC.len())? != MAGIC {
-            return Err(DecodeError {
-                at: 0,
-                what: "it is not a manifest of weir",
-            });
-        }
-        if fields.u16()? != FORMAT_VERSION {
-            return Err(DecodeError {
-                at: MAGIC.len(),
-                what: OTHER_FORMAT,
-            });
-        }
-        fields.u16()?;
-        let stated = fields.u32()?;
+        let (mut fields, stated) = Fields::begin(bytes, MAGIC, "it is not a manifest of weir")?;
         if fields.u64()? != bytes.len() as u64 {
             return Err(DecodeError {
                 at: LENGTH_AT,
                 what: "it is not as long as it says",
             });
         }
-        let before = bytes.get(..CRC_AT).expect("the fields were read");
-        let after = bytes.get(CRC_AT + 4..).expect("the fields were read");
-        let crc = [before, &[0; 4], after]
-            .into_iter()
-            .fold(0, crc32c::crc32c_append);
-        if crc != stated {
+        if crc_without(bytes, CRC_AT) != stated {
             return Err(DecodeError {
                 at: CRC_AT,
                 what: "its checksum is wrong",

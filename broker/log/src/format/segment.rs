@@ -5,14 +5,13 @@ use weir_wire::id::{Offset, PartitionId, ShardId, Timestamp, TopicId, TopicParti
 
 use super::FORMAT_VERSION;
 use super::entry::{ENVELOPE_FIXED, Envelope, EnvelopeFields, encode_envelope, envelope_lengths};
-use super::fields::{DecodeError, Fields};
+use super::fields::{CRC_AT, DecodeError, Fields, crc_without};
 use crate::entry::Columns;
 use crate::ids::{NodeId, SegmentId};
 use crate::page_buf::PAGE_BYTES;
 
 const MAGIC: &[u8; 8] = b"WEIRSEG\0";
 const END_MAGIC: &[u8; 8] = b"WEIRSEGF";
-const HEADER_CRC_AT: usize = 12;
 const HEADER_FIELDS: usize = 36;
 const RUN_BYTES: usize = 88;
 pub(crate) const INDEX_ENTRY_BYTES: usize = 24;
@@ -23,8 +22,6 @@ const TRAILER_CRC_AT: usize = 16;
 pub(crate) const FRAMES_AT: u64 = PAGE_BYTES as u64;
 /// A frame that starts this far behind the last one in the sparse index gets an entry, too.
 pub(crate) const INDEX_STEP: u64 = 64 << 10;
-/// What is wrong with a header of another format version.
-pub(crate) const OTHER_FORMAT: &str = "its format version is not the one this weir reads (1)";
 
 /// The first page: which segment of which node this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,26 +93,12 @@ impl SegmentHeader {
         let mut page = [0; PAGE_BYTES];
         page[..HEADER_FIELDS].copy_from_slice(&fields);
         let crc = crc32c::crc32c(&page);
-        page[HEADER_CRC_AT..HEADER_CRC_AT + 4].copy_from_slice(&crc.to_le_bytes());
+        page[CRC_AT..CRC_AT + 4].copy_from_slice(&crc.to_le_bytes());
         page
     }
 
     pub(crate) fn decode(page: &[u8]) -> Result<Self, DecodeError> {
-        let mut fields = Fields::new(page);
-        if fields.take(MAGIC.len())? != MAGIC {
-            return Err(DecodeError {
-                at: 0,
-                what: "it is not a segment of weir",
-            });
-        }
-        if fields.u16()? != FORMAT_VERSION {
-            return Err(DecodeError {
-                at: MAGIC.len(),
-                what: OTHER_FORMAT,
-            });
-        }
-        fields.u16()?;
-        let stated = fields.u32()?;
+        let (mut fields, stated) = Fields::begin(page, MAGIC, "it is not a segment of weir")?;
         let header = Self {
             id: SegmentId::new(fields.u64()?),
             node: NodeId::new(fields.u64()?),
@@ -124,23 +107,14 @@ impl SegmentHeader {
         let page = page
             .get(..PAGE_BYTES)
             .ok_or(fields.error("it ends too early"))?;
-        if crc_without(page, HEADER_CRC_AT) != stated {
+        if crc_without(page, CRC_AT) != stated {
             return Err(DecodeError {
-                at: HEADER_CRC_AT,
+                at: CRC_AT,
                 what: "its header's checksum is wrong",
             });
         }
         Ok(header)
     }
-}
-
-/// The checksum of bytes that hold it themselves: with zeros where it stands.
-fn crc_without(bytes: &[u8], at: usize) -> u32 {
-    let (before, rest) = bytes.split_at(at.min(bytes.len()));
-    let after = rest.get(4..).unwrap_or_default();
-    [before, &[0; 4], after]
-        .into_iter()
-        .fold(0, crc32c::crc32c_append)
 }
 
 /// Puts what stands before a batch behind `bytes`.

@@ -1,16 +1,19 @@
 //! The frames of a segment, and what stands between them where it is damaged. Needs no footer:
 //! every frame begins with an envelope, and an envelope has a checksum.
 
+use std::collections::BTreeSet;
 use std::io;
+use std::path::Path;
 
 use weir_wire::id::TopicPartition;
 
 use super::pages::Pages;
 use crate::format::entry::{ENVELOPE_FIXED, envelope_lengths};
 use crate::format::fields::Fields;
-use crate::format::segment::{decode_frame_head, frame_length};
+use crate::format::segment::{FRAMES_AT, decode_frame_head, frame_length};
 use crate::index::StoredBatch;
 use crate::page_buf::PAGE_BYTES;
+use crate::vfs::Vfs;
 
 /// Bytes that are searched at once.
 const SEARCH_BYTES: u64 = 1 << 20;
@@ -125,6 +128,22 @@ impl<'a> Frames<'a> {
             },
         })
     }
+}
+
+/// The partitions of a segment's frames, as far as it can be read.
+pub(crate) fn partitions_in(vfs: &dyn Vfs, segment: &Path) -> BTreeSet<TopicPartition> {
+    let mut found = BTreeSet::new();
+    let Ok(mut pages) = Pages::open(vfs, segment, false) else {
+        return found;
+    };
+    let to = pages.size();
+    let mut frames = Frames::new(&mut pages, FRAMES_AT, to);
+    while let Some(piece) = frames.next() {
+        if let Piece::Frame(frame) = piece {
+            found.insert(frame.partition);
+        }
+    }
+    found
 }
 
 struct Bad {

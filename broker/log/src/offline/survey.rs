@@ -9,7 +9,7 @@ use super::walk::WalStart;
 use super::{Damage, OfflineError};
 use crate::checkpoint::CheckpointId;
 use crate::format::FORMAT_VERSION;
-use crate::format::manifest::OTHER_FORMAT;
+use crate::format::fields::OTHER_FORMAT;
 use crate::ids::{FileSequence, Generation, NodeId, SegmentId};
 use crate::manifest::{Manifest, PartitionState, SegmentRef, manifest_dir, manifest_path};
 use crate::node::{NODE_FILE, NODE_MAGIC};

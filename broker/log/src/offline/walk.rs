@@ -14,7 +14,8 @@ use super::pages::Pages;
 use super::survey::{NEWER, RESTORE, Survey};
 use super::{Damage, LogEnd, WalFileInfo};
 use crate::format::entry::DecodedOp;
-use crate::format::file_header::{self, FileHeader};
+use crate::format::fields::OTHER_FORMAT;
+use crate::format::file_header::FileHeader;
 use crate::ids::{FileSequence, Lsn, Nonce};
 use crate::page_buf::PAGE_BYTES;
 use crate::wal::{Cut, file_path};
@@ -264,7 +265,7 @@ impl Walk<'_, '_> {
             Err(error) => return Err((format!("the disk cannot read it: {error}"), RESTORE)),
         };
         let header = FileHeader::decode(&page).map_err(|error| match error.what {
-            what @ file_header::OTHER_FORMAT => (what.to_owned(), NEWER),
+            what @ OTHER_FORMAT => (what.to_owned(), NEWER),
             what => (what.to_owned(), RESTORE),
         })?;
         if self.survey.node.is_some_and(|node| node != header.node) {

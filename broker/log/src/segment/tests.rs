@@ -222,8 +222,8 @@ fn a_segment_of_somebody_else_is_refused_by_name() {
     write(&sim, &small(), 1 << 20);
     let other = read_footer(&sim, dir(), ID, NodeId::new(78), SHARD).unwrap_err();
     expect_test::expect![
-        "/data/segments/0000000000000012.seg: belongs to shard 3 of node 77, not to shard 3 of \
-         node 78; put back the file that was here"
+        "/data/segments/0000000000000012.seg: belongs to node 77; NODE says 78: restore \
+         whichever of the two is not of this log"
     ]
     .assert_eq(&other.to_string());
     let wrong = SegmentId::new(13);

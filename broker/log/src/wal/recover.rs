@@ -23,6 +23,7 @@ use crate::archive::Table;
 use crate::config::LogConfig;
 use crate::entry::Op;
 use crate::error::OpenError;
+use crate::format::entry::DecodedOp;
 use crate::ids::{FileSequence, Lsn, NodeId, Nonce};
 use crate::index::Index;
 use crate::machine::StateMachine;
@@ -104,6 +105,35 @@ impl From<&Op> for RecoveredOp {
             },
             Op::Metadata(bytes) => Self::Metadata(bytes.clone()),
             Op::Trim { partition, start } => Self::Trim {
+                partition: *partition,
+                start: *start,
+            },
+        }
+    }
+}
+
+impl From<&DecodedOp> for RecoveredOp {
+    fn from(op: &DecodedOp) -> Self {
+        match op {
+            DecodedOp::Append { envelope, .. } => Self::Append {
+                partition: envelope.partition,
+                base_offset: envelope.base_offset,
+                count: envelope.count,
+                append_time: envelope.append_time,
+            },
+            DecodedOp::ProducerSequence {
+                producer,
+                epoch,
+                sequence,
+                outcome,
+            } => Self::ProducerSequence {
+                producer: *producer,
+                epoch: *epoch,
+                sequence: *sequence,
+                outcome: outcome.clone(),
+            },
+            DecodedOp::Metadata(bytes) => Self::Metadata(bytes.clone()),
+            DecodedOp::Trim { partition, start } => Self::Trim {
                 partition: *partition,
                 start: *start,
             },

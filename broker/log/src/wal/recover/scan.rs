@@ -13,12 +13,13 @@ use crate::error::OpenError;
 use crate::format::block::BlockHeader;
 use crate::format::entry::{DecodedEntry, DecodedOp, Envelope, decode_entry, extent_bytes};
 use crate::format::fields::Fields;
-use crate::format::file_header::{self, FileHeader};
+use crate::format::file_header::FileHeader;
 use crate::ids::{FileSequence, Lsn, NodeId};
 use crate::index::{Added, Index, Place};
 use crate::machine::StateMachine;
 use crate::manifest::FileStart;
-use crate::names::io_error;
+use crate::names::{io_error, partitions};
+use crate::node;
 use crate::page_buf::{PAGE_BYTES, PageBuf};
 use crate::vfs::{OpenMode, Vfs};
 use crate::wal::files::file_path;
@@ -224,14 +225,14 @@ impl<'a, M: StateMachine> Scan<'a, M> {
             .map_err(|e| io_error(&path, e))?;
         let header = match FileHeader::decode(&page) {
             Ok(header) => header,
-            Err(error) if error.what == file_header::OTHER_FORMAT => {
-                let what = format!("{}; use the weir that wrote it, or a newer one", error.what);
-                return Err(OpenError::Foreign { path, what });
-            }
-            Err(error) => return bad(error.what),
+            Err(error) => match error.other_format() {
+                Some(what) => return Err(OpenError::Foreign { path, what }),
+                None => return bad(error.what),
+            },
         };
-        if header.node != self.node || header.shard != self.config.shard {
-            let what = format!("belongs to node {}, not {}", header.node, self.node);
+        let (found, own) = ((header.node, header.shard), (self.node, self.config.shard));
+        if found != own {
+            let what = node::of_another(found, own);
             return Err(OpenError::Foreign { path, what });
         }
         if header.sequence != sequence {
@@ -273,7 +274,7 @@ impl<'a, M: StateMachine> Scan<'a, M> {
             path: path.clone(),
             offset,
             what,
-            partitions: header.map_or_else(|| "unknown".to_owned(), names),
+            partitions: header.map_or_else(|| "unknown".to_owned(), named),
             unused,
         };
         let (header, crc) = match BlockHeader::decode(page) {
@@ -402,7 +403,7 @@ impl<'a, M: StateMachine> Scan<'a, M> {
             {
                 end.index.trim(partition, start);
             }
-            let op = recovered(op);
+            let op = RecoveredOp::from(&op);
             if is_new {
                 end.table.apply(&op);
             }
@@ -480,16 +481,11 @@ impl Bad {
     }
 }
 
-fn names(header: &BlockHeader) -> String {
-    let mut names: Vec<String> = header.partitions.iter().map(ToString::to_string).collect();
-    if header.more_partitions {
-        names.push("and others".to_owned());
+fn named(header: &BlockHeader) -> String {
+    if header.partitions.is_empty() {
+        return "none".to_owned();
     }
-    if names.is_empty() {
-        "none".to_owned()
-    } else {
-        names.join(", ")
-    }
+    partitions(header.partitions.iter().copied(), header.more_partitions)
 }
 
 /// Checks what a block's header promises about the rest of it.
@@ -551,29 +547,4 @@ fn place(envelope: &Envelope, source: &Source, at: u64, extent: &mut u64) -> Pla
         *extent += extent_bytes(envelope.batch_length) as u64;
     }
     place
-}
-
-/// What an operation means to whoever replays.
-fn recovered(op: DecodedOp) -> RecoveredOp {
-    match op {
-        DecodedOp::Append { envelope, .. } => RecoveredOp::Append {
-            partition: envelope.partition,
-            base_offset: envelope.base_offset,
-            count: envelope.count,
-            append_time: envelope.append_time,
-        },
-        DecodedOp::ProducerSequence {
-            producer,
-            epoch,
-            sequence,
-            outcome,
-        } => RecoveredOp::ProducerSequence {
-            producer,
-            epoch,
-            sequence,
-            outcome,
-        },
-        DecodedOp::Metadata(bytes) => RecoveredOp::Metadata(bytes),
-        DecodedOp::Trim { partition, start } => RecoveredOp::Trim { partition, start },
-    }
 }
