@@ -16,6 +16,18 @@ pub(super) struct Place {
     pub(super) spot: Spot,
 }
 
+impl Place {
+    /// The parts of it that lie in these, which do not overlap.
+    pub(super) fn within(self, parts: &[(Offset, Offset)]) -> Vec<Self> {
+        let parts = parts.iter().map(|part| Self {
+            from: self.from.max(part.0),
+            to: self.to.min(part.1),
+            ..self
+        });
+        parts.filter(|part| part.from < part.to).collect()
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Spot {
     /// Frames of a segment.

@@ -215,12 +215,13 @@ impl Found<'_> {
             next: start,
             missed: None,
         };
-        let mut places = self.places.remove(&partition).unwrap_or_default();
-        places.retain(|place| {
-            let is_kept = |part: &(Offset, Offset)| place.from < part.1 && part.0 < place.to;
-            place.rank == 0 || kept.iter().any(is_kept)
+        let places = self.places.remove(&partition).unwrap_or_default();
+        // What the manifest's segments do not hold of the rest was taken away.
+        let places = places.into_iter().flat_map(|place| match place.rank {
+            0 => vec![place],
+            _ => place.within(&kept),
         });
-        for place in disjoint(places, start) {
+        for place in disjoint(places.collect(), start) {
             report.holes.extend(holes(reader.next, place.from));
             reader.next = reader.next.max(place.from);
             reader.read(&place, report, each)?;
@@ -452,37 +453,10 @@ pub(super) fn state(
             each(StatePart::Entry(RecoveredEntry {
                 index: entry.index,
                 term: entry.term,
-                ops: entry.ops.iter().map(recovered).collect(),
+                ops: entry.ops.iter().map(RecoveredOp::from).collect(),
             }));
         }
     });
     damages.extend(walked.damages);
     Ok(damages)
-}
-
-fn recovered(op: &DecodedOp) -> RecoveredOp {
-    match op {
-        DecodedOp::Append { envelope, .. } => RecoveredOp::Append {
-            partition: envelope.partition,
-            base_offset: envelope.base_offset,
-            count: envelope.count,
-            append_time: envelope.append_time,
-        },
-        DecodedOp::ProducerSequence {
-            producer,
-            epoch,
-            sequence,
-            outcome,
-        } => RecoveredOp::ProducerSequence {
-            producer: *producer,
-            epoch: *epoch,
-            sequence: *sequence,
-            outcome: outcome.clone(),
-        },
-        DecodedOp::Metadata(bytes) => RecoveredOp::Metadata(bytes.clone()),
-        DecodedOp::Trim { partition, start } => RecoveredOp::Trim {
-            partition: *partition,
-            start: *start,
-        },
-    }
 }
