@@ -4,14 +4,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
-use tokio::time::{MissedTickBehavior, interval};
 use weir_log::{BatchKeys, Columns, CompactionJob, KeyedRecord, KeysError, Rebuilt, StoredBatch};
 use weir_wire::batch::{BatchHeader, Records};
 use weir_wire::id::{Offset, PartitionId, Timestamp, TopicId, TopicPartition};
 
-use crate::clock;
-use crate::retention::{Asked, Rounds, lowest};
+use crate::retention::{Rounds, Turns, lowest};
 use crate::selection::{self, Unreadable};
 use crate::state::Shared;
 
@@ -76,7 +73,7 @@ fn unreadable(error: Unreadable) -> KeysError {
 /// The task.
 pub(crate) struct Compaction {
     shared: Arc<Shared>,
-    asked: mpsc::Receiver<Asked>,
+    turns: Turns,
 }
 
 /// A topic that keeps the latest record of each key.
@@ -89,24 +86,15 @@ struct Compacted {
 
 impl Compaction {
     pub(crate) fn new(shared: Arc<Shared>) -> (Self, Rounds) {
-        let (rounds, asked) = Rounds::new();
-        (Self { shared, asked }, rounds)
+        let (turns, rounds) = Turns::new(&shared);
+        (Self { shared, turns }, rounds)
     }
 
     /// Runs until the broker drains.
     pub(crate) async fn run(mut self) {
-        let mut ticks = interval(self.shared.config.log.retention_interval);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                biased;
-                () = self.shared.draining.cancelled() => return,
-                Some(asked) = self.asked.recv() => {
-                    self.round(asked.now);
-                    asked.done();
-                }
-                _ = ticks.tick() => self.round(clock::now()),
-            }
+        while let Some(turn) = self.turns.next().await {
+            self.round(turn.now);
+            turn.done();
         }
     }
 
@@ -153,7 +141,7 @@ impl Compaction {
     }
 
     /// Up to where the partition is to be compacted, if at least half of what its segments hold
-    /// was not compacted yet.
+    /// up to there was not compacted yet.
     fn due(&self, at: TopicPartition, unread: Option<&Offset>) -> Option<Offset> {
         let end = self.shared.reader.bounds(at)?.high_water_mark;
         let up_to = unread.map_or(end, |unread| end.min(*unread));
@@ -161,7 +149,10 @@ impl Compaction {
         if up_to <= compacted_to {
             return None;
         }
-        let (all, dirty) = self.shared.reader.segment_bytes(at, compacted_to);
-        (dirty > 0 && dirty >= all - dirty).then_some(up_to)
+        let (all, above) = self.shared.reader.segment_bytes(at, compacted_to);
+        // What somebody has not read yet stays, however much of it there is.
+        let (_, unread) = self.shared.reader.segment_bytes(at, up_to);
+        let dirty = above.saturating_sub(unread);
+        (dirty > 0 && dirty >= all - above).then_some(up_to)
     }
 }

@@ -6,7 +6,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
 use weir_core::catalog::Topic;
 use weir_core::cursors::Cursors;
 use weir_core::shard::Trim;
@@ -26,7 +27,7 @@ const HELD_BACK_MAX: usize = 10;
 /// The task.
 pub(crate) struct Retention {
     shared: Arc<Shared>,
-    asked: mpsc::Receiver<Asked>,
+    turns: Turns,
 }
 
 /// A round that somebody waits for.
@@ -87,26 +88,66 @@ impl fmt::Display for HeldBack {
     }
 }
 
+/// When a task that looks for something now and then has its turns: every few seconds, and
+/// whenever somebody asks.
+#[derive(Debug)]
+pub(crate) struct Turns {
+    ticks: Interval,
+    asked: mpsc::Receiver<Asked>,
+    draining: CancellationToken,
+}
+
+/// A round that is due.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    pub(crate) now: Timestamp,
+    asked: Option<Asked>,
+}
+
+impl Turn {
+    /// The round is over.
+    pub(crate) fn done(self) {
+        if let Some(asked) = self.asked {
+            asked.done();
+        }
+    }
+}
+
+impl Turns {
+    pub(crate) fn new(shared: &Shared) -> (Self, Rounds) {
+        let (rounds, asked) = Rounds::new();
+        let mut ticks = interval(shared.config.log.retention_interval);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let turns = Self {
+            ticks,
+            asked,
+            draining: shared.draining.clone(),
+        };
+        (turns, rounds)
+    }
+
+    /// The next one; none once the broker drains.
+    pub(crate) async fn next(&mut self) -> Option<Turn> {
+        tokio::select! {
+            biased;
+            () = self.draining.cancelled() => None,
+            Some(asked) = self.asked.recv() => Some(Turn { now: asked.now, asked: Some(asked) }),
+            _ = self.ticks.tick() => Some(Turn { now: clock::now(), asked: None }),
+        }
+    }
+}
+
 impl Retention {
     pub(crate) fn new(shared: Arc<Shared>) -> (Self, Rounds) {
-        let (rounds, asked) = Rounds::new();
-        (Self { shared, asked }, rounds)
+        let (turns, rounds) = Turns::new(&shared);
+        (Self { shared, turns }, rounds)
     }
 
     /// Runs until the broker drains.
     pub(crate) async fn run(mut self) {
-        let mut ticks = interval(self.shared.config.log.retention_interval);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                biased;
-                () = self.shared.draining.cancelled() => return,
-                Some(asked) = self.asked.recv() => {
-                    self.round(asked.now).await;
-                    asked.done();
-                }
-                _ = ticks.tick() => self.round(clock::now()).await,
-            }
+        while let Some(turn) = self.turns.next().await {
+            self.round(turn.now).await;
+            turn.done();
         }
     }
 

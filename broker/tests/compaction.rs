@@ -185,3 +185,30 @@ async fn what_a_group_has_not_read_stays() {
     assert_eq!(consume(&client, left.len()).await, left);
     broker.shutdown().await;
 }
+
+#[tokio::test]
+async fn what_is_not_to_be_compacted_yet_makes_nothing_due() {
+    let (broker, client) = started().await;
+    store(&client, updates()).await;
+    let now = info(&client).await.newest.unwrap();
+    broker.compact(now).await.unwrap();
+    let before: Vec<_> = (UPDATES - KEYS..UPDATES).map(latest).collect();
+    assert_eq!(consume(&client, before.len()).await, before);
+
+    // Of much that is new, a group has read a little.
+    store(&client, updates().chain(updates())).await;
+    let end = 3 * UPDATES;
+    for (read, is_due) in [(UPDATES + 2, false), (end, true)] {
+        let (group, topic) = ("slow".parse().unwrap(), "prices".parse().unwrap());
+        let read = Offset::new(read);
+        broker
+            .set_cursor(group, topic, PartitionId::new(0), read)
+            .await
+            .unwrap();
+        broker.compact(now).await.unwrap();
+        let first = consume(&client, 1).await[0].0;
+        let expected = if is_due { end } else { UPDATES } - KEYS;
+        assert_eq!(first, expected, "read up to {read}");
+    }
+    broker.shutdown().await;
+}
