@@ -15,6 +15,7 @@ const LOCK_PAUSE: Duration = Duration::from_millis(20);
 const NODE_FILE: &str = "NODE";
 const NODE_MAGIC: &[u8] = b"weir-log";
 const WAL: &str = "wal";
+const PARTS: [&str; 4] = [WAL, "segments", "checkpoints", "manifest"];
 /// For whoever looks into the file.
 const LOG_MARK: &[u8] =
     b"The folder log beside this file holds a broker's log. While this file is \
@@ -92,9 +93,12 @@ impl DataDir {
             vfs.read(path)
                 .is_err_and(|e| e.kind() == io::ErrorKind::NotFound)
         };
-        let wal = vfs.list(&self.log().join(WAL)).unwrap_or_default();
+        let is_empty = |part: &&str| {
+            let names = vfs.list(&self.log().join(part));
+            names.unwrap_or_default().is_empty()
+        };
         let gone = match vfs.list(&self.log()) {
-            Ok(names) if names.is_empty() && wal.is_empty() => Some("empty"),
+            Ok(names) if names.is_empty() && PARTS.iter().all(|it| is_empty(&it)) => Some("empty"),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Some("missing"),
             _ => None,
         };
@@ -301,6 +305,15 @@ mod tests {
         check("");
         std::fs::remove_file(data.log().join(NODE_FILE)).unwrap();
         check("log is empty, while a log was there before");
+        // What is left of a log is for whoever opens it to refuse.
+        for part in PARTS {
+            let part = data.log().join(part);
+            std::fs::create_dir(&part).unwrap();
+            check("log is empty, while a log was there before");
+            std::fs::write(part.join("1"), "").unwrap();
+            check("");
+            std::fs::remove_dir_all(part).unwrap();
+        }
         std::fs::remove_dir(data.log()).unwrap();
         check("log is missing, while a log was there before");
         std::fs::remove_file(data.lock_file()).unwrap();
