@@ -5,6 +5,9 @@
 #[path = "e2e/directories.rs"]
 mod directories;
 #[cfg(test)]
+#[path = "e2e/disk_fails.rs"]
+mod disk_fails;
+#[cfg(test)]
 #[path = "e2e/disk_full.rs"]
 mod disk_full;
 #[cfg(test)]
@@ -28,6 +31,9 @@ mod pipeline;
 #[cfg(test)]
 #[path = "e2e/planted.rs"]
 mod planted;
+#[cfg(test)]
+#[path = "e2e/plugin_files.rs"]
+mod plugin_files;
 #[cfg(test)]
 #[path = "e2e/restart.rs"]
 mod restart;

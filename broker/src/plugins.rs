@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use sha2::{Digest, Sha256};
 use weir_host::{BindError, Bound, CompileError, Compiled, Host, Limits, Plugin, WeakPlugin};
 use weir_log::{OpenMode, Vfs};
 use weir_wire::error::{ErrorCode, Fault};
@@ -76,13 +77,6 @@ impl PluginStore {
         let component = self.component(version).await?;
         let compiled = host.compile_again(component).await;
         let compiled = compiled.map_err(|error| compile_fault(&error))?;
-        if compiled.version != version {
-            let text = format!(
-                "the component file of version {} was changed; push it again",
-                version.short()
-            );
-            return Err(Fault::new(ErrorCode::InvalidPlugin, text));
-        }
         let artifact = Bytes::from(compiled.artifact);
         if let Err(error) = self.files().await.renew(version, artifact).await {
             // It runs all the same, and is compiled once more after the next start.
@@ -127,11 +121,22 @@ impl PluginStore {
     /// The component of that version, as it was pushed.
     pub(crate) async fn component(&self, version: PluginVersion) -> Result<Bytes, Fault> {
         let (vfs, path) = (self.vfs.clone(), self.path(version, "wasm"));
-        let read = blocking(move || vfs.read(&path)).await;
-        read.map(Bytes::from).map_err(|error| {
+        let file = path.clone();
+        let read = blocking(move || {
+            let component = vfs.read(&file)?;
+            let found: [u8; 32] = Sha256::digest(&component).into();
+            if found == *version.as_bytes() {
+                Ok(component)
+            } else {
+                Err(io::Error::other("this is not what was pushed"))
+            }
+        });
+        read.await.map(Bytes::from).map_err(|error| {
             let text = format!(
-                "the component of version {} cannot be read: {error}; push it again",
-                version.short()
+                "the component of version {} cannot be used: {}: {error}; put that file back from \
+                 a copy or push the component again, then bind it again",
+                version.short(),
+                path.display()
             );
             Fault::new(ErrorCode::InvalidPlugin, text)
         })

@@ -102,6 +102,7 @@ pub fn refused(program: &Path, data: &Path, through: &[&str]) -> Refusal {
         .env_remove("WEIR_VFS")
         .env_remove("WEIR_PLANT")
         .env_remove("WEIR_KILL_AT")
+        .env_remove("WEIR_FAIL_AT")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())

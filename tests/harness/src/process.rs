@@ -159,6 +159,12 @@ impl Process {
         running.is_none_or(|running| *running.ended.borrow())
     }
 
+    /// The code that it ended with by itself; waits until it has.
+    pub fn exit_code(&mut self) -> Option<i32> {
+        let running = self.running.as_mut()?;
+        running.child.wait().ok()?.code()
+    }
+
     /// The last lines it wrote.
     #[must_use]
     pub fn last_lines(&self) -> String {
@@ -232,6 +238,7 @@ impl Process {
             .env_remove("WEIR_PLANT")
             .env_remove("WEIR_DROP_REPLIES")
             .env_remove("WEIR_KILL_AT")
+            .env_remove("WEIR_FAIL_AT")
             .envs(
                 self.setup
                     .switches

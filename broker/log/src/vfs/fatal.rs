@@ -1,13 +1,15 @@
-//! Ends the process at a chosen moment of what the log does, as `kill -9` would there: for
-//! tests that want a crash between two given steps. The moments are seen from outside, by what is
-//! done to which kind of file, so nothing else in the log knows of them.
+//! A fault at a chosen moment of what the log does: for tests that want one between two given
+//! steps. Either the process ends there, as by `kill -9`, or the file system fails. The moments
+//! are seen from outside, by what is done to which kind of file, so nothing else in the log knows
+//! of them.
 
 use std::io::{self, IoSlice};
 use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use rustix::io::Errno;
 use rustix::process::{Signal, getpid, kill_process};
 
 use super::{DirLock, FreeSpace, OpenMode, Vfs, VfsFile};
@@ -56,7 +58,7 @@ const MOMENTS: [(&str, Moment); 17] = [
     ("wal-removed", Moment::WalRemoved),
 ];
 
-/// When to end: at the n-th time that a moment comes.
+/// When it is to happen: at the n-th time that a moment comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FatalMoment {
     moment: Moment,
@@ -112,26 +114,62 @@ impl Kind {
     }
 }
 
+/// What happens at the moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    /// What was done is done, and the process ends.
+    Kill,
+    /// What is to be done is not, and fails; so does every sync from then on.
+    Fail,
+}
+
 #[derive(Debug)]
 struct Countdown {
+    fault: Fault,
     moment: Moment,
     left: AtomicU64,
+    /// Something has failed.
+    broken: AtomicBool,
 }
 
 impl Countdown {
-    /// The moment has come once; ends the process if that was the last time.
-    fn reached(&self, moment: Option<Moment>) {
-        if moment != Some(self.moment) {
-            return;
+    /// Does something, unless it is to fail; ends the process behind it if that is to be.
+    fn around<T>(
+        &self,
+        moment: Option<Moment>,
+        does: impl FnOnce() -> io::Result<T>,
+    ) -> io::Result<T> {
+        if self.fault == Fault::Fail && self.comes(moment) {
+            self.broken.store(true, Ordering::Relaxed);
+            return Err(Errno::IO.into());
         }
-        if self.left.fetch_sub(1, Ordering::Relaxed) == 1 {
+        let done = does()?;
+        if self.fault == Fault::Kill && self.comes(moment) {
             // What cannot be killed goes on, which the test sees.
             let _ = kill_process(getpid(), Signal::KILL);
         }
+        Ok(done)
+    }
+
+    /// The same for a sync.
+    fn around_sync(
+        &self,
+        moment: Option<Moment>,
+        does: impl FnOnce() -> io::Result<()>,
+    ) -> io::Result<()> {
+        if self.broken.load(Ordering::Relaxed) {
+            return Err(Errno::IO.into());
+        }
+        self.around(moment, does)
+    }
+
+    /// Whether this is the last time that was waited for.
+    fn comes(&self, moment: Option<Moment>) -> bool {
+        moment == Some(self.moment) && self.left.fetch_sub(1, Ordering::Relaxed) == 1
     }
 }
 
-/// A file system whose process ends at a given moment.
+/// A file system that has a fault at a given moment.
 #[derive(Debug)]
 pub struct FatalVfs {
     below: Arc<dyn Vfs>,
@@ -139,12 +177,24 @@ pub struct FatalVfs {
 }
 
 impl FatalVfs {
-    /// Wraps `below`.
+    /// Wraps `below`; the process ends at that moment.
     #[must_use]
-    pub fn new(below: Arc<dyn Vfs>, at: FatalMoment) -> Self {
+    pub fn kills(below: Arc<dyn Vfs>, at: FatalMoment) -> Self {
+        Self::new(below, at, Fault::Kill)
+    }
+
+    /// Wraps `below`; it fails at that moment, and can sync nothing from then on.
+    #[must_use]
+    pub fn fails(below: Arc<dyn Vfs>, at: FatalMoment) -> Self {
+        Self::new(below, at, Fault::Fail)
+    }
+
+    fn new(below: Arc<dyn Vfs>, at: FatalMoment, fault: Fault) -> Self {
         let countdown = Countdown {
+            fault,
             moment: at.moment,
             left: AtomicU64::new(at.count),
+            broken: AtomicBool::new(false),
         };
         Self {
             below,
@@ -159,11 +209,11 @@ impl Vfs for FatalVfs {
     }
 
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn VfsFile>> {
-        let below = self.below.open(path, mode)?;
         let kind = Kind::of(path);
-        if kind == Kind::Segment && matches!(mode, OpenMode::Create { .. }) {
-            self.countdown.reached(Some(Moment::SegmentCreated));
-        }
+        let creates = kind == Kind::Segment && matches!(mode, OpenMode::Create { .. });
+        let moment = creates.then_some(Moment::SegmentCreated);
+        let open = || self.below.open(path, mode);
+        let below = self.countdown.around(moment, open)?;
         Ok(Arc::new(FatalFile {
             below,
             kind,
@@ -172,27 +222,25 @@ impl Vfs for FatalVfs {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.below.rename(from, to)?;
-        self.countdown
-            .reached(match (Kind::of(from), Kind::of(to)) {
-                (Kind::Wal, Kind::WalInTheMaking) => Some(Moment::WalTaken),
-                (Kind::WalInTheMaking, Kind::Wal) => Some(Moment::WalNamed),
-                (_, Kind::Manifest) => Some(Moment::ManifestNamed),
-                _ => None,
-            });
-        Ok(())
+        let moment = match (Kind::of(from), Kind::of(to)) {
+            (Kind::Wal, Kind::WalInTheMaking) => Some(Moment::WalTaken),
+            (Kind::WalInTheMaking, Kind::Wal) => Some(Moment::WalNamed),
+            (_, Kind::Manifest) => Some(Moment::ManifestNamed),
+            _ => None,
+        };
+        let rename = || self.below.rename(from, to);
+        self.countdown.around(moment, rename)
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        self.below.remove(path)?;
-        self.countdown.reached(match Kind::of(path) {
+        let moment = match Kind::of(path) {
             Kind::Segment => Some(Moment::SegmentRemoved),
             Kind::Checkpoint => Some(Moment::CheckpointRemoved),
             Kind::Manifest => Some(Moment::ManifestRemoved),
             Kind::Wal => Some(Moment::WalRemoved),
             Kind::WalInTheMaking | Kind::Other => None,
-        });
-        Ok(())
+        };
+        self.countdown.around(moment, || self.below.remove(path))
     }
 
     fn list(&self, directory: &Path) -> io::Result<Vec<String>> {
@@ -200,7 +248,8 @@ impl Vfs for FatalVfs {
     }
 
     fn sync_dir(&self, directory: &Path) -> io::Result<()> {
-        self.below.sync_dir(directory)
+        let sync = || self.below.sync_dir(directory);
+        self.countdown.around_sync(None, sync)
     }
 
     fn lock(&self, path: &Path) -> io::Result<Option<DirLock>> {
@@ -223,47 +272,38 @@ struct FatalFile {
     countdown: Arc<Countdown>,
 }
 
-impl FatalFile {
-    fn synced(&self) {
-        self.countdown.reached(match self.kind {
-            Kind::Segment => Some(Moment::SegmentSynced),
-            Kind::Checkpoint => Some(Moment::CheckpointSynced),
-            Kind::Manifest => Some(Moment::ManifestSynced),
-            Kind::WalInTheMaking => Some(Moment::WalSynced),
-            Kind::Wal | Kind::Other => None,
-        });
-    }
-}
-
 impl VfsFile for FatalFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         self.below.read_at(buffer, offset)
     }
 
     fn write_vectored_at(&self, parts: &[IoSlice<'_>], offset: u64) -> io::Result<()> {
-        self.below.write_vectored_at(parts, offset)?;
-        self.countdown.reached(match self.kind {
+        let moment = match self.kind {
             Kind::Segment => Some(Moment::SegmentWritten),
             Kind::Checkpoint => Some(Moment::CheckpointWritten),
             Kind::Manifest => Some(Moment::ManifestWritten),
             Kind::Wal => Some(Moment::BlockWritten),
             Kind::WalInTheMaking | Kind::Other => None,
-        });
-        Ok(())
+        };
+        let write = || self.below.write_vectored_at(parts, offset);
+        self.countdown.around(moment, write)
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.below.sync_data()?;
-        if self.kind == Kind::Wal {
-            self.countdown.reached(Some(Moment::BlockSynced));
-        }
-        Ok(())
+        let moment = (self.kind == Kind::Wal).then_some(Moment::BlockSynced);
+        self.countdown
+            .around_sync(moment, || self.below.sync_data())
     }
 
     fn sync_all(&self) -> io::Result<()> {
-        self.below.sync_all()?;
-        self.synced();
-        Ok(())
+        let moment = match self.kind {
+            Kind::Segment => Some(Moment::SegmentSynced),
+            Kind::Checkpoint => Some(Moment::CheckpointSynced),
+            Kind::Manifest => Some(Moment::ManifestSynced),
+            Kind::WalInTheMaking => Some(Moment::WalSynced),
+            Kind::Wal | Kind::Other => None,
+        };
+        self.countdown.around_sync(moment, || self.below.sync_all())
     }
 
     fn allocate(&self, size: u64) -> io::Result<()> {
@@ -278,6 +318,7 @@ impl VfsFile for FatalFile {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::vfs::{CrashPolicy, SimVfs};
 
     #[test]
     fn moments_are_named() {
@@ -288,6 +329,33 @@ mod tests {
         for text in ["segment-synced", "segment-synced:0", "soon:1", ""] {
             assert!(text.parse::<FatalMoment>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn from_the_moment_on_nothing_can_be_synced() {
+        let at = "block-synced:2".parse().unwrap();
+        let sim = SimVfs::new(1);
+        let vfs = FatalVfs::fails(Arc::new(sim.clone()), at);
+        vfs.create_dir_all(Path::new("/wal")).unwrap();
+        let path = Path::new("/wal/0000000000000001.wal");
+        let create = OpenMode::Create { direct: false };
+        let file = vfs.open(path, create).unwrap();
+        vfs.sync_dir(Path::new("/wal")).unwrap();
+        for (at, byte) in [(0, b"a"), (1, b"b")] {
+            file.write_vectored_at(&[IoSlice::new(byte)], at).unwrap();
+            assert_eq!(file.sync_data().is_ok(), at == 0);
+        }
+        for failed in [
+            file.sync_data(),
+            file.sync_all(),
+            vfs.sync_dir(Path::new("/wal")),
+        ] {
+            assert_eq!(failed.unwrap_err().raw_os_error(), Some(5));
+        }
+        // What is not synced can still be seen, as in a page cache.
+        assert_eq!(vfs.read(path).unwrap(), b"ab");
+        let after = sim.snapshot().crash(CrashPolicy::DropUnsynced, 1);
+        assert_eq!(after.read(path).unwrap(), b"a");
     }
 
     #[test]

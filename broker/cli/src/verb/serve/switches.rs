@@ -1,7 +1,8 @@
 //! What tests may do to a broker, by environment variables that release builds do not read:
 //! `WEIR_VFS=lazy` (a kill becomes a power cut), `WEIR_PLANT=BUG` (a deliberate bug, to see that
 //! a harness finds it), `WEIR_DROP_REPLIES=0.1` (a share of replies gets lost),
-//! `WEIR_KILL_AT=segment-synced:2` (the process is killed at such a moment).
+//! `WEIR_KILL_AT=segment-synced:2` (the process is killed at such a moment),
+//! `WEIR_FAIL_AT=block-synced:20` (that fails instead, and every sync from then on).
 
 use std::sync::Arc;
 
@@ -30,16 +31,25 @@ pub fn start_options() -> Result<StartOptions, Failure> {
 }
 
 fn vfs() -> Result<Arc<dyn Vfs>, Failure> {
-    let vfs = plain_vfs()?;
-    let Some(text) = test_switch("WEIR_KILL_AT") else {
-        return Ok(vfs);
+    let mut vfs = plain_vfs()?;
+    if let Some(moment) = moment("WEIR_FAIL_AT", "the disk fails then")? {
+        vfs = Arc::new(FatalVfs::fails(vfs, moment));
+    }
+    if let Some(moment) = moment("WEIR_KILL_AT", "this process is killed then")? {
+        vfs = Arc::new(FatalVfs::kills(vfs, moment));
+    }
+    Ok(vfs)
+}
+
+fn moment(name: &str, means: &str) -> Result<Option<FatalMoment>, Failure> {
+    let Some(text) = test_switch(name) else {
+        return Ok(None);
     };
     let moment = text.parse::<FatalMoment>();
-    let moment = moment.map_err(|error: FatalMomentError| {
-        Failure::usage(format!("WEIR_KILL_AT cannot be: {error}"))
-    })?;
-    tracing::warn!("WEIR_KILL_AT={text}: this process is killed then");
-    Ok(Arc::new(FatalVfs::new(vfs, moment)))
+    let moment = moment
+        .map_err(|error: FatalMomentError| Failure::usage(format!("{name} cannot be: {error}")))?;
+    tracing::warn!("{name}={text}: {means}");
+    Ok(Some(moment))
 }
 
 fn plain_vfs() -> Result<Arc<dyn Vfs>, Failure> {
