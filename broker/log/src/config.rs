@@ -179,11 +179,13 @@ pub enum Bug {
     TrimsNotSaved,
     /// The last batch of a partition does not get into its segment.
     BoundaryBatchLost,
+    /// A reader that has read a segment's run to its end goes on one offset too far.
+    BorderSkipped,
 }
 
 impl Bug {
     /// All of them, by the words that plant them.
-    const WORDS: [(&str, Self); 8] = [
+    const WORDS: [(&str, Self); 9] = [
         ("skip-fsync", Self::SkipFsync),
         ("ack-before-fsync", Self::AckBeforeFsync),
         ("publish-before-fsync", Self::PublishBeforeFsync),
@@ -192,6 +194,7 @@ impl Bug {
         ("checkpoint-too-high", Self::CheckpointTooHigh),
         ("trims-not-saved", Self::TrimsNotSaved),
         ("boundary-batch-lost", Self::BoundaryBatchLost),
+        ("border-skipped", Self::BorderSkipped),
     ];
 }
 

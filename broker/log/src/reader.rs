@@ -10,7 +10,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use weir_wire::id::{Offset, Timestamp, TopicId, TopicPartition};
 
-use crate::config::LogConfig;
+use crate::config::{Bug, LogConfig};
 use crate::error::ReadError;
 use crate::ids::{FileSequence, SegmentId};
 use crate::index::{Bounds, Found, Index, Read, Seek, StoredBatch, Totals};
@@ -41,6 +41,8 @@ struct Shared {
     index: Arc<RwLock<Index>>,
     files: Arc<Files>,
     disk: Disk,
+    /// A planted bug.
+    skips_at_borders: bool,
 }
 
 /// What is read from.
@@ -76,7 +78,12 @@ impl LogReader {
             runs: Runs::new(config.index_bytes),
         };
         Self {
-            shared: Arc::new(Shared { index, files, disk }),
+            shared: Arc::new(Shared {
+                index,
+                files,
+                disk,
+                skips_at_borders: config.plants(Bug::BorderSkipped),
+            }),
         }
     }
 
@@ -111,7 +118,7 @@ impl LogReader {
         batches_max: usize,
     ) -> Result<Read, ReadError> {
         let mut taken = Taken::new(from, bytes_max, batches_max);
-        let (mut next, mut moves) = (from, 0);
+        let (mut next, mut moves, mut border) = (from, 0, None);
         let mut failed: Option<(Location, ReadError)> = None;
         while taken.wants_more() {
             let (bytes, batches) = taken.left();
@@ -152,6 +159,7 @@ impl LogReader {
                     (read, Some(run.end))
                 }
             };
+            border = end;
             match (read, location) {
                 (Ok(batches), _) => {
                     // Behind the last batch of a run there may be a gap.
@@ -166,7 +174,20 @@ impl LogReader {
                 (Err(error), None) => return taken.or(error),
             }
         }
-        Ok(taken.read)
+        Ok(self.planted(partition, taken.read, border))
+    }
+
+    /// The same read; with a planted bug it goes on too far where a run ends.
+    fn planted(&self, partition: TopicPartition, read: Read, border: Option<Offset>) -> Read {
+        let is_border = self.shared.skips_at_borders && border == Some(read.next);
+        let end = |bounds: Bounds| bounds.high_water_mark;
+        if is_border && self.bounds(partition).map(end) > border {
+            return Read {
+                next: read.next.advance(1),
+                ..read
+            };
+        }
+        read
     }
 
     /// The same if no disk is needed for it; else `None`.

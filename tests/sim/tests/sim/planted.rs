@@ -113,4 +113,9 @@ mod of_the_log {
     fn a_batch_lost_between_wal_and_segment_is_found() {
         found(Planted::Log(Bug::BoundaryBatchLost), LOSS);
     }
+
+    #[test]
+    fn an_offset_skipped_where_a_segment_ends_is_found() {
+        found(Planted::Log(Bug::BorderSkipped), &["gap:"]);
+    }
 }
