@@ -21,6 +21,8 @@ const OPEN_FILES_MIN: usize = 8;
 /// The smallest WAL file. An entry takes at most half of one, so with files of less than 17 MiB the
 /// very largest batches (8 MiB) are refused as too large.
 const WAL_FILE_MIN: ByteSize = ByteSize::mib(1);
+/// With less, compacting a partition of many keys would take very many passes.
+const COMPACTION_MIN: ByteSize = ByteSize::mib(1);
 /// Room for the largest batch, a reply and what its hooks make of it.
 const CONNECTION_BUFFER_MIN: ByteSize = ByteSize::mib(16);
 /// A component with an allocator and a stack needs that much to start at all.
@@ -91,6 +93,8 @@ pub struct LogSection {
     pub segment_bytes: ByteSize,
     /// Memory for the indexes of segments.
     pub index_bytes: ByteSize,
+    /// Memory for the keys of the partition that is being compacted.
+    pub compaction_bytes: ByteSize,
     /// Files that are kept open for reading.
     pub open_files: usize,
     /// Records are refused when less is left on the disk than the smaller of this …
@@ -187,6 +191,7 @@ impl Default for LogSection {
             segment_own_bytes: ByteSize::mib(8),
             segment_bytes: ByteSize::mib(1024),
             index_bytes: ByteSize::mib(32),
+            compaction_bytes: ByteSize::mib(64),
             open_files: 256,
             reserve_bytes: ByteSize::mib(1024),
             reserve_percent: 5,
@@ -308,6 +313,7 @@ impl Config {
     fn validate_log(&self) -> Result<(), ConfigError> {
         let log = &self.log;
         at_least("log.wal_file_bytes", log.wal_file_bytes, WAL_FILE_MIN)?;
+        at_least("log.compaction_bytes", log.compaction_bytes, COMPACTION_MIN)?;
         if log.open_files < OPEN_FILES_MIN {
             return Err(invalid(
                 "log.open_files",

@@ -371,6 +371,7 @@ fn log_config(config: &Config, options: &StartOptions, data_dir: &DataDir) -> Lo
     log.segment_own_bytes = config.log.segment_own_bytes.as_u64();
     log.segment_bytes = config.log.segment_bytes.as_u64();
     log.index_bytes = config.log.index_bytes.as_usize();
+    log.compaction_bytes = config.log.compaction_bytes.as_usize();
     log.open_files = config.log.open_files;
     log.disk_reserve = DiskReserve {
         percent: config.log.reserve_percent,

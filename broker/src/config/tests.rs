@@ -36,6 +36,7 @@ fn the_default_is_printed_whole() {
         segment_own_bytes = "8MiB"
         segment_bytes = "1GiB"
         index_bytes = "32MiB"
+        compaction_bytes = "64MiB"
         open_files = 256
         reserve_bytes = "1GiB"
         reserve_percent = 5
@@ -180,6 +181,10 @@ fn what_cannot_be_is_refused() {
     refused(
         "[log]\nwal_file_bytes = \"4KiB\"",
         expect!["log.wal_file_bytes = 4KiB cannot be: at least 1MiB is needed"],
+    );
+    refused(
+        "[log]\ncompaction_bytes = \"1023KiB\"",
+        expect!["log.compaction_bytes = 1023KiB cannot be: at least 1MiB is needed"],
     );
     refused(
         "data_dir = \"\"",
