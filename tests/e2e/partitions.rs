@@ -3,21 +3,23 @@
 //! each fence and from there on.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use futures_util::StreamExt;
+use tokio::task::JoinHandle;
 use weir_harness::client::connect;
 use weir_harness::process::Process;
 use weir_harness::report::say;
 use weir_sdk::wire::id::{Offset, PartitionId};
 use weir_sdk::wire::placement::partition_of_key;
 use weir_sdk::wire::request::{Fence, UpdateTopic};
-use weir_sdk::{Admin, Client, Record, Ticket};
+use weir_sdk::{Admin, Client, Producer, PublishError, Record, RecordOutcome, Ticket};
 
 use crate::setup;
 
 const TOPIC: &str = "orders";
 /// How many partitions there are, one number after the other.
-const PARTITIONS: [u32; 5] = [1, 2, 5, 6, 16];
+const PARTITIONS: [u32; 8] = [1, 2, 3, 5, 6, 9, 12, 16];
 const PRODUCERS: u32 = 3;
 /// Keys of each producer.
 const KEYS: u32 = 12;
@@ -45,18 +47,45 @@ fn id(value: &[u8]) -> Id {
     (producer.parse().unwrap(), number.parse().unwrap())
 }
 
-/// Sends until every change was made and some more was sent behind the last one; answers the
-/// tickets, and how many requests were sent again.
+/// What a producer did.
+struct Sent {
+    tickets: Vec<(Id, Ticket)>,
+    /// The last records that were sent before a change was seen.
+    watched: Vec<JoinHandle<Watched>>,
+    /// Requests that were sent again.
+    resent: u64,
+}
+
+/// What became of a record that was on its way when a change was seen.
+struct Watched {
+    id: Id,
+    outcome: Result<RecordOutcome, PublishError>,
+    /// Whether requests from before the change were sent again behind it: all that have no answer
+    /// are, the oldest first, and this record's was among them.
+    again: bool,
+}
+
+async fn watch(producer: Arc<Producer>, (id, ticket): (Id, Ticket)) -> Watched {
+    let before = producer.stats().resent;
+    let outcome = ticket.await;
+    Watched {
+        id,
+        outcome,
+        again: producer.stats().resent > before,
+    }
+}
+
+/// Sends until every change was made and some more was sent behind the last one.
 async fn produce(
     client: Client,
     number: u32,
     sent: tokio::sync::watch::Sender<u32>,
     changes: tokio::sync::watch::Receiver<u32>,
-) -> (Vec<(Id, Ticket)>, u64) {
+) -> Sent {
     // Small requests, several in flight.
     let builder = client.producer(TOPIC).batch_bytes(2_000);
-    let producer = builder.byte_budget(40_000).open().await.unwrap();
-    let mut tickets = Vec::new();
+    let producer = Arc::new(builder.byte_budget(40_000).open().await.unwrap());
+    let (mut tickets, mut watched) = (Vec::new(), Vec::new());
     let (mut next, mut known, mut left) = (0, 0, RECORDS);
     let all = PARTITIONS.len() as u32 - 1;
     while left > 0 {
@@ -67,6 +96,8 @@ async fn produce(
         let made = *changes.borrow();
         if made != known {
             (known, left) = (made, RECORDS);
+            let last = tickets.pop().unwrap();
+            watched.push(tokio::spawn(watch(producer.clone(), last)));
         } else if known == all {
             left -= 1;
         } else if next % 64 == 0 {
@@ -75,7 +106,11 @@ async fn produce(
         }
     }
     producer.flush().await;
-    (tickets, producer.stats().resent)
+    Sent {
+        tickets,
+        watched,
+        resent: producer.stats().resent,
+    }
 }
 
 /// Adds partitions; a reply that got lost is asked for again, since twice is as good as once.
@@ -142,8 +177,8 @@ async fn drain(client: &Client, records: usize) -> BTreeMap<Id, Place> {
     found
 }
 
-/// Answers how many requests were sent again.
-async fn run(name: &str, switches: Vec<(&'static str, String)>) -> u64 {
+/// Answers how many requests were sent again, and how many changes came in between.
+async fn run(name: &str, switches: Vec<(&'static str, String)>) -> (u64, u32) {
     let mut process = tokio::task::block_in_place(|| Process::start(setup()));
     let client = connect(&process).await;
     client
@@ -171,12 +206,21 @@ async fn run(name: &str, switches: Vec<(&'static str, String)>) -> u64 {
         add(&client.admin(), partitions).await;
         changes.send_modify(|changes| *changes += 1);
     }
-    let (mut acknowledged, mut resent) = (BTreeMap::new(), 0);
+    let (mut acknowledged, mut resent, mut between) = (BTreeMap::new(), 0, 0);
     for producer in producers {
-        let (tickets, again) = producer.await.unwrap();
-        resent += again;
-        for (id, ticket) in tickets {
-            let outcome = ticket.await.unwrap();
+        let sent = producer.await.unwrap();
+        resent += sent.resent;
+        let mut outcomes = Vec::new();
+        for (id, ticket) in sent.tickets {
+            outcomes.push((id, ticket.await));
+        }
+        for watched in sent.watched {
+            let Watched { id, outcome, again } = watched.await.unwrap();
+            between += u32::from(again);
+            outcomes.push((id, outcome));
+        }
+        for (id, outcome) in outcomes {
+            let outcome = outcome.unwrap();
             let place = outcome.stored().unwrap().place();
             acknowledged.insert(id, (place.partition, place.offset));
         }
@@ -191,11 +235,12 @@ async fn run(name: &str, switches: Vec<(&'static str, String)>) -> u64 {
     assert!(numbers.eq(PARTITIONS.into_iter().take(PARTITIONS.len() - 1)));
     let crossed = check_order(&found, &described.fences);
     say(&format!(
-        "{name}: {} records, {resent} requests sent again, keys crossed a fence {crossed} times",
+        "{name}: {} records, {resent} requests sent again, {between} changes between a send and \
+         its retry, keys crossed a fence {crossed} times",
         found.len()
     ));
     assert!(crossed > 0, "no key had records before and behind a fence");
-    resent
+    (resent, between)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -205,7 +250,12 @@ async fn added_under_load() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn added_between_a_send_and_its_retry() {
-    let lossy = vec![("WEIR_DROP_REPLIES", "0.1".to_owned())];
-    let resent = run("partitions added while replies get lost", lossy).await;
+    // So many that hardly any change meets none of them.
+    let lossy = vec![("WEIR_DROP_REPLIES", "0.4".to_owned())];
+    let (resent, between) = run("partitions added while replies get lost", lossy).await;
     assert!(resent > 0, "no request was sent again");
+    assert!(
+        between > 0,
+        "no partitions were added between a send and its retry"
+    );
 }
