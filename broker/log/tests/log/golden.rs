@@ -14,11 +14,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use weir_log::{
-    CommitSink, CommittedBlock, Committer, LogConfig, LogError, LogReader, Op, RealVfs,
-    RecoveredEntry, RecoveredOp, SimVfs, StateMachine, Submission, Vfs, recover,
+    CommitSink, CommittedBlock, Committer, CompactionJob, LogConfig, LogError, LogReader, Op,
+    RealVfs, RecoveredEntry, RecoveredOp, SimVfs, StateMachine, Submission, Vfs, recover,
 };
-use weir_wire::id::{Offset, ShardId, TopicPartition};
+use weir_wire::id::{Offset, ShardId, Timestamp, TopicPartition};
 
+use crate::compact::{Plain, encode};
 use crate::support::{append, entry, partition, payload, read_all, sequence};
 
 /// Where the log was when a golden directory was made, on a simulated disk.
@@ -31,12 +32,6 @@ fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/golden")
         .join(name)
-}
-
-fn partitions() -> impl Iterator<Item = TopicPartition> {
-    PARTITIONS
-        .map(|(topic, number)| partition(topic, number))
-        .into_iter()
 }
 
 fn small_files(dir: &Path) -> LogConfig {
@@ -187,7 +182,7 @@ fn entry_line(entry: &RecoveredEntry) -> String {
 /// One line for each batch that can be read.
 fn batch_lines(reader: &LogReader) -> String {
     let mut lines = String::new();
-    for at in partitions() {
+    for (at, _) in reader.partitions() {
         for batch in read_all(reader, at) {
             let keys = batch.columns.ordering_keys.as_deref().map(crc32c::crc32c);
             writeln!(
@@ -262,6 +257,8 @@ fn check(name: &str, entries: u64) {
 }
 
 const ENTRIES: u64 = 48;
+/// Below this offset a partition was compacted: a batch begins there.
+const COMPACTED_TO: u64 = 90;
 
 /// Everything there is: segments of one partition and of several, checkpoints, manifests, WAL
 /// files in their second life, and partitions whose beginnings were dropped.
@@ -299,11 +296,57 @@ fn trim(log: &mut Opened, slot: usize, next: &[u64; PARTITIONS.len()]) {
     log.committer.commit(vec![submission]).unwrap();
 }
 
+/// The partition with keys, in the directory that was compacted.
+fn keyed() -> TopicPartition {
+    partition(5, 0)
+}
+
+/// Batches of one to three records, of seven keys.
+fn fill_keyed(log: &mut Opened, numbers: std::ops::Range<u32>, next: &mut u64) {
+    for number in numbers {
+        let count = 1 + number % 3;
+        let records: Vec<_> = (0..count)
+            .map(|delta| {
+                let key = 1 + (number * 5 + delta) % 7;
+                (delta as u8, key as u8, false, number)
+            })
+            .collect();
+        let submission = Submission {
+            entry: entry(vec![append(keyed(), *next, count, encode(&records))]),
+            token: 0,
+        };
+        log.committer.commit(vec![submission]).unwrap();
+        *next += u64::from(count);
+    }
+}
+
+/// A log with a partition that was compacted as far as to the middle of a run, and written on.
+fn make_compacted(vfs: &SimVfs) -> LogConfig {
+    let mut config = small_files(Path::new(MADE_IN));
+    config.segment_own_bytes = 1 << 10;
+    config.batch_keys = Some(Arc::new(Plain));
+    let mut log = open(Arc::new(vfs.clone()), config.clone());
+    fill(&mut log, 1..12, &mut [0; PARTITIONS.len()]);
+    let mut next = 0;
+    fill_keyed(&mut log, 0..60, &mut next);
+    log.committer.flush().unwrap();
+    assert!(log.committer.compact(CompactionJob {
+        partition: keyed(),
+        up_to: Offset::new(COMPACTED_TO),
+        tombstones_before: Timestamp::new(0),
+    }));
+    while log.committer.archive().unwrap() {}
+    fill_keyed(&mut log, 60..70, &mut next);
+    log.committer.end().unwrap();
+    config
+}
+
 /// The files of a golden directory, by their paths below it, and what is in them.
 fn make(name: &str) -> (BTreeMap<PathBuf, Vec<u8>>, String) {
     let vfs = SimVfs::new(2_026);
     let config = match name {
         "v1-segments" => make_segments(&vfs),
+        "v1-compacted" => make_compacted(&vfs),
         _ => panic!("{name} is not a golden directory that this version makes"),
     };
     let mut files = BTreeMap::new();
@@ -321,11 +364,9 @@ fn make(name: &str) -> (BTreeMap<PathBuf, Vec<u8>>, String) {
 #[test]
 fn make_a_golden_directory() {
     let Ok(name) = std::env::var("WEIR_GOLDEN") else {
-        assert_eq!(
-            make("v1-segments"),
-            make("v1-segments"),
-            "it is the same each time"
-        );
+        for name in ["v1-segments", "v1-compacted"] {
+            assert!(make(name) == make(name), "{name} is the same each time");
+        }
         return;
     };
     let (files, lines) = make(&name);
@@ -347,4 +388,19 @@ fn a_directory_from_before_there_were_segments_opens() {
 #[test]
 fn a_directory_with_segments_opens() {
     check("v1-segments", 2 * ENTRIES);
+}
+
+#[test]
+fn a_directory_that_was_compacted_opens() {
+    check("v1-compacted", ENTRIES);
+    let dir = copy("v1-compacted");
+    let opened = open(Arc::new(RealVfs::new()), small_files(dir.path()));
+    assert_eq!(opened.committer.compacted_to(keyed()).value(), COMPACTED_TO);
+    let reader = opened.committer.reader();
+    let bounds = reader.bounds(keyed()).unwrap();
+    let (start, end) = (bounds.start.value(), bounds.high_water_mark.value());
+    assert_eq!(start, 0);
+    assert!(bounds.records < end - COMPACTED_TO + 10, "{bounds:?}");
+    let first = &reader.read(keyed(), Offset::ZERO, 1, 1).unwrap().batches[0];
+    assert!(first.base_offset > Offset::ZERO, "a gap at the beginning");
 }
