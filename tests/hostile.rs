@@ -1,6 +1,7 @@
 //! Hostile input against the real broker: bytes that are no protocol, strangers, components that
 //! break the rules, more work than there is room for. After each, the broker lives and another
-//! topic's records have all arrived, once and in order.
+//! topic's records have all arrived, once and in order. And, because it speaks the protocol by hand,
+//! too: a data directory that an earlier version wrote.
 
 #![expect(
     clippy::unwrap_used,
@@ -11,6 +12,8 @@
 mod batches;
 #[path = "hostile/flood.rs"]
 mod flood;
+#[path = "hostile/golden.rs"]
+mod golden;
 #[path = "hostile/hello.rs"]
 mod hello;
 #[path = "hostile/overload.rs"]

@@ -23,6 +23,11 @@ const PROGRESS: u64 = 3;
 /// Held by every test, alone by those that measure the memory of this process.
 static MEMORY: RwLock<()> = RwLock::const_new(());
 
+/// A turn for a test without a stage, beside others of its kind.
+pub async fn beside_others() -> RwLockReadGuard<'static, ()> {
+    MEMORY.read().await
+}
+
 /// Waits for what must come.
 pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     timeout(PATIENCE, future)
