@@ -177,7 +177,7 @@ fn what_is_small_to_send_and_large_to_compile_is_bounded() {
         let error = block(host.compile(Bytes::from(component))).unwrap_err();
         let took = start.elapsed();
         println!("{what}: {bytes} bytes, {took:?}: {error}");
-        assert!(took < Duration::from_secs(60), "{what}: {took:?}");
+        assert!(took < Duration::from_secs(120), "{what}: {took:?}");
         let is_verdict = matches!(
             error,
             CompileError::Invalid { .. }

@@ -96,7 +96,7 @@ fn a_component_that_takes_long_to_compile_is_killed() {
     let limited = |config: HostConfig| {
         let start = Instant::now();
         let error = block(Host::new(config).unwrap().compile(bomb())).unwrap_err();
-        assert!(start.elapsed() < Duration::from_secs(30));
+        assert!(start.elapsed() < Duration::from_secs(120));
         let limit = matches!(
             error,
             CompileError::Limit { .. } | CompileError::TooLong { .. }

@@ -2,16 +2,16 @@
 //! that says why, only the guilty record is blamed, and the host lives.
 
 use crate::support::{
-    bind, block, config, endless, host, hostile, patient, poisoned, sample, tagged, try_bind,
-    values,
+    bind, block, config, endless, filter_on, host, host_with, hostile, in_time, limits, patient,
+    poisoned, sample, tagged, try_bind, values,
 };
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use weir_host::{BindError, Bound, CallError, Host, Input, Limits, LogLevel};
+use weir_host::{BindError, Bound, CallError, Host, HostConfig, Input, Limits, LogLevel};
 use weir_wire::plugin::Hook;
 
 /// Far more than anything here takes, far less than for ever.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 fn filter(name: &str) -> Bound {
     bind(&hostile(name), Hook::Filter, &[], &[])
@@ -25,14 +25,11 @@ fn failure(bound: &Bound) -> String {
     verdicts.failures[0].message.clone()
 }
 
-fn statm_rss() -> usize {
-    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
-    statm.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
-}
-
 #[test]
 fn one_guilty_record_in_a_thousand_is_found_and_the_rest_goes_on() {
-    let bound = filter("traps-on-poison");
+    // Where others are slow a call may be begun twice, and its parts are counted.
+    let host = host_with(config());
+    let bound = filter_on(&host, "hostile/traps-on-poison", &[], limits()).unwrap();
     for guilty in [
         &[0][..],
         &[999],
@@ -70,20 +67,15 @@ fn one_guilty_record_in_a_thousand_is_found_and_the_rest_goes_on() {
 fn more_than_eight_guilty_records_quarantine_the_binding() {
     let bound = filter("traps-on-poison");
     let nine: Vec<usize> = (0..9).map(|n| n * 100).collect();
-    match block(bound.filter(poisoned(1_000, &nine))).unwrap_err() {
-        CallError::TooManyFailures { failures } => {
-            assert_eq!(
-                failures
-                    .iter()
-                    .map(|f| f.index as usize)
-                    .collect::<Vec<_>>(),
-                nine
-            );
-        }
-        other => panic!("{other}"),
+    let judge = || block(bound.filter(poisoned(1_000, &nine))).unwrap_err();
+    // It rests for a second, and twice as long after each time more that it is tried.
+    let (mut tries, mut error) = (0, judge());
+    while let CallError::TooManyFailures { failures } = &error {
+        let found: Vec<_> = failures.iter().map(|f| f.index as usize).collect();
+        assert_eq!(found, nine);
+        (tries, error) = (tries + 1, judge());
     }
-    let innocent = poisoned(10, &[]);
-    let error = block(bound.filter(innocent.clone())).unwrap_err();
+    assert_eq!(bound.stats().quarantines, tries);
     assert!(
         matches!(error, CallError::Quarantined { .. }) && error.is_retryable(),
         "{error}"
@@ -94,9 +86,8 @@ fn more_than_eight_guilty_records_quarantine_the_binding() {
             .contains("more than 8 records of one batch failed"),
         "{error}"
     );
-    assert!(bound.stats().quarantined.is_some());
     // Bound anew, it is tried again.
-    assert!(block(filter("traps-on-poison").filter(innocent)).is_ok());
+    assert!(block(filter("traps-on-poison").filter(poisoned(10, &[]))).is_ok());
 }
 
 #[test]
@@ -203,7 +194,7 @@ fn endless_loops_among_others_are_found_like_traps() {
 #[test]
 fn an_interpreter_that_loops_before_or_in_configure_cannot_be_bound() {
     let refused = |name: &str| {
-        let bound = try_bind(&hostile(name), Hook::Filter, &[], &[], Limits::default());
+        let bound = try_bind(&hostile(name), Hook::Filter, &[], &[], limits());
         bound.map(drop).unwrap_err()
     };
     let stopped = "the plugin was stopped: it used more than its 100ms of processor time";
@@ -230,10 +221,11 @@ fn an_interpreter_that_loops_before_or_in_configure_cannot_be_bound() {
 
 #[test]
 fn memory_is_bounded_and_comes_back() {
-    let bound = try_bind(&hostile("eats-memory"), Hook::Filter, &[], &[], patient()).unwrap();
+    let idle = Duration::from_millis(1);
+    let host = host_with(HostConfig { idle, ..config() });
+    let bound = filter_on(&host, "hostile/eats-memory", &[], patient()).unwrap();
     let message = "the plugin was stopped: it needs more than its 67108864 bytes of memory";
     assert_eq!(failure(&bound), message);
-    let before = statm_rss();
     for _ in 0..20 {
         bound.unquarantine();
         assert_eq!(failure(&bound), message);
@@ -243,9 +235,12 @@ fn memory_is_bounded_and_comes_back() {
         stats.memory_max > 60 << 20 && stats.memory_max <= 64 << 20,
         "{stats:?}"
     );
-    // 20 calls have touched 1.2 GiB; other tests run beside this one.
-    let grown = statm_rss().saturating_sub(before);
-    assert!(grown < 400 << 20, "{grown} bytes more than before");
+    // 20 calls have touched 1.2 GiB, more than there is for all of them together.
+    let start = Instant::now();
+    while host.memory_used() > 0 {
+        assert!(start.elapsed() < PATIENCE, "{} bytes", host.memory_used());
+        std::thread::yield_now();
+    }
 
     let growing = filter("grows");
     for _ in 0..20 {
@@ -320,7 +315,7 @@ fn the_first_batch_that_can_be_is_run_again_whatever_became_of_calls_before() {
 fn failures_are_overlooked_until_limits_are_reached_again_and_again() {
     let limits = Limits {
         cpu: Duration::from_millis(2),
-        ..Limits::default()
+        ..limits()
     };
     let looping = try_bind(&hostile("loops-on-poison"), Hook::Filter, &[], &[], limits).unwrap();
     let trapping = filter("traps-on-poison");
@@ -363,9 +358,11 @@ fn a_batch_too_slow_for_one_call_is_judged_in_smaller_ones() {
 
 #[test]
 fn chatter_is_bounded_and_kept() {
-    let bound = filter("chatters");
-    let input = values(&["x"]);
-    let verdicts = block(bound.filter(input)).unwrap();
+    // Where others are slow a call may be begun twice, and then it says everything twice.
+    let host = host_with(config());
+    let bound = filter_on(&host, "hostile/chatters", &[], limits()).unwrap();
+    let start = Instant::now();
+    let verdicts = block(bound.filter(values(&["x"]))).unwrap();
     assert_eq!(verdicts.failures.len(), 1);
     let lines = bound.log_lines();
     assert_eq!(
@@ -374,10 +371,10 @@ fn chatter_is_bounded_and_kept() {
     );
     let suppressed = bound.stats().log_lines_suppressed;
     let taken = lines.last().unwrap().number;
-    assert!(
-        taken + suppressed == 1_000 && suppressed > 500,
-        "{taken} + {suppressed}"
-    );
+    assert_eq!(taken + suppressed, 1_000, "{taken} + {suppressed}");
+    // A hundred in a second, and as many saved up.
+    let allowed = 100.0 * (1.0 + start.elapsed().as_secs_f64());
+    assert!((taken as f64) <= allowed, "{taken} of {allowed}");
 }
 
 #[test]
@@ -393,29 +390,31 @@ fn a_later_minor_version_of_the_contract_fits() {
 
 #[test]
 fn slow_plugins_do_not_stop_others() {
-    let slow: Vec<Bound> = (0..3).map(|_| filter("slow")).collect();
-    let quick = bind(&sample("tag-filter"), Hook::Filter, &[("tags", "UA")], &[]);
-    let done = AtomicUsize::new(0);
-    let left = std::thread::scope(|scope| {
-        for bound in slow.iter().flat_map(|bound| std::iter::repeat_n(bound, 16)) {
-            let done = &done;
-            scope.spawn(move || {
-                block(bound.filter(values(&["x"]))).unwrap();
-                done.fetch_add(1, Ordering::Relaxed);
-            });
-        }
-        for _ in 0..20 {
-            let verdicts = block(quick.filter(tagged(&[Some("UA"), None]))).unwrap();
-            assert_eq!(verdicts.values, [true, false]);
-        }
-        48 - done.load(Ordering::Relaxed)
+    in_time(|| {
+        let slow: Vec<Bound> = (0..3).map(|_| filter("slow")).collect();
+        let quick = bind(&sample("tag-filter"), Hook::Filter, &[("tags", "UA")], &[]);
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            // As long as it takes: who waits for the slow ones to end waits for ever.
+            for bound in slow.iter().flat_map(|bound| std::iter::repeat_n(bound, 16)) {
+                let done = &done;
+                scope.spawn(move || {
+                    while !done.load(Ordering::Relaxed) {
+                        block(bound.filter(values(&["x"]))).unwrap();
+                    }
+                });
+            }
+            while slow.iter().any(|bound| bound.stats().calls == 0) {
+                std::thread::yield_now();
+            }
+            for _ in 0..20 {
+                let verdicts = block(quick.filter(tagged(&[Some("UA"), None])));
+                let verdicts = verdicts.inspect_err(|_| done.store(true, Ordering::Relaxed));
+                assert_eq!(verdicts.unwrap().values, [true, false]);
+            }
+            done.store(true, Ordering::Relaxed);
+        });
     });
-    assert!(left > 0, "20 quick calls took longer than 48 slow ones");
-    assert_eq!(
-        done.load(Ordering::Relaxed),
-        48,
-        "the slow ones get their turns, too"
-    );
 }
 
 #[test]
@@ -434,7 +433,7 @@ fn more_bindings_than_instances_take_turns() {
 
 #[test]
 fn idle_bindings_hold_no_instance() {
-    let host = Host::new(weir_host::HostConfig {
+    let host = Host::new(HostConfig {
         idle: Duration::from_millis(1),
         ..config()
     });
@@ -442,7 +441,7 @@ fn idle_bindings_hold_no_instance() {
     let compiled = block(host.compile(crate::support::prebuilt("tag-filter"))).unwrap();
     let plugin = host.load(compiled.version, &compiled.artifact).unwrap();
     let config = [("tags".to_owned(), "UA".to_owned())];
-    let bound = block(host.bind(&plugin, Hook::Filter, &config, &[], Limits::default())).unwrap();
+    let bound = block(host.bind(&plugin, Hook::Filter, &config, &[], limits())).unwrap();
     let start = Instant::now();
     while bound.stats().instances > 0 {
         assert!(start.elapsed() < PATIENCE, "the instance is still there");
@@ -482,7 +481,7 @@ fn wasi_is_there_but_does_nothing() {
     // Its exports trap as soon as they are called, so it can be loaded but not bound.
     let plugin = hostile("wasi-import");
     assert_eq!(plugin.hooks(), [Hook::Filter]);
-    let error = try_bind(&plugin, Hook::Filter, &[], &[], Limits::default())
+    let error = try_bind(&plugin, Hook::Filter, &[], &[], limits())
         .map(drop)
         .unwrap_err();
     assert!(matches!(error, BindError::Start { .. }), "{error}");

@@ -1,10 +1,10 @@
 //! The same filter in several languages: whatever it was written in, it must say what the one in
 //! Rust says, about records and about settings.
 
-use crate::support::{bind, block, plugin, sample, tagged, try_bind};
+use crate::support::{bind, block, limits, plugin, sample, tagged, try_bind};
 use bytes::Bytes;
 use std::path::PathBuf;
-use weir_host::{BindError, Limits, Plugin};
+use weir_host::{BindError, Plugin};
 use weir_wire::plugin::Hook;
 
 /// Tags that something could go wrong with: like another one, longer, not ASCII, empty, none.
@@ -88,7 +88,7 @@ fn says_what_rust_says(other: &Plugin, name: &str) {
 
 fn same_verdicts(rust: &Plugin, other: &Plugin, name: &str, expression: &str) {
     let config = [("tags", expression)];
-    let limits = Limits::default();
+    let limits = limits();
     let (Ok(rust), Ok(other)) = (
         try_bind(rust, Hook::Filter, &config, &[], limits),
         try_bind(other, Hook::Filter, &config, &[], limits),
@@ -111,7 +111,7 @@ fn same_verdicts(rust: &Plugin, other: &Plugin, name: &str, expression: &str) {
 
 /// The plugin's own sentence.
 fn refusal(plugin: &Plugin, config: &[(&str, &str)]) -> String {
-    match try_bind(plugin, Hook::Filter, config, &[], Limits::default()) {
+    match try_bind(plugin, Hook::Filter, config, &[], limits()) {
         Err(BindError::Refused { message }) => message,
         Err(other) => panic!("{config:?}: {other}"),
         Ok(_) => panic!("{config:?} was taken"),

@@ -2,7 +2,8 @@
 //! innocent: nothing but time.
 
 use crate::support::{
-    bind, block, config, endless, hostile, in_time, prebuilt, sample, tagged, try_bind, values,
+    bind, block, config, endless, filter_on, host_with, hostile, in_time, limits, sample, tagged,
+    try_bind, values,
 };
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -10,46 +11,41 @@ use weir_host::{BindError, Bound, CallError, Host, HostConfig, Limits};
 use weir_wire::plugin::Hook;
 
 /// Far more than anything here takes, far less than for ever.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// A filter on a host of its own.
-fn filter_on(host: &Host, name: &str, settings: &[(&str, &str)]) -> Result<Bound, BindError> {
-    filter_with(host, name, settings, Limits::default())
-}
-
-fn filter_with(
-    host: &Host,
-    name: &str,
-    settings: &[(&str, &str)],
-    limits: Limits,
-) -> Result<Bound, BindError> {
-    let compiled = block(host.compile(prebuilt(name))).unwrap();
-    let plugin = host.load(compiled.version, &compiled.artifact).unwrap();
-    let pair = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-    let settings: Vec<_> = settings.iter().map(pair).collect();
-    block(host.bind(&plugin, Hook::Filter, &settings, &[], limits))
-}
+const PATIENCE: Duration = Duration::from_secs(120);
 
 #[test]
 fn a_plugin_stopped_at_its_limit_again_and_again_rests_until_it_is_forgiven() {
-    let bound = bind(&hostile("loops"), Hook::Filter, &[], &[]);
+    let host = host_with(config());
+    let bound = filter_on(&host, "hostile/loops", &[], limits()).unwrap();
     let one = values(&["x"]);
     for calls in 1..=8 {
         assert_eq!(bound.stats().quarantined, None, "after {calls} calls");
         let verdicts = block(bound.filter(one.clone())).unwrap();
         assert_eq!(verdicts.failures.len(), 1);
     }
-    let error = block(bound.filter(one.clone())).unwrap_err();
-    assert!(error.is_retryable(), "{error}");
-    let stats = bound.stats();
-    let quarantine = stats.quarantined.unwrap();
+    // It rests for a second, and twice as long with each call more that comes after that.
+    let mut calls = 8;
+    let quarantine = loop {
+        match block(bound.filter(one.clone())) {
+            Ok(_) => calls += 1,
+            Err(error) => {
+                assert!(error.is_retryable(), "{error}");
+                if let Some(quarantine) = bound.stats().quarantined {
+                    break quarantine;
+                }
+            }
+        }
+    };
     assert_eq!(
         quarantine.message,
-        "in 8 calls in a row a record was stopped at a limit: the plugin was stopped: it used more \
-         than its 100ms of processor time"
+        format!(
+            "in {calls} calls in a row a record was stopped at a limit: the plugin was stopped: it \
+             used more than its 100ms of processor time"
+        )
     );
-    assert!(quarantine.left <= Duration::from_secs(1) && quarantine.since.value() > 0);
-    assert_eq!(stats.quarantines, 1);
+    let rests = 1 << (calls - 8);
+    assert!(quarantine.left <= Duration::from_secs(rests) && quarantine.since.value() > 0);
+    assert_eq!(bound.stats().quarantines, calls - 7);
 
     bound.unquarantine();
     assert_eq!(bound.stats().quarantined, None);
@@ -71,13 +67,13 @@ fn memory_that_others_have_is_nobodys_fault() {
     })
     .unwrap();
     let one = values(&["x"]);
-    let busy = filter_with(&host, "hostile/chatters", &[], endless()).unwrap();
+    let busy = filter_on(&host, "hostile/chatters", &[], endless()).unwrap();
     assert_eq!(host.memory_used(), 512 << 10);
     // Idle instances make room.
-    let quiet = filter_on(&host, "hostile/traps-on-poison", &[]).unwrap();
+    let quiet = filter_on(&host, "hostile/traps-on-poison", &[], limits()).unwrap();
     assert_eq!((busy.stats().instances, quiet.stats().instances), (0, 1));
     assert_eq!(host.memory_used(), 512 << 10);
-    let error = filter_on(&host, "tag-filter", &[("tags", "UA")])
+    let error = filter_on(&host, "tag-filter", &[("tags", "UA")], limits())
         .map(drop)
         .unwrap_err();
     assert!(
@@ -106,7 +102,7 @@ fn memory_that_others_have_is_nobodys_fault() {
             (quiet.stats().quarantined, quiet.stats().quarantines),
             (None, 0)
         );
-        let refused = filter_on(&host, "hostile/grows", &[])
+        let refused = filter_on(&host, "hostile/grows", &[], limits())
             .map(drop)
             .unwrap_err();
         assert!(matches!(refused, BindError::Crowded { .. }), "{refused}");
@@ -150,9 +146,9 @@ fn a_busy_machine_is_not_the_plugins_fault() {
 fn eight_endless_loops_leave_the_innocent_their_turns() {
     let host = Host::new(config()).unwrap();
     let hostile: Vec<Bound> = (0..8)
-        .map(|_| filter_on(&host, "hostile/loops", &[]).unwrap())
+        .map(|_| filter_on(&host, "hostile/loops", &[], limits()).unwrap())
         .collect();
-    let innocent = filter_on(&host, "tag-filter", &[("tags", "UA")]).unwrap();
+    let innocent = filter_on(&host, "tag-filter", &[("tags", "UA")], limits()).unwrap();
     let (done, start) = (AtomicBool::new(false), Instant::now());
     std::thread::scope(|scope| {
         for bound in &hostile {
@@ -201,10 +197,10 @@ fn new_bindings_that_loop_for_ever_leave_the_innocent_a_thread() {
             ..config()
         });
         let host = host.unwrap();
-        let innocent = filter_on(&host, "tag-filter", &[("tags", "UA")]).unwrap();
+        let innocent = filter_on(&host, "tag-filter", &[("tags", "UA")], limits()).unwrap();
         // None has been called before: nobody knows what they are.
         let looping: Vec<Bound> = (0..6)
-            .map(|_| filter_with(&host, "hostile/chatters", &[], endless()).unwrap())
+            .map(|_| filter_on(&host, "hostile/chatters", &[], endless()).unwrap())
             .collect();
         std::thread::scope(|scope| {
             let calls: Vec<_> = looping
@@ -237,13 +233,13 @@ fn what_leaves_its_thread_is_begun_anew_and_ends() {
             ..config()
         });
         let host = host.unwrap();
-        let looping = filter_with(&host, "hostile/chatters", &[], endless()).unwrap();
+        let looping = filter_on(&host, "hostile/chatters", &[], endless()).unwrap();
         let slow: Vec<Bound> = (0..3)
-            .map(|_| filter_with(&host, "hostile/slow-per-record", &[], endless()).unwrap())
+            .map(|_| filter_on(&host, "hostile/slow-per-record", &[], endless()).unwrap())
             .collect();
         // So many that they take many ticks, on any machine.
         let many = values(&["x"; 40]);
-        let innocent = filter_on(&host, "tag-filter", &[("tags", "UA")]).unwrap();
+        let innocent = filter_on(&host, "tag-filter", &[("tags", "UA")], limits()).unwrap();
         std::thread::scope(|scope| {
             let (slow, judged) = block(async {
                 let call = looping.filter(values(&["x"]));
@@ -294,7 +290,7 @@ fn a_call_that_nobody_waits_for_is_stopped() {
             concurrency: 1,
             ..endless()
         };
-        let bound = filter_with(&host, "hostile/chatters", &[], limits).unwrap();
+        let bound = filter_on(&host, "hostile/chatters", &[], limits).unwrap();
         block(begun(&bound));
         // No records, no call into the plugin; but before it the first one has to end.
         let verdicts = block(bound.filter(values::<&str>(&[]))).unwrap();
@@ -304,20 +300,37 @@ fn a_call_that_nobody_waits_for_is_stopped() {
 
 #[test]
 fn what_instances_cost_to_make_counts() {
-    let component = hostile("configure-works-hard");
-    // Its `configure` takes about a millisecond, its call next to nothing.
-    let limits = Limits {
-        cpu: Duration::from_millis(5),
-        ..Limits::default()
-    };
-    let bound = try_bind(&component, Hook::Filter, &[], &[], limits).unwrap();
-    let configured = bound.stats().cpu;
-    assert!(configured > Duration::ZERO);
-    let records = vec!["x"; 1 << 14];
-    let error = block(bound.filter(values(&records))).unwrap_err();
-    assert!(matches!(error, CallError::TooSlow { .. }), "{error}");
+    let host = host_with(config());
+    let component = "hostile/configure-works-hard";
+    let bound = filter_on(&host, component, &[], endless()).unwrap();
+    let before = bound.stats();
+    // Each part of these has an instance of its own, and calls take next to nothing.
+    let verdicts = block(bound.filter(values(&["x"; 64]))).unwrap();
+    assert_eq!(verdicts.values, [true; 64]);
     let stats = bound.stats();
-    assert!(stats.cpu > Duration::from_millis(500), "{stats:?}");
+    let parts = stats.plugin_calls - before.plugin_calls - 1;
+    assert_eq!(parts, 126);
+    // Nobody counts to two million, as its `configure` does, in less than a tenth of a millisecond.
+    let least = Duration::from_micros(100) * 126;
+    assert!(stats.cpu - before.cpu > least, "{stats:?}");
+}
+
+#[test]
+fn a_call_whose_parts_take_too_long_together_is_given_up() {
+    let host = host_with(config());
+    let limits = Limits {
+        cpu: Duration::from_millis(25),
+        ..endless()
+    };
+    let bound = filter_on(&host, "hostile/slow-per-record", &[], limits).unwrap();
+    // Some milliseconds for each: no record is guilty.
+    let error = block(bound.filter(values(&["x"; 2_000]))).unwrap_err();
+    assert!(
+        matches!(error, CallError::TooSlow { .. }) && error.is_retryable(),
+        "{error}"
+    );
+    let stats = bound.stats();
+    assert!(stats.cpu > 100 * limits.cpu, "{stats:?}");
 }
 
 #[test]

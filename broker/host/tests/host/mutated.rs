@@ -4,9 +4,9 @@
 
 use crate::dice::{Dice, rounds, seed};
 use crate::mutations::damaged;
-use crate::support::{block, config, host_with, prebuilt, values};
+use crate::support::{block, config, host_with, limits, prebuilt, values};
 use std::time::Duration;
-use weir_host::{Attempt, CompileError, Host, HostConfig, Limits};
+use weir_host::{Attempt, CompileError, Host, HostConfig};
 use weir_wire::plugin::Hook;
 
 /// Damaged components for each of two compilers.
@@ -58,7 +58,7 @@ fn run(host: &Host, component: Vec<u8>, tally: &mut Tally, seed: u64) {
         } else {
             &[]
         };
-        let bound = block(host.bind(&plugin, *hook, settings, &[], Limits::default()));
+        let bound = block(host.bind(&plugin, *hook, settings, &[], limits()));
         let Ok(bound) = bound else { continue };
         tally.bound += 1;
         let input = values(&["one"]);

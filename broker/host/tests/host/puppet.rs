@@ -8,10 +8,10 @@ mod image;
 mod model;
 
 use crate::dice::{Dice, rounds, seed};
-use crate::support::{bind, block, host, hostile, input, try_bind};
+use crate::support::{bind, block, host, hostile, input, limits, try_bind};
 use image::Image;
 use model::{Answer, Made, Stored};
-use weir_host::{Attempt, Bound, CallError, Input, Limits, RecordFailure, Transformed};
+use weir_host::{Attempt, Bound, CallError, Input, RecordFailure, Transformed};
 use weir_wire::batch::{NewRecord, Records};
 use weir_wire::plugin::Hook;
 
@@ -260,7 +260,7 @@ fn what_a_plugin_asks_for_is_granted_within_bounds() {
         }
         let letters = image.letters();
         let settings = [("image", &letters[..])];
-        let bound = try_bind(&plugin, Hook::Filter, &settings, &[], Limits::default());
+        let bound = try_bind(&plugin, Hook::Filter, &settings, &[], limits());
         match bound {
             Ok(_) => tally.taken += 1,
             Err(_) => tally.refused += 1,

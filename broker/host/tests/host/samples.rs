@@ -1,7 +1,7 @@
 //! Each sample component through the host.
 
-use crate::support::{bind, block, input, sample, tagged, try_bind, values};
-use weir_host::{BindError, CallError, Limits, RouteSet};
+use crate::support::{bind, block, input, limits, sample, tagged, try_bind, values};
+use weir_host::{BindError, CallError, RouteSet};
 use weir_wire::batch::NewRecord;
 use weir_wire::placement::OrderingKey;
 use weir_wire::plugin::Hook;
@@ -212,7 +212,7 @@ fn hash_route_spreads_by_key_value_or_field() {
 #[test]
 fn configure_is_heard() {
     let refused = |name: &str, hook, config: &[(&str, &str)]| {
-        try_bind(&sample(name), hook, config, &[], Limits::default())
+        try_bind(&sample(name), hook, config, &[], limits())
             .map(drop)
             .unwrap_err()
     };
@@ -240,13 +240,7 @@ fn configure_is_heard() {
         }
     );
     let routes = ["x"; 65];
-    let error = try_bind(
-        &sample("json-route"),
-        Hook::Route,
-        &[],
-        &routes,
-        Limits::default(),
-    );
+    let error = try_bind(&sample("json-route"), Hook::Route, &[], &routes, limits());
     let error = error.map(drop).unwrap_err();
     assert_eq!(
         error,

@@ -93,7 +93,7 @@ pub fn poisoned(count: usize, guilty: &[usize]) -> Input {
 }
 
 pub fn bind(plugin: &Plugin, hook: Hook, config: &[(&str, &str)], routes: &[&str]) -> Bound {
-    try_bind(plugin, hook, config, routes, Limits::default()).unwrap()
+    try_bind(plugin, hook, config, routes, limits()).unwrap()
 }
 
 pub fn try_bind(
@@ -107,6 +107,29 @@ pub fn try_bind(
     let config: Vec<_> = config.iter().map(pair).collect();
     let routes: Vec<_> = routes.iter().map(|name| (*name).to_owned()).collect();
     block(host().bind(plugin, hook, &config, &routes, limits))
+}
+
+/// A filter on a host of its own.
+pub fn filter_on(
+    host: &Host,
+    name: &str,
+    settings: &[(&str, &str)],
+    limits: Limits,
+) -> Result<Bound, BindError> {
+    let compiled = block(host.compile(prebuilt(name))).unwrap();
+    let plugin = host.load(compiled.version, &compiled.artifact).unwrap();
+    let pair = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+    let settings: Vec<_> = settings.iter().map(pair).collect();
+    block(host.bind(&plugin, Hook::Filter, &settings, &[], limits))
+}
+
+/// Limits as they are by default, but for the clock: on a busy machine it must not be what stops a
+/// plugin that is to be stopped by another limit, or by none.
+pub fn limits() -> Limits {
+    Limits {
+        wall: Duration::from_secs(60),
+        ..Limits::default()
+    }
 }
 
 /// Limits for what is to run as long as the test wants.
@@ -130,11 +153,10 @@ pub fn in_time<T: Send + 'static>(what: impl FnOnce() -> T + Send + 'static) -> 
 /// Limits for what is stopped by its memory: a machine that is slow at finding pages must not have
 /// it stopped by its time first.
 pub fn patient() -> Limits {
-    let minute = Duration::from_secs(60);
+    let limits = limits();
     Limits {
-        cpu: minute,
-        wall: minute,
-        ..Limits::default()
+        cpu: limits.wall,
+        ..limits
     }
 }
 

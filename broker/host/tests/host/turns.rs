@@ -1,6 +1,6 @@
 //! Who has to wait for whom: what a call used of the processor counts, not how long it took.
 
-use crate::support::{block, config, endless, in_time, prebuilt, values};
+use crate::support::{block, config, endless, in_time, limits, prebuilt, values};
 use std::fmt::{self, Write};
 use std::sync::OnceLock;
 use std::sync::mpsc::sync_channel;
@@ -73,7 +73,7 @@ fn a_plugin_whose_thread_waits_for_the_processor_is_not_slow() {
         let host = host.unwrap();
         let looping = filter_on(&host, "hostile/chatters", endless());
         // It logs a line at each call, and keeps every record at once.
-        let innocent = filter_on(&host, "hostile/logs-huge-lines", Limits::default());
+        let innocent = filter_on(&host, "hostile/logs-huge-lines", limits());
         tracing::subscriber::set_global_default(Busy).unwrap();
         DELAYED.set(innocent.plugin().version().short()).unwrap();
         std::thread::scope(|scope| {
