@@ -22,6 +22,7 @@ use weir_wire::subscribe::{Credit, Subscribe};
 use crate::batches::{batch, batch_of, open, produce};
 use crate::raw::{Raw, frame, prefix, with_payload, word};
 use crate::stage::{Stage, resident, until_status};
+use crate::subscriptions::subscribe;
 
 const SEED: u64 = 0x5eed_0f00_d5ea_0001;
 /// Frames that have a stream to themselves.
@@ -42,18 +43,11 @@ fn templates() -> Vec<Vec<u8>> {
         ..Bind::new(plugin(), topic(), Hook::Key)
     };
     let subscribe = Subscribe {
-        topics: vec![topic()],
         partition: Some(weir_wire::id::PartitionId::new(0)),
-        start: 0,
-        start_offset: weir_wire::id::Offset::ZERO,
-        start_time: weir_wire::id::Timestamp::new(0),
-        cursors: Vec::new(),
-        filters: Vec::new(),
         credit_bytes: 1000,
         credit_records: 1000,
         ordering_keys: true,
-        resumed: false,
-        projections: Vec::new(),
+        ..subscribe("flooded")
     };
     let credit = Credit {
         bytes: 1 << 40,
@@ -328,7 +322,7 @@ async fn large_frames_that_never_end_find_no_room() {
         push_header.len(),
     );
     for raw in &connections {
-        for _ in 0..20 {
+        for _ in 0..5 {
             let mut talk = raw.talk().await;
             talk.say(&push).await;
             talk.say(&push_header).await;

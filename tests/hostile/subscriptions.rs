@@ -16,7 +16,8 @@ use weir_wire::subscribe::{
 use crate::raw::{Ear, Raw, Talk, frame, word};
 use crate::stage::{Stage, soon, until_status};
 
-fn subscribe(topic: &str) -> Subscribe {
+/// From the start, with some credit.
+pub fn subscribe(topic: &str) -> Subscribe {
     Subscribe {
         topics: vec![topic.parse().unwrap()],
         partition: None,
@@ -51,7 +52,7 @@ async fn fill(client: &Client, topic: &str, count: u64) {
     producer.close().await.unwrap();
 }
 
-async fn begin(raw: &Raw, request: &Subscribe) -> (Talk, Subscribed) {
+pub async fn begin(raw: &Raw, request: &Subscribe) -> (Talk, Subscribed) {
     let mut talk = raw.talk().await;
     talk.say(&request.to_frame(0)).await;
     let subscribed = talk.reply().await;
