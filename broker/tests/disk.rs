@@ -20,7 +20,7 @@ use weir_sdk::wire::id::Offset;
 use weir_sdk::{Client, Producer, PublishError, Record, Start};
 
 /// How long clients try again that are to hear of a failure.
-const SOON: Duration = Duration::from_millis(500);
+const SOON: Duration = Duration::from_secs(2);
 /// Nothing takes that long unless something hangs.
 const STEP_MAX: Duration = Duration::from_secs(60);
 

@@ -29,7 +29,7 @@ const RECORD_BYTES: usize = 32 << 10;
 /// More than the disk holds.
 const RECORDS_MAX: usize = 2000;
 /// How long the client that wants to be told tries again.
-const SOON: Duration = Duration::from_millis(500);
+const SOON: Duration = Duration::from_secs(2);
 /// Nothing takes that long unless something hangs.
 const STEP_MAX: Duration = Duration::from_secs(60);
 

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use weir_broker::StartOptions;
 use weir_broker::config::ByteSize;
 use weir_broker::testing::TestBroker;
@@ -21,6 +22,8 @@ use weir_sdk::wire::request::{BindingLimits, Setting};
 use weir_sdk::{Client, Event, FilterSpec, Start, SubscribeError};
 
 pub const TOPIC: &str = "filtered";
+/// How long a subscriber may hear nothing: far more than a busy machine needs for anything.
+pub const SILENCE_MAX: Duration = Duration::from_secs(120);
 
 /// A broker with a topic of one partition, and the plugins that are tried on it.
 pub struct Scene {
@@ -91,7 +94,8 @@ impl Scene {
         let mut subscriber = builder.open().await?;
         let mut read = Read::default();
         while !subscriber.is_caught_up() {
-            match subscriber.next_event().await.unwrap()? {
+            let event = timeout(SILENCE_MAX, subscriber.next_event()).await;
+            match event.expect("it hears of the end").unwrap()? {
                 Event::Records(batch) => {
                     for record in batch {
                         read.offsets.push(record?.offset.value());

@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 use futures_util::StreamExt;
+use tokio::time::timeout;
 use weir_broker::config::ByteSize;
 use weir_harness::plugins::{filter, push};
 use weir_sdk::wire::batch::{BatchBuilder, Compression, NewRecord};
@@ -12,7 +13,7 @@ use weir_sdk::wire::plugin::ErrorPolicy;
 use weir_sdk::wire::request::BindingLimits;
 use weir_sdk::{Client, FilterSpec, Received, Start, SubscribeError, SubscriberBuilder};
 
-use crate::filters::{Scene, TOPIC};
+use crate::filters::{SILENCE_MAX, Scene, TOPIC};
 
 const LETTERS: &str = "filtered.dlq";
 
@@ -64,7 +65,8 @@ async fn read(builder: SubscriberBuilder) -> Result<Vec<Received>, SubscribeErro
     let mut subscriber = builder.open().await?;
     let mut records = Vec::new();
     while !subscriber.is_caught_up() {
-        match subscriber.next_event().await.unwrap()? {
+        let event = timeout(SILENCE_MAX, subscriber.next_event()).await;
+        match event.expect("it hears of the end").unwrap()? {
             weir_sdk::Event::Records(batch) => {
                 for record in batch {
                     records.push(record?);

@@ -1,6 +1,12 @@
 //! Reading topics to their ends.
 
+use std::time::Duration;
+
+use tokio::time::timeout;
 use weir_sdk::{Client, Event, FilterSpec, Received, SubscribeError};
+
+/// How long a subscriber may hear nothing: far more than a busy machine needs for anything.
+const SILENCE_MAX: Duration = Duration::from_secs(120);
 
 /// Hands every record of the topics that is there now to `each`, through a filter if one is given.
 pub async fn to_the_end(
@@ -15,7 +21,8 @@ pub async fn to_the_end(
     }
     let mut subscriber = builder.open().await?;
     while !subscriber.is_caught_up() {
-        match subscriber.next_event().await {
+        let event = timeout(SILENCE_MAX, subscriber.next_event()).await;
+        match event.expect("a subscriber hears of the topics' ends") {
             Some(Ok(Event::Records(batch))) => {
                 for record in batch {
                     each(record?);
