@@ -98,7 +98,7 @@ impl DataDir {
             names.unwrap_or_default().is_empty()
         };
         let gone = match vfs.list(&self.log()) {
-            Ok(names) if names.is_empty() && PARTS.iter().all(|it| is_empty(&it)) => Some("empty"),
+            Ok(names) if names.is_empty() && PARTS.iter().all(is_empty) => Some("empty"),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Some("missing"),
             _ => None,
         };
