@@ -1,5 +1,6 @@
 //! Plugins on disk and in memory: each version's component and its precompiled form, kept by
-//! content hash. What is on the disk is loaded as long as a binding or a subscription has it.
+//! content hash. What is on the disk is loaded as long as a binding or a subscription needs it; if
+//! those rest, it is read again for their next call.
 
 use std::collections::HashMap;
 use std::io;
@@ -108,13 +109,18 @@ impl PluginStore {
         self.loaded.lock().get(&version)?.upgrade()
     }
 
-    /// Lets others have it too as long as it is loaded; theirs, if somebody was faster.
+    /// Lets others have it too as long as it is used; theirs, if there are some.
     fn keep(&self, plugin: Plugin) -> Plugin {
+        let version = plugin.version();
         let mut loaded = self.loaded.lock();
-        let other = loaded.get(&plugin.version()).and_then(WeakPlugin::upgrade);
-        let plugin = other.unwrap_or(plugin);
-        loaded.retain(|_, kept| kept.upgrade().is_some());
-        loaded.insert(plugin.version(), plugin.downgrade());
+        let plugin = match loaded.get(&version) {
+            Some(other) => other.unless_known(plugin),
+            None => plugin,
+        };
+        let (vfs, path) = (self.vfs.clone(), self.path(version, "cwasm"));
+        plugin.read_again_by(move || vfs.read(&path));
+        loaded.retain(|_, kept| kept.is_known());
+        loaded.insert(version, plugin.downgrade());
         plugin
     }
 
@@ -228,12 +234,15 @@ impl Files<'_> {
         .await
     }
 
-    /// No plugin has this version any more.
+    /// No plugin has this version any more. Subscriptions that have it keep it.
     pub(crate) async fn remove(&self, version: PluginVersion) {
-        self.store.loaded.lock().remove(&version);
+        let used = self.store.loaded.lock().remove(&version);
         let vfs = self.store.vfs.clone();
         let paths = ["wasm", "cwasm"].map(|extension| self.store.path(version, extension));
         let removed = blocking(move || {
+            if let Some(used) = used {
+                used.pin()?;
+            }
             for path in paths {
                 match vfs.remove(&path) {
                     Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),

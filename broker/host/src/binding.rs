@@ -20,7 +20,7 @@ use crate::contract::Projection;
 use crate::host::Shared;
 use crate::instance::Instance;
 use crate::logs::Logs;
-use crate::plugin::Plugin;
+use crate::plugin::Origin;
 use crate::run::CallError;
 use crate::scheduler::Queue;
 use crate::{Limits, RecordFailure, clock};
@@ -39,7 +39,7 @@ const PURITY_EVERY: u64 = 256;
 #[derive(Debug)]
 pub(crate) struct Binding {
     host: Arc<Shared>,
-    plugin: Plugin,
+    plugin: Arc<Origin>,
     identity: Arc<BindingIdentity>,
     limits: Limits,
     /// What `configure` asked for; set before the binding is handed out.

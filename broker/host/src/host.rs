@@ -201,7 +201,7 @@ impl Shared {
     /// Takes memory for an instance; idle ones of any binding make room.
     pub(crate) fn take_memory(&self, bytes: usize) -> bool {
         self.memory.take(bytes) || {
-            self.sweep(clock::now(), Duration::ZERO);
+            self.make_room();
             self.memory.take(bytes)
         }
     }
@@ -213,16 +213,26 @@ impl Shared {
         bindings.push(Arc::downgrade(binding));
     }
 
-    /// Drops instances that have been idle for `idle`; how many are left.
-    pub(crate) fn sweep(&self, now: Instant, idle: Duration) -> usize {
-        let bindings: Vec<_> = {
-            let bindings = self.bindings.lock().unwrap_or_else(PoisonError::into_inner);
-            bindings.iter().filter_map(Weak::upgrade).collect()
-        };
-        bindings
-            .iter()
-            .map(|binding| binding.sweep(now, idle))
-            .sum()
+    /// Lets go of what bindings have not needed for `idle`; whether there is something left.
+    pub(crate) fn sweep(&self, now: Instant, idle: Duration) -> bool {
+        let mut left = false;
+        for binding in self.live() {
+            left |= binding.sweep(now, idle);
+        }
+        left
+    }
+
+    /// Drops all idle instances.
+    pub(crate) fn make_room(&self) {
+        let now = clock::now();
+        for binding in self.live() {
+            binding.drop_idle(now, Duration::ZERO);
+        }
+    }
+
+    fn live(&self) -> Vec<Arc<Binding>> {
+        let bindings = self.bindings.lock().unwrap_or_else(PoisonError::into_inner);
+        bindings.iter().filter_map(Weak::upgrade).collect()
     }
 }
 

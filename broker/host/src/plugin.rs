@@ -1,58 +1,87 @@
-//! A loaded component: ready to be instantiated, its exports looked up once.
+//! A version of a plugin: what is always known of it, and its code, which is in memory as long as
+//! somebody needs it. Code that can be read again may go while its bindings rest.
 
-use crate::artifact::{self, LoadError};
-use crate::contract::{LIFECYCLE, RUNNABLE};
-use crate::engine;
-use crate::instance::State;
+mod code;
+
+pub(crate) use code::Code;
+
+use crate::artifact::LoadError;
 use std::fmt;
+use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use wasmtime::Engine;
-use wasmtime::component::{Component, ComponentExportIndex, InstancePre};
 use weir_wire::id::PluginVersion;
 use weir_wire::plugin::Hook;
 
-/// A version of a plugin, loaded. Cheap to clone.
-#[derive(Clone)]
+/// A version of a plugin, with its code. Cheap to clone.
+#[derive(Clone, Debug)]
 pub struct Plugin {
-    inner: Arc<Inner>,
+    origin: Arc<Origin>,
+    code: Arc<Code>,
 }
 
-/// A version that is loaded only as long as a binding or somebody else has it.
+/// A version that is known only as long as a binding or somebody else has it.
 #[derive(Clone, Debug)]
 pub struct WeakPlugin {
-    inner: Weak<Inner>,
+    origin: Weak<Origin>,
 }
 
-struct Inner {
+/// What remains of a plugin while it has no code in memory.
+pub(crate) struct Origin {
     version: PluginVersion,
     hooks: Vec<Hook>,
-    pre: InstancePre<State>,
-    configure: ComponentExportIndex,
-    functions: Vec<(Hook, ComponentExportIndex)>,
+    engine: Engine,
+    engine_hash: u64,
     /// The hooks caught giving different answers to the same question: bits of their numbers.
     impure: AtomicU64,
+    /// Reads the precompiled form.
+    source: OnceLock<Box<Source>>,
+    code: Mutex<Weak<Code>>,
+    /// Whose turn it is to read; everybody else finds what that one has read.
+    reading: Mutex<()>,
+    /// The code of a version that cannot be read any more.
+    pinned: OnceLock<Arc<Code>>,
+}
+
+type Source = dyn Fn() -> io::Result<Vec<u8>> + Send + Sync;
+
+/// Why there is no code.
+#[derive(Debug, thiserror::Error)]
+#[error("its compiled code cannot be read again: {0}; bind the plugin anew")]
+pub(crate) enum CodeError {
+    /// The file cannot be read, or nobody has said where it is.
+    Read(#[from] io::Error),
+    /// The file is not what it was.
+    Load(#[from] LoadError),
 }
 
 impl Plugin {
     /// The SHA-256 of the component.
     #[must_use]
     pub fn version(&self) -> PluginVersion {
-        self.inner.version
+        self.origin.version
     }
 
     /// The hooks that it exports and this host runs.
     #[must_use]
     pub fn hooks(&self) -> &[Hook] {
-        &self.inner.hooks
+        &self.origin.hooks
     }
 
-    /// A reference that does not keep it loaded.
+    /// A reference that keeps neither the plugin nor its code.
     #[must_use]
     pub fn downgrade(&self) -> WeakPlugin {
         WeakPlugin {
-            inner: Arc::downgrade(&self.inner),
+            origin: Arc::downgrade(&self.origin),
         }
+    }
+
+    /// Says how the precompiled form can be read again. From now on bindings without calls let go
+    /// of the code; the next call reads it, on a plugin thread. Only the first source counts.
+    pub fn read_again_by(&self, source: impl Fn() -> io::Result<Vec<u8>> + Send + Sync + 'static) {
+        // The second one reads the same.
+        let _ = self.origin.source.set(Box::new(source));
     }
 
     pub(crate) fn load(
@@ -61,101 +90,119 @@ impl Plugin {
         version: PluginVersion,
         artifact: &[u8],
     ) -> Result<Self, LoadError> {
-        let (header, payload) = artifact::split(artifact)?;
-        if header.version != version {
-            return Err(LoadError::OtherVersion {
-                wanted: version,
-                found: header.version,
-            });
-        }
-        if header.engine != engine_hash {
-            return Err(LoadError::Stale);
-        }
-        let refused = |error: wasmtime::Error| LoadError::Engine {
-            message: format!("{error:#}"),
-        };
-        let component = deserialize(engine, payload).map_err(refused)?;
-        let linker = engine::linker(engine, &component).map_err(refused)?;
-        let find = |interface: &str, function: &str| {
-            let interface = component.get_export_index(None, interface)?;
-            component.get_export_index(Some(&interface), function)
-        };
-        let configure = find(LIFECYCLE, "configure").ok_or(LoadError::Damaged {
-            what: "the component has no lifecycle.configure",
-        })?;
-        let functions: Vec<_> = RUNNABLE
-            .iter()
-            .filter_map(|(hook, interface, function)| Some((*hook, find(interface, function)?)))
-            .collect();
-        let hooks = functions.iter().map(|(hook, _)| *hook).collect();
-        let pre = linker.instantiate_pre(&component).map_err(refused)?;
-        Ok(Self {
-            inner: Arc::new(Inner {
-                version,
-                hooks,
-                pre,
-                configure,
-                functions,
-                impure: AtomicU64::new(0),
-            }),
-        })
+        let code = Arc::new(Code::load(engine, engine_hash, version, artifact)?);
+        let origin = Arc::new(Origin {
+            version,
+            hooks: code.hooks(),
+            engine: engine.clone(),
+            engine_hash,
+            impure: AtomicU64::new(0),
+            source: OnceLock::new(),
+            code: Mutex::new(Arc::downgrade(&code)),
+            reading: Mutex::new(()),
+            pinned: OnceLock::new(),
+        });
+        Ok(Self { origin, code })
     }
 
-    pub(crate) fn is_pure(&self, hook: Hook) -> bool {
-        self.inner.impure.load(Ordering::Acquire) >> hook as u64 & 1 == 0
-    }
-
-    pub(crate) fn found_impure(&self, hook: Hook) {
-        self.inner
-            .impure
-            .fetch_or(1 << hook as u64, Ordering::AcqRel);
-    }
-
-    pub(crate) fn pre(&self) -> &InstancePre<State> {
-        &self.inner.pre
-    }
-
-    pub(crate) fn configure(&self) -> &ComponentExportIndex {
-        &self.inner.configure
-    }
-
-    pub(crate) fn function(&self, hook: Hook) -> Option<&ComponentExportIndex> {
-        let found = self
-            .inner
-            .functions
-            .iter()
-            .find(|(exported, _)| *exported == hook);
-        found.map(|(_, index)| index)
+    pub(crate) fn origin(&self) -> &Arc<Origin> {
+        &self.origin
     }
 }
 
 impl WeakPlugin {
-    /// The plugin, if it is still loaded.
+    /// The plugin, if its code is in memory.
     #[must_use]
     pub fn upgrade(&self) -> Option<Plugin> {
-        let inner = self.inner.upgrade()?;
-        Some(Plugin { inner })
+        let origin = self.origin.upgrade()?;
+        let code = origin.kept()?;
+        Some(Plugin { origin, code })
+    }
+
+    /// Whether anybody has it, with or without its code.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        self.origin.strong_count() > 0
+    }
+
+    /// The one of two plugins of the same version that is known already, so that what is found out
+    /// about it holds for all: with its own code if that is in memory, else with the other's.
+    #[must_use]
+    pub fn unless_known(&self, loaded: Plugin) -> Plugin {
+        let Some(origin) = self.origin.upgrade() else {
+            return loaded;
+        };
+        let mut kept = origin.lock();
+        let code = kept.upgrade().unwrap_or_else(|| {
+            *kept = Arc::downgrade(&loaded.code);
+            loaded.code
+        });
+        drop(kept);
+        Plugin { origin, code }
+    }
+
+    /// Keeps the code in memory as long as anybody has the plugin, because it cannot be read again
+    /// from now on.
+    ///
+    /// # Errors
+    /// If it is not in memory and can no longer be read.
+    pub fn pin(&self) -> io::Result<()> {
+        let Some(origin) = self.origin.upgrade() else {
+            return Ok(());
+        };
+        let code = origin.code().map_err(io::Error::other)?;
+        origin.pinned.get_or_init(|| code);
+        Ok(())
     }
 }
 
-#[expect(unsafe_code, reason = "docs/adr/0002-precompiled-components.md")]
-fn deserialize(engine: &Engine, payload: &[u8]) -> wasmtime::Result<Component> {
-    // SAFETY: the payload is machine code that will run, so it must be what wasmtime's compiler
-    // wrote. `artifact::split` has checked its hash, the caller that it was made for this very
-    // engine; and the broker takes artifacts from its own compile child or its own data
-    // directory only, never from a client.
-    unsafe { Component::deserialize(engine, payload) }
-}
+impl Origin {
+    pub(crate) fn version(&self) -> PluginVersion {
+        self.version
+    }
 
-impl fmt::Debug for Plugin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.inner, f)
+    /// The code, read again if it is not in memory.
+    pub(crate) fn code(&self) -> Result<Arc<Code>, CodeError> {
+        if let Some(code) = self.kept() {
+            return Ok(code);
+        }
+        let _turn = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(code) = self.kept() {
+            return Ok(code);
+        }
+        let source = self.source.get().ok_or(io::ErrorKind::NotFound);
+        let artifact = source.map_err(io::Error::from)?()?;
+        let code = Code::load(&self.engine, self.engine_hash, self.version, &artifact)?;
+        let code = Arc::new(code);
+        *self.lock() = Arc::downgrade(&code);
+        Ok(code)
+    }
+
+    /// Whether code that goes can come back.
+    pub(crate) fn can_be_read_again(&self) -> bool {
+        self.source.get().is_some()
+    }
+
+    pub(crate) fn is_pure(&self, hook: Hook) -> bool {
+        self.impure.load(Ordering::Acquire) >> hook as u64 & 1 == 0
+    }
+
+    pub(crate) fn found_impure(&self, hook: Hook) {
+        self.impure.fetch_or(1 << hook as u64, Ordering::AcqRel);
+    }
+
+    fn kept(&self) -> Option<Arc<Code>> {
+        self.lock().upgrade()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Weak<Code>> {
+        self.code.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl fmt::Debug for Inner {
+impl fmt::Debug for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Plugin")
+        f.debug_struct("Origin")
             .field("version", &self.version)
             .field("hooks", &self.hooks)
             .finish_non_exhaustive()

@@ -46,7 +46,7 @@ impl Ticker {
         Running { ticker: self }
     }
 
-    /// An instance waits for its next call, or for its end.
+    /// An instance waits for its next call, or for its end, or code for its next instance.
     pub(crate) fn instances_are_idle(&self) {
         let mut state = self.lock();
         if !state.idle_instances {
@@ -87,7 +87,7 @@ impl Ticker {
     fn sweep(&self, host: &Arc<Shared>, now: Instant, idle: Duration) {
         // Cleared first: an instance that becomes idle meanwhile sets it again.
         self.lock().idle_instances = false;
-        if host.sweep(now, idle) > 0 {
+        if host.sweep(now, idle) {
             self.lock().idle_instances = true;
         }
     }

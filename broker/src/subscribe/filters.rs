@@ -158,7 +158,7 @@ impl Filters {
     /// What is remembered of a plugin that was caught as impure meanwhile goes.
     fn check_purity(&self, verdicts: &Verdicts) {
         for step in self.filters.iter().filter(|step| !step.bound.is_pure()) {
-            verdicts.impure_plugin(step.bound.plugin().version());
+            verdicts.impure_plugin(step.bound.version());
         }
     }
 

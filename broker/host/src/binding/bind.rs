@@ -78,7 +78,7 @@ pub(crate) async fn bind(
     routes: &[String],
     limits: Limits,
 ) -> Result<Bound, BindError> {
-    if plugin.function(hook).is_none() {
+    if !plugin.hooks().contains(&hook) {
         return Err(BindError::NoSuchHook {
             hook,
             exported: plugin.hooks().to_vec(),
@@ -99,7 +99,7 @@ pub(crate) async fn bind(
     };
     let binding = Arc::new(Binding {
         host: host.clone(),
-        plugin: plugin.clone(),
+        plugin: plugin.origin().clone(),
         identity: Arc::new(BindingIdentity::new(plugin.version(), hook, config, routes)),
         limits,
         projection: OnceLock::new(),

@@ -3,12 +3,12 @@
 use super::{Binding, BindingIdentity, BindingStats};
 use crate::answer::Answered;
 use crate::logs::LogLine;
-use crate::plugin::Plugin;
 use crate::run::{self, CallError};
 use crate::scheduler::{Job, Scheduler, Stopped};
 use crate::{Attempt, Decision, Input, RouteSet, Transformed, Verdicts, clock};
 use std::sync::Arc;
 use tokio::sync::oneshot;
+use weir_wire::id::PluginVersion;
 use weir_wire::placement::OrderingKey;
 use weir_wire::plugin::Hook;
 
@@ -195,10 +195,10 @@ impl Bound {
         Self { binding, scheduler }
     }
 
-    /// The plugin.
+    /// The plugin's version.
     #[must_use]
-    pub fn plugin(&self) -> &Plugin {
-        &self.binding.plugin
+    pub fn version(&self) -> PluginVersion {
+        self.binding.plugin.version()
     }
 
     /// The hook that it is bound to.

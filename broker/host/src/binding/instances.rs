@@ -3,19 +3,26 @@
 use super::Binding;
 use crate::clock;
 use crate::instance::{Budget, Cause, Failure, Instance, Setup};
+use crate::plugin::Code;
 use crate::run::CallError;
 use crate::scheduler::Stopped;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 #[derive(Debug, Default)]
 pub(super) struct Instances {
     idle: Mutex<Vec<(Instance, Instant)>>,
+    /// What they are made of, and when it was last asked for.
+    code: Mutex<Option<(Arc<Code>, Instant)>>,
 }
 
 impl Instances {
     fn lock(&self) -> MutexGuard<'_, Vec<(Instance, Instant)>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_code(&self) -> MutexGuard<'_, Option<(Arc<Code>, Instant)>> {
+        self.code.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn count(&self) -> usize {
@@ -56,8 +63,24 @@ impl Binding {
         }
     }
 
+    /// Lets go of instances, and of code that can be read again, that nobody has asked for since
+    /// before `now - idle`; whether there is something left to let go of later.
+    pub(crate) fn sweep(&self, now: Instant, idle: Duration) -> bool {
+        let instances = self.drop_idle(now, idle);
+        let mut code = self.instances.lock_code();
+        if !self.plugin.can_be_read_again() {
+            return instances > 0;
+        }
+        // Running instances have it too.
+        let old = code.take_if(|(_, asked)| now.saturating_duration_since(*asked) >= idle);
+        let left = instances > 0 || code.is_some();
+        drop(code);
+        drop(old);
+        left
+    }
+
     /// Drops instances that have had nothing to do since before `now - idle`; how many are left.
-    pub(crate) fn sweep(&self, now: Instant, idle: Duration) -> usize {
+    pub(crate) fn drop_idle(&self, now: Instant, idle: Duration) -> usize {
         let mut instances = self.instances.lock();
         let (kept, old): (Vec<_>, Vec<_>) = instances
             .drain(..)
@@ -75,11 +98,12 @@ impl Binding {
 
     /// Makes and configures an instance. It must ask for the columns that the first one asked for.
     pub(super) fn new_instance(&self) -> Result<Instance, Failure> {
-        let mut made = Instance::new(&self.setup());
+        let code = self.code()?;
+        let mut made = Instance::new(&self.setup(&code));
         if made.is_err() {
             // The pool is full: idle instances of any binding make room.
-            self.host.sweep(clock::now(), Duration::ZERO);
-            made = Instance::new(&self.setup());
+            self.host.make_room();
+            made = Instance::new(&self.setup(&code));
         }
         let (instance, projection) = made.map_err(|error| of_host(&error))??;
         if *self.projection.get_or_init(|| projection.clone()) != projection {
@@ -89,10 +113,18 @@ impl Binding {
         Ok(instance)
     }
 
-    fn setup(&self) -> Setup<'_> {
+    /// What instances are made of, which is kept for the next one.
+    fn code(&self) -> Result<Arc<Code>, Failure> {
+        let code = self.plugin.code();
+        let code = code.map_err(|error| Failure::answered(error.to_string()))?;
+        *self.instances.lock_code() = Some((code.clone(), clock::now()));
+        self.host.ticker().instances_are_idle();
+        Ok(code)
+    }
+
+    fn setup<'a>(&'a self, code: &'a Arc<Code>) -> Setup<'a> {
         let Self {
             host,
-            plugin,
             identity,
             limits,
             logs,
@@ -104,7 +136,7 @@ impl Binding {
             memory: limits.memory,
         };
         Setup {
-            plugin,
+            code,
             hook: identity.hook(),
             config: identity.config(),
             routes: identity.routes(),

@@ -10,7 +10,7 @@ use crate::contract::{
 };
 use crate::host::Shared;
 use crate::logs::Logs;
-use crate::plugin::Plugin;
+use crate::plugin::Code;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +27,7 @@ const PROJECTION_BYTES_MAX: usize = 64 << 10;
 /// What a new instance needs.
 #[derive(Debug)]
 pub(crate) struct Setup<'a> {
-    pub(crate) plugin: &'a Plugin,
+    pub(crate) code: &'a Arc<Code>,
     pub(crate) hook: Hook,
     pub(crate) config: &'a [(String, String)],
     pub(crate) routes: &'a [String],
@@ -42,6 +42,8 @@ pub(crate) struct Instance {
     function: Function,
     routes: usize,
     configured_memory: usize,
+    /// In memory as long as an instance of it is.
+    _code: Arc<Code>,
     /// Processor time of the last call; of its making, as long as there was none.
     pub(crate) cpu: Duration,
 }
@@ -60,23 +62,23 @@ impl Instance {
     /// inner one the plugin's.
     pub(crate) fn new(setup: &Setup<'_>) -> wasmtime::Result<Result<(Self, Projection), Failure>> {
         let state = State::new(setup.budget, setup.logs.clone(), setup.host.clone());
-        let mut store = Store::new(setup.plugin.pre().engine(), state);
+        let mut store = Store::new(setup.code.pre().engine(), state);
         store.limiter(|state| state);
         store.epoch_deadline_callback(|mut store| Ok(store.data_mut().tick()?));
         store.set_epoch_deadline(1);
         store.data_mut().begin(0);
-        let instance = match setup.plugin.pre().instantiate(&mut store) {
+        let instance = match setup.code.pre().instantiate(&mut store) {
             Ok(instance) => instance,
             Err(error) if error.is::<wasmtime::PoolConcurrencyLimitError>() => return Err(error),
             Err(error) => return Ok(Err(Failure::of_engine(&mut store, &error))),
         };
         let configure: TypedFunc<ConfigureParams<'_>, ConfigureReturn> =
-            instance.get_typed_func(&mut store, setup.plugin.configure())?;
+            instance.get_typed_func(&mut store, setup.code.configure())?;
         let projection = match configure_with(&mut store, &configure, setup) {
             Ok(projection) => projection,
             Err(failure) => return Ok(Err(failure)),
         };
-        let Some(index) = setup.plugin.function(setup.hook) else {
+        let Some(index) = setup.code.function(setup.hook) else {
             let message = format!("the component does not export the hook {}", setup.hook);
             return Ok(Err(Failure::answered(message)));
         };
@@ -95,6 +97,7 @@ impl Instance {
                 function,
                 routes,
                 configured_memory,
+                _code: setup.code.clone(),
                 cpu,
             },
             projection,

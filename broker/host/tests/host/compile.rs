@@ -1,11 +1,12 @@
 //! Uploads that are no plugins, compilers that misbehave, and precompiled forms that do not fit.
 
 use crate::bomb::bomb;
-use crate::support::{bind, block, config, host, prebuilt};
+use crate::support::{bind, block, config, host, prebuilt, values};
 use bytes::Bytes;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use weir_host::{CompileError, CompilerCommand, Host, HostConfig, LoadError};
+use weir_host::{CompileError, CompilerCommand, Host, HostConfig, Limits, LoadError};
 use weir_wire::id::PluginVersion;
 use weir_wire::limits::COMPONENT_BYTES_MAX;
 use weir_wire::plugin::Hook;
@@ -205,18 +206,71 @@ fn precompiled_forms_load_only_where_they_fit() {
 }
 
 #[test]
+fn code_that_can_be_read_again_is_in_memory_only_while_it_is_needed() {
+    let host = Host::new(HostConfig {
+        idle: Duration::from_millis(1),
+        ..config()
+    });
+    let host = host.unwrap();
+    let compiled = block(host.compile(prebuilt("hostile/traps-on-poison"))).unwrap();
+    let (plugin, artifact) = (compiled.plugin, Arc::new(Mutex::new(compiled.artifact)));
+    let bound = host.bind(&plugin, Hook::Filter, &[], &[], Limits::default());
+    let bound = block(bound).unwrap();
+    let weak = plugin.downgrade();
+    let source = artifact.clone();
+    plugin.read_again_by(move || Ok(source.lock().unwrap().clone()));
+    drop(plugin);
+    let unloaded = || wait_until(|| weak.upgrade().is_none());
+    let ask = || block(bound.filter(values(&["fine", "evil"])));
+
+    unloaded();
+    assert!(weak.is_known());
+    let verdicts = ask().expect("it is read again");
+    assert_eq!(verdicts.failures.len(), 1);
+    unloaded();
+
+    // A damaged form never becomes code; another binding brings what is sound.
+    let sound = std::mem::take(&mut *artifact.lock().unwrap());
+    let error = ask().expect_err("there is no code").to_string();
+    assert_eq!(
+        error,
+        "the plugin cannot be started: its compiled code cannot be read again: the precompiled \
+         form is damaged (it is shorter than its header); compile the component again; bind the \
+         plugin anew"
+    );
+    let loaded = host.load(bound.version(), &sound).unwrap();
+    let plugin = weak.unless_known(loaded);
+    bound.unquarantine();
+    ask().expect("there is code as long as others use it");
+    drop(plugin);
+
+    *artifact.lock().unwrap() = sound;
+    unloaded();
+    weak.pin().unwrap();
+    artifact.lock().unwrap().clear();
+    wait_until(|| bound.stats().instances == 0);
+    ask().expect("what is pinned stays");
+    drop(bound);
+    wait_until(|| !weak.is_known());
+}
+
+/// Who sweeps what is idle may have it for a moment.
+fn wait_until(done: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !done() {
+        assert!(start.elapsed() < Duration::from_secs(60), "it never is");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
 fn a_plugin_is_loaded_as_long_as_somebody_has_it() {
     let compiled = block(host().compile(prebuilt("hostile/traps-on-poison"))).unwrap();
     let plugin = compiled.plugin.downgrade();
     let bound = bind(&compiled.plugin, Hook::Filter, &[], &[]);
     drop(compiled);
     let again = plugin.upgrade().expect("its binding has it");
-    assert_eq!(again.version(), bound.plugin().version());
+    assert_eq!(again.version(), bound.version());
     drop((again, bound));
-    // Who sweeps idle instances may have the binding for a moment.
-    let start = Instant::now();
-    while plugin.upgrade().is_some() {
-        assert!(start.elapsed() < Duration::from_secs(60), "somebody has it");
-        std::thread::yield_now();
-    }
+    wait_until(|| plugin.upgrade().is_none());
 }

@@ -261,7 +261,7 @@ impl Open {
                 let letter = DeadLetter {
                     topic,
                     plugin: &step.plugin,
-                    version: step.bound.plugin().version(),
+                    version: step.bound.version(),
                     hook: step.bound.hook(),
                     binding: None,
                     message: &failure.message,
