@@ -123,9 +123,17 @@ impl Binding {
         }
     }
 
-    /// A call gave no answers: `at_limit` if a record was stopped at a limit.
-    pub(crate) fn failed(&self, error: &CallError, cpu: Duration, at_limit: bool, now: Instant) {
-        self.counters.call(0, 0, 0, cpu);
+    /// A call on so many records gave no answers: `at_limit` if one was stopped at a limit.
+    pub(crate) fn failed(
+        &self,
+        error: &CallError,
+        records: u32,
+        cpu: Duration,
+        at_limit: bool,
+        now: Instant,
+    ) {
+        let judged = if error.is_of_the_plugin() { records } else { 0 };
+        self.counters.call(judged, 0, judged as usize, cpu);
         let message = error.to_string();
         self.counters.error(&message);
         if matches!(error, CallError::TooManyFailures { .. }) {

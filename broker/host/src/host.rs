@@ -211,6 +211,9 @@ impl Shared {
         let mut bindings = self.bindings.lock().unwrap_or_else(PoisonError::into_inner);
         bindings.retain(|binding| binding.strong_count() > 0);
         bindings.push(Arc::downgrade(binding));
+        drop(bindings);
+        // Its first instance may have been idle before it was among those that are looked at.
+        self.ticker.instances_are_idle();
     }
 
     /// Lets go of what bindings have not needed for `idle`; whether there is something left.

@@ -22,6 +22,7 @@ mod native;
 mod plugin;
 mod run;
 mod scheduler;
+mod text;
 mod ticker;
 mod walk;
 
@@ -33,7 +34,7 @@ pub use host::{Host, HostError};
 pub use input::{
     Attempt, Decision, Input, RecordFailure, Rejection, RouteSet, Transformed, Verdicts,
 };
-pub use logs::{LogLevel, LogLine};
+pub use logs::{LogLevel, LogLine, Logs};
 pub use native::{key_routes, record_keys, tag_matches, upper_values, value_matches};
 pub use plugin::{Plugin, WeakPlugin};
 pub use run::CallError;

@@ -39,8 +39,9 @@ pub struct LogLine {
     pub message: String,
 }
 
+/// What a binding logs: the last lines of it.
 #[derive(Debug)]
-pub(crate) struct Logs {
+pub struct Logs {
     version: PluginVersion,
     hook: Hook,
     per_second: u32,
@@ -97,7 +98,8 @@ impl Logs {
 
     /// The first `max` of the lines kept with numbers larger than that, oldest first. Who knows
     /// more lines than there were knows those of an earlier start, and gets all.
-    pub(crate) fn lines_after(&self, number: u64, max: usize) -> Vec<LogLine> {
+    #[must_use]
+    pub fn lines_after(&self, number: u64, max: usize) -> Vec<LogLine> {
         let kept = self.kept();
         let number = if number > kept.last { 0 } else { number };
         let later = kept.lines.iter().filter(|line| line.number > number);
@@ -105,7 +107,7 @@ impl Logs {
     }
 
     /// The same, as soon as there is one.
-    pub(crate) async fn wait_after(&self, number: u64) -> Vec<LogLine> {
+    pub async fn wait_after(&self, number: u64) -> Vec<LogLine> {
         loop {
             let mut more = pin!(self.more.notified());
             // A line that comes while the kept ones are looked at must wake this up.

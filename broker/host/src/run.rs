@@ -42,7 +42,7 @@ pub(crate) fn call(
             Ok(Answered { answers, failures })
         }
         Err(Stopped::Failed(error)) => {
-            binding.failed(&error, cpu, at_limit, clock::now());
+            binding.failed(&error, input.count, cpu, at_limit, clock::now());
             Err(error.into())
         }
         Err(Stopped::Interrupted) => {

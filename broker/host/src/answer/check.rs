@@ -3,7 +3,7 @@
 
 use crate::contract::{ABSENT, HeaderChange, KeySpans, Mapped, WireBatch};
 use crate::instance::Failure;
-use crate::logs::cut;
+use crate::text::one_line;
 use weir_wire::placement::OrderingKey;
 
 /// Bytes of the name of a header that an output gets, as of one that a plugin asks for.
@@ -164,8 +164,6 @@ pub(super) fn bytes(arena: &[u8], start: u32, length: u32) -> Option<&[u8]> {
 }
 
 /// The reason of a rejection, cut if it is long.
-pub(super) fn reason(mut reason: String) -> String {
-    let kept = cut(&reason, REASON_MAX).len();
-    reason.truncate(kept);
-    reason
+pub(super) fn reason(reason: &str) -> String {
+    one_line(reason, REASON_MAX)
 }

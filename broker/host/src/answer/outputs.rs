@@ -179,7 +179,7 @@ impl Outputs {
         self.rejected
             .extend(rejected.map(|(index, reason)| Rejection {
                 index: question.first + index,
-                reason: check::reason(reason),
+                reason: check::reason(&reason),
             }));
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use super::{Binding, BindingIdentity, BindingStats};
 use crate::answer::Answered;
-use crate::logs::LogLine;
+use crate::logs::{LogLine, Logs};
 use crate::run::{self, CallError};
 use crate::scheduler::{Job, Scheduler, Stopped};
 use crate::{Attempt, Decision, Input, RouteSet, Transformed, Verdicts, clock};
@@ -228,6 +228,7 @@ impl Bound {
     /// Ends a quarantine and forgets the failures so far that would lead to one.
     pub fn unquarantine(&self) {
         self.binding.health.forgive();
+        self.binding.counters.forget_error();
     }
 
     /// Ends a quarantine that failures of records have brought, for who provides for those. Whether
@@ -254,18 +255,12 @@ impl Bound {
     /// The last lines that the plugin has logged, oldest first.
     #[must_use]
     pub fn log_lines(&self) -> Vec<LogLine> {
-        self.kept_lines_after(0, usize::MAX)
+        self.binding.logs.lines_after(0, usize::MAX)
     }
 
-    /// The first `max` of the lines kept with numbers larger than `number`; all of them if there
-    /// was no line `number` yet, as after a restart.
+    /// What it logs, for whoever wants more than that, also after the binding has ended.
     #[must_use]
-    pub fn kept_lines_after(&self, number: u64, max: usize) -> Vec<LogLine> {
-        self.binding.logs.lines_after(number, max)
-    }
-
-    /// The same without a bound; waits until there is one.
-    pub async fn log_lines_after(&self, number: u64) -> Vec<LogLine> {
-        self.binding.logs.wait_after(number).await
+    pub fn logs(&self) -> &Arc<Logs> {
+        &self.binding.logs
     }
 }

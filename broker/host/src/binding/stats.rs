@@ -113,6 +113,13 @@ impl Counters {
             .unwrap_or_else(PoisonError::into_inner) = Some(message);
     }
 
+    pub(super) fn forget_error(&self) {
+        *self
+            .last_error
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     /// Marks the plugin; whether that is news.
     pub(super) fn impure(&self) -> bool {
         !self.impure.swap(true, Ordering::Relaxed)

@@ -2,15 +2,26 @@
 
 use super::state::{State, Stop};
 use crate::logs::cut;
+use crate::text::one_line;
 use std::fmt;
 use std::fmt::Write;
-use wasmtime::{Store, WasmBacktrace};
+use wasmtime::{FrameInfo, Store, WasmBacktrace};
 
 /// Bytes of a message that is kept of a failure, and of a backtrace.
 const MESSAGE_MAX: usize = 1024;
 const BACKTRACE_MAX: usize = 2048;
-/// Bytes of a function's name.
+/// Bytes of a function's name, and of what stands for it in the component.
 const NAME_MAX: usize = 120;
+const MANGLED_MAX: usize = 4096;
+
+/// What the names of functions contain that carry a panic of Rust from where it began to its trap.
+const PANICKING: [&str; 5] = [
+    "rust_begin_unwind",
+    "rust_panic",
+    "__rust_end_short_backtrace",
+    "core::panicking::",
+    "std::panicking::",
+];
 
 /// What the engine says of an answer that it cannot even read, and what that means for the author
 /// of the plugin.
@@ -70,7 +81,7 @@ impl Failure {
     fn new(cause: Cause, message: &str) -> Self {
         Self {
             cause,
-            message: cut(message, MESSAGE_MAX).to_owned(),
+            message: one_line(message, MESSAGE_MAX),
             backtrace: None,
         }
     }
@@ -126,8 +137,8 @@ impl Failure {
         }
         let place = error
             .downcast_ref::<WasmBacktrace>()
-            .and_then(|trace| trace.frames().iter().find_map(|frame| frame.func_name()))
-            .map_or_else(String::new, |name| format!(" in {}", printable(name)));
+            .and_then(|trace| trace.frames().iter().find_map(FrameInfo::func_name))
+            .map_or_else(String::new, |name| format!(" in {}", readable(name)));
         let message = match said {
             Some(said) => format!("the plugin trapped: {said}"),
             None => match EXPLANATIONS.iter().find(|(part, _)| cause.contains(part)) {
@@ -144,13 +155,16 @@ impl Failure {
     }
 }
 
-/// One line per frame, the innermost first.
+/// One line per frame, the innermost first, without those that only carry a panic out.
 fn frames(trace: &WasmBacktrace) -> Option<String> {
     let mut text = String::new();
-    for (number, frame) in trace.frames().iter().enumerate() {
-        let name = frame.func_name().map(printable);
+    let named = trace.frames().iter().map(|frame| {
+        let name = frame.func_name().map(readable);
         let name = name.unwrap_or_else(|| format!("function {}", frame.func_index()));
-        let offset = frame.module_offset().unwrap_or_default();
+        (name, frame.module_offset().unwrap_or_default())
+    });
+    let outer = named.skip_while(|(name, _)| PANICKING.iter().any(|part| name.contains(part)));
+    for (number, (name, offset)) in outer.enumerate() {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "{number}: {name} (at {offset:#x})");
         if text.len() > BACKTRACE_MAX {
@@ -161,12 +175,11 @@ fn frames(trace: &WasmBacktrace) -> Option<String> {
     (!kept.is_empty()).then(|| kept.to_owned())
 }
 
-/// Function names come from the component; they are cut and stripped of control characters.
-fn printable(name: &str) -> String {
-    cut(name, NAME_MAX)
-        .chars()
-        .filter(|character| !character.is_control())
-        .collect()
+/// Function names come from the component: as its author wrote them, on one line, and cut.
+fn readable(name: &str) -> String {
+    // Without the hash that tells versions of a crate apart.
+    let name = format!("{:#}", rustc_demangle::demangle(cut(name, MANGLED_MAX)));
+    one_line(&name, NAME_MAX)
 }
 
 impl fmt::Display for Failure {

@@ -131,6 +131,11 @@ impl CallError {
         )
     }
 
+    /// Whether all records count as such that the plugin failed on.
+    pub(crate) const fn is_of_the_plugin(&self) -> bool {
+        self.quarantines() || matches!(self, Self::TooLarge { .. })
+    }
+
     /// Whether the plugin is at fault, so that the binding should rest.
     pub(crate) const fn quarantines(&self) -> bool {
         match self {

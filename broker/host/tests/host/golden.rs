@@ -29,6 +29,14 @@ fn tagged(tags: &[&str]) -> Input {
 }
 
 #[test]
+fn it_is_the_very_one() {
+    assert_eq!(
+        golden().version().to_string(),
+        "46c159a1f3dbf486588a41b34622e4a20e7a06022634d71668779ebbfdae6d1b"
+    );
+}
+
+#[test]
 fn it_has_every_hook() {
     assert_eq!(golden().hooks(), Hook::ALL);
 }
@@ -44,8 +52,14 @@ fn verdicts_are_what_they_were() {
         messages[1].contains("the record asked for a panic"),
         "{messages:?}"
     );
-    // The place of the panic comes along.
+    // The place of the panic comes along, and how it came there, as its author wrote it.
     assert!(messages[1].contains("golden/src/lib.rs:"), "{messages:?}");
+    let backtrace = verdicts.failures[1].backtrace.as_deref().unwrap();
+    assert!(backtrace.starts_with("0: "), "{backtrace}");
+    for mangled in ["_ZN", "_R", "panicking", "rust_begin_unwind"] {
+        assert!(!backtrace.contains(mangled), "{mangled}: {backtrace}");
+    }
+    println!("{backtrace}");
     let first = bound.log_lines().remove(0);
     assert_eq!(first.message, "configured with the header tag");
 

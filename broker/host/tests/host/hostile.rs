@@ -432,6 +432,21 @@ fn more_bindings_than_instances_take_turns() {
 }
 
 #[test]
+fn what_a_plugin_says_does_nothing_to_the_terminal_that_shows_it() {
+    let said =
+        "the plugin trapped: \\u{1b}[2J\\u{1b}[31mall is well\\u{7} weir: \\u{202e}done\\u{9b}";
+    let bound = filter("acts-on-terminals");
+    let verdicts = block(bound.filter(values(&["x"]))).unwrap();
+    assert_eq!(verdicts.failures[0].message, said);
+    assert_eq!(bound.stats().last_error.as_deref(), Some(said));
+    let nine = values(&["x"; 9]);
+    let error = block(bound.filter(nine)).unwrap_err().to_string();
+    assert!(error.contains(said), "{error}");
+    let resting = bound.stats().quarantined.unwrap().message;
+    assert!(!resting.contains(char::is_control), "{resting:?}");
+}
+
+#[test]
 fn idle_bindings_hold_no_instance() {
     let host = Host::new(HostConfig {
         idle: Duration::from_millis(1),

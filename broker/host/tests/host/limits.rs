@@ -185,7 +185,7 @@ async fn begun(bound: &Bound) {
     tokio::select! {
         biased;
         ended = bound.filter(values(&["x"])) => panic!("it loops for ever: {ended:?}"),
-        _lines = bound.log_lines_after(0) => {}
+        _lines = bound.logs().wait_after(0) => {}
     }
 }
 
@@ -247,7 +247,7 @@ fn what_leaves_its_thread_is_begun_anew_and_ends() {
                 tokio::select! {
                     biased;
                     ended = &mut call => panic!("it loops for ever: {ended:?}"),
-                    _lines = looping.log_lines_after(0) => {}
+                    _lines = looping.logs().wait_after(0) => {}
                 }
                 // There is one place for slow ones. Should the first of these take it, the endless
                 // one has to leave its thread, and takes the place when it is free again.
@@ -348,6 +348,23 @@ fn parts_that_fail_together_and_not_alone_are_tried_so_often_and_no_more() {
 }
 
 #[test]
+fn what_waits_instead_of_computing_is_stopped_by_the_clock() {
+    let limits = Limits {
+        cpu: Duration::from_secs(3600),
+        wall: Duration::from_millis(50),
+        ..Limits::default()
+    };
+    let bound = try_bind(&hostile("loops"), Hook::Filter, &[], &[], limits).unwrap();
+    let verdicts = block(bound.filter(values(&["x"]))).unwrap();
+    let messages: Vec<_> = verdicts.failures.iter().map(|f| &*f.message).collect();
+    assert_eq!(
+        messages,
+        ["the plugin was stopped: it took longer than 50ms"]
+    );
+    assert_eq!(bound.stats().limits, 1);
+}
+
+#[test]
 fn nothing_is_charged_for_memory_that_cannot_come() {
     let bound = bind(&hostile("grows-in-vain"), Hook::Filter, &[], &[]);
     let verdicts = block(bound.filter(values(&["x"]))).unwrap();
@@ -360,11 +377,11 @@ fn log_lines_can_be_followed() {
     let bound = bind(&hostile("chatters"), Hook::Filter, &[], &[]);
     let one = values(&["x"]);
     block(bound.filter(one.clone())).unwrap();
-    let lines = block(bound.log_lines_after(0));
+    let lines = block(bound.logs().wait_after(0));
     assert_eq!(lines.first().unwrap().number, 1);
     let last = lines.last().unwrap().number;
     std::thread::scope(|scope| {
-        let follower = scope.spawn(|| block(bound.log_lines_after(last)));
+        let follower = scope.spawn(|| block(bound.logs().wait_after(last)));
         block(bound.filter(one)).unwrap();
         let more = follower.join().unwrap();
         assert_eq!(more.first().unwrap().number, last + 1);
