@@ -1,13 +1,15 @@
 //! The running side of topics: what a produce request needs to know, with bindings ready to run.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 use weir_core::catalog::{Catalog, Topic};
 use weir_core::change::Bound as BoundChange;
 use weir_core::place::Target;
-use weir_host::Bound;
+use weir_host::{Bound, Logs};
 use weir_wire::error::Fault;
 use weir_wire::id::{BindingEpoch, BindingId, PluginVersion, TopicId};
 use weir_wire::name::PluginName;
@@ -90,11 +92,18 @@ impl TopicView {
     }
 }
 
+/// Bindings that are no more whose log lines are kept; those of each take half a MiB at most.
+const ENDED_MAX: usize = 32;
+
 /// All topics.
 #[derive(Debug, Default)]
 pub(crate) struct Topics {
     views: RwLock<HashMap<TopicId, Arc<TopicView>>>,
     bound: RwLock<HashMap<BindingId, Result<Bound, Unready>>>,
+    /// What bindings have logged that are no more, the oldest first.
+    ended: Mutex<VecDeque<(BindingId, Arc<Logs>)>>,
+    /// Wakes those that wait for a binding.
+    changes: Notify,
 }
 
 impl Topics {
@@ -110,6 +119,17 @@ impl Topics {
     /// A plugin is ready for a binding; [`Topics::refresh`] puts it to use.
     pub(crate) fn ready(&self, binding: BindingId, bound: Result<Bound, Unready>) {
         self.bound.write().insert(binding, bound);
+        self.changes.notify_waiters();
+    }
+
+    /// Comes true when bindings become ready or end.
+    pub(crate) fn change(&self) -> Notified<'_> {
+        self.changes.notified()
+    }
+
+    /// What the last bindings that are no more have logged.
+    pub(crate) fn ended(&self) -> HashMap<BindingId, Arc<Logs>> {
+        self.ended.lock().iter().cloned().collect()
     }
 
     /// Takes over what the catalog now says of a topic.
@@ -123,11 +143,20 @@ impl Topics {
         }
     }
 
-    /// Forgets bindings that the catalog no longer has.
+    /// Forgets bindings that the catalog no longer has, but for what they have logged.
     pub(crate) fn sweep(&self, catalog: &Catalog) {
-        let live: std::collections::HashSet<BindingId> =
-            catalog.bindings().map(|(_, bound)| bound.id).collect();
-        self.bound.write().retain(|id, _| live.contains(id));
+        let live: HashSet<BindingId> = catalog.bindings().map(|(_, bound)| bound.id).collect();
+        let mut bound = self.bound.write();
+        let mut ended = self.ended.lock();
+        for (id, bound) in bound.extract_if(|id, _| !live.contains(id)) {
+            let Ok(bound) = bound else { continue };
+            if ended.len() == ENDED_MAX {
+                ended.pop_front();
+            }
+            ended.push_back((id, bound.logs().clone()));
+        }
+        drop((bound, ended));
+        self.changes.notify_waiters();
     }
 
     fn build(&self, catalog: &Catalog, topic: &Topic) -> TopicView {

@@ -63,6 +63,22 @@ fn lines_are_shown_and_followed() {
         message.contains("the record asked for a panic"),
         "{message}"
     );
+    // The binding that takes its place is followed, and what it said itself is still there.
+    let again = home.json(&bind)[0]["binding"].clone();
+    assert_ne!(again, binding);
+    let line = next();
+    assert_eq!(
+        (&line["binding"], &line["message"]),
+        (&again, &"configured with the header tag".into())
+    );
+    let lines = home.json(&["plugin", "logs", "golden"]);
+    let of = |binding: &Value| {
+        lines
+            .iter()
+            .filter(|line| line["binding"] == *binding)
+            .count()
+    };
+    assert!(of(&binding) >= 2 && of(&again) == 1, "{lines:?}");
     interrupt(child.id());
     assert_eq!(child.wait().unwrap().code(), Some(130));
     for verb in ["logs", "show"] {

@@ -1,9 +1,9 @@
 //! `weir plugin new`: projects that build, pass their own test, and run.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use crate::home::Home;
+use crate::home::{Home, sources};
 
 const HOOKS: [&str; 6] = [
     "filter",
@@ -116,9 +116,14 @@ fn builds_and_runs(home: &Home, hook: &str, target: &Path, command: &str) {
     let module = project.join(format!("target/{TARGET}/release/tried.wasm"));
     std::fs::create_dir_all(module.parent().unwrap()).unwrap();
     std::fs::copy(target.join(format!("{TARGET}/release/tried.wasm")), &module).unwrap();
+    runs(home, hook, &project, command);
+}
+
+/// The command that `plugin new` printed for the component runs, and finds what it is to find.
+fn runs(home: &Home, hook: &str, project: &Path, command: &str) {
     let words = command.strip_prefix("weir ").unwrap().replace('\'', "");
     let words: Vec<&str> = words.split(' ').chain(["--output", "json"]).collect();
-    let done = home.command(&words).current_dir(&project).output().unwrap();
+    let done = home.command(&words).current_dir(project).output().unwrap();
     assert!(done.status.success(), "{hook}: {done:?}");
     let report: serde_json::Value = serde_json::from_slice(&done.stdout).unwrap();
     assert_eq!(report["records"], 6, "{hook}: {report}");
@@ -126,4 +131,137 @@ fn builds_and_runs(home: &Home, hook: &str, target: &Path, command: &str) {
     assert_eq!(report["hook"], hook);
     let kept = if hook == "filter" { 3 } else { 6 };
     assert_eq!(report["kept"], kept, "{hook}: {report}");
+}
+
+/// Runs it in the project, to its good end.
+fn done(project: &Path, program: &str, arguments: &[&str], path: &str) {
+    let mut command = Command::new(program);
+    command
+        .args(arguments)
+        .current_dir(project)
+        .env("PATH", path);
+    // Bytecode files would otherwise lie among the sources.
+    command.env("PYTHONDONTWRITEBYTECODE", "1");
+    command.env("PYTHONPATH", "weir/kit-py");
+    let output = command.output().unwrap();
+    assert!(
+        output.status.success(),
+        "{program} {arguments:?}: {output:?}"
+    );
+}
+
+/// The path of programs, with folders before it; `None`, said aloud, if one of the tools is not
+/// there.
+fn path_with(folders: &[PathBuf], tools: &[&str]) -> Option<String> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut folders = folders.to_vec();
+    folders.extend(std::env::split_paths(&path));
+    let is_there = |tool: &&&str| folders.iter().any(|folder| folder.join(tool).is_file());
+    let missing: Vec<_> = tools.iter().filter(|tool| !is_there(tool)).collect();
+    if !missing.is_empty() {
+        eprintln!("NOT RUN: the projects that need {missing:?}, which is not on this machine");
+        return None;
+    }
+    let path = std::env::join_paths(folders).unwrap();
+    Some(path.into_string().unwrap())
+}
+
+/// A new project, and the commands that come next.
+fn new_project(home: &Home, lang: &str, hook: &str) -> (PathBuf, Vec<String>) {
+    let next = home.ok(&["plugin", "new", "tried", "--lang", lang, "--hook", hook]);
+    (
+        home.path("tried"),
+        next.lines().map(str::to_owned).collect(),
+    )
+}
+
+#[test]
+fn every_project_in_c_passes_its_own_test_and_runs() {
+    let Some(path) = path_with(&[], &["make", "cc", "clang", "wasm-ld"]) else {
+        return;
+    };
+    let home = Home::new();
+    for hook in HOOKS {
+        let (project, next) = new_project(&home, "c", hook);
+        done(&project, "make", &["test"], &path);
+        done(&project, "make", &[], &path);
+        runs(&home, hook, &project, &next[2]);
+        std::fs::remove_dir_all(&project).unwrap();
+    }
+}
+
+/// The tool comes from the sample's folder, where `npm install` puts it.
+#[test]
+fn every_project_in_javascript_passes_its_own_test_and_runs() {
+    let modules = sources().join("plugins/tag-filter-js/node_modules");
+    let tools = ["node", "npm", "componentize-qjs"];
+    let Some(path) = path_with(&[modules.join(".bin")], &tools) else {
+        return;
+    };
+    let home = Home::new();
+    for hook in HOOKS {
+        let (project, next) = new_project(&home, "js", hook);
+        std::os::unix::fs::symlink(&modules, project.join("node_modules")).unwrap();
+        done(&project, "npm", &["test"], &path);
+        done(&project, "npm", &["run", "build"], &path);
+        runs(&home, hook, &project, &next[2]);
+        std::fs::remove_dir_all(&project).unwrap();
+    }
+}
+
+/// One component with several hooks, since each takes a quarter of a minute to build and to compile;
+/// its parts are the projects' own plugins.
+#[test]
+fn projects_in_python_pass_their_own_tests_and_run_together() {
+    let bin = sources().join("plugins/target/venv/bin");
+    let Some(path) = path_with(&[bin], &["python3", "componentize-py"]) else {
+        return;
+    };
+    let home = Home::new();
+    let together = home.path("together");
+    std::fs::create_dir(&together).unwrap();
+    let mut commands = Vec::new();
+    for hook in HOOKS {
+        let (project, next) = new_project(&home, "python", hook);
+        done(&project, "python3", &["-m", "unittest"], &path);
+        let part = format!("{}_part.py", hook.replace('-', "_"));
+        std::fs::copy(project.join("plugin.py"), together.join(part)).unwrap();
+        commands.push((hook, next[2].clone()));
+        if hook == "retry-policy" {
+            for file in ["sample.ndjson", "weir"] {
+                std::fs::rename(project.join(file), together.join(file)).unwrap();
+            }
+        }
+        std::fs::remove_dir_all(&project).unwrap();
+    }
+    let imports: Vec<_> = HOOKS.map(|hook| hook.replace('-', "_")).to_vec();
+    let lines = imports.iter().map(|hook| format!("import {hook}_part\n"));
+    let parts: Vec<_> = imports
+        .iter()
+        .map(|hook| format!("{hook}={hook}_part.Plugin"))
+        .collect();
+    let interfaces = [
+        "Lifecycle",
+        "Filter",
+        "OrderingKey",
+        "Router",
+        "Mapper",
+        "Retry",
+    ];
+    let interfaces = interfaces.map(|name| format!("{name} = _exports.{name}\n"));
+    let component = format!(
+        "import weir_component\n{}_exports = weir_component.exports({})\n{}",
+        lines.collect::<String>(),
+        parts.join(", "),
+        interfaces.concat()
+    );
+    std::fs::write(together.join("component.py"), component).unwrap();
+    let build = "-d weir/wit -w plugin componentize --stub-wasi -p . -p weir/kit-py component -o tried.wasm";
+    let build: Vec<_> = build.split(' ').collect();
+    done(&together, "componentize-py", &build, &path);
+    for (hook, command) in commands {
+        if ["filter", "key", "transform"].contains(&hook) {
+            runs(&home, hook, &together, &command);
+        }
+    }
 }

@@ -148,6 +148,51 @@ fn check_history(home: &Home) {
         .fails(1, "did you mean \"orders\"?");
 }
 
+/// One component at two hooks of a topic: each is a binding with a past of its own.
+#[test]
+fn hooks_go_back_one_by_one() {
+    let home = Home::new();
+    let _broker = home.serve("data", &[]);
+    home.ok(&["topic", "create", "orders"]);
+    let golden = sources().join("plugins/golden/contract-1.0.0.wasm");
+    let first = push_file(&home, golden.to_str().unwrap(), "golden");
+    let bind = |hook: &str| {
+        let bind = [
+            "plugin", "bind", "golden", "--topic", "orders", "--hook", hook,
+        ];
+        home.json(&bind)[0].clone()
+    };
+    bind("key");
+    bind("transform");
+    let mut bytes = std::fs::read(&golden).unwrap();
+    bytes.extend([0, 2, 1, b'x']);
+    let second = push_file(&home, &home.file("golden-2.wasm", bytes), "golden");
+    assert_eq!(bind("key")["replaced"], 1);
+    assert_eq!(bind("transform")["replaced"], 2);
+    let rollback = ["plugin", "rollback", "golden", "--topic", "orders"];
+    home.weir(&rollback).fails(1, "--hook");
+    let back = &home.json(&[&rollback[..], &["--hook", "key"]].concat())[0];
+    assert_eq!(
+        (&back["hook"], &back["replaced"]),
+        (&"key".into(), &3.into())
+    );
+    let described = &home.json(&["topic", "describe", "orders"])[0]["bindings"];
+    let mut now: Vec<_> = described
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|binding| (binding["hook"].as_str(), binding["version"].as_str()))
+        .collect();
+    now.sort_unstable();
+    assert_eq!(
+        now,
+        [
+            (Some("key"), Some(&first[..])),
+            (Some("transform"), Some(&second[..])),
+        ]
+    );
+}
+
 #[test]
 fn a_chain_has_an_order() {
     let home = Home::new();

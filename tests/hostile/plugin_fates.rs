@@ -202,6 +202,12 @@ async fn attack(stage: &Stage, topic: &str, (hook, plugin, message): (Hook, &str
     assert!(header("weir-dlq-message").contains(message), "{plugin}");
     assert_eq!(header("weir-dlq-plugin"), plugin);
     assert_eq!(header("weir-dlq-hook"), hook.word());
+    // What was stopped in the plugin's own code says where.
+    if message.starts_with("more than its") {
+        let backtrace = header("weir-dlq-backtrace");
+        assert!(backtrace.starts_with("0: "), "{plugin}: {backtrace}");
+        assert!(backtrace.contains(" (at 0x"), "{plugin}: {backtrace}");
+    }
     drop(subscriber);
 
     // Without it the topic is a topic again, and of the plugin nothing is left.

@@ -1,10 +1,15 @@
 //! Components that break the rules, uploaded and bound as any other: what they do to their own
 //! topic is said plainly, what they do to others is nothing.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use bytes::Bytes;
-use weir_sdk::{AdminError, FilterSpec, PublishError, RecordOutcome, SubscribeError, Subscriber};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use weir_broker::config::ByteSize;
+use weir_sdk::Subscriber;
+use weir_sdk::{AdminError, FilterSpec, PublishError, Record, RecordOutcome, SubscribeError};
 use weir_wire::batch::Compression;
 use weir_wire::error::{ErrorCode, Fault};
 use weir_wire::plugin::{ErrorPolicy, Hook};
@@ -244,6 +249,151 @@ async fn too_many_guilty_records_put_the_binding_to_rest_for_a_while() {
     );
     assert_eq!(stage.records("resting").await, 1000);
     stage.is_unharmed().await;
+    stage.end().await;
+}
+
+/// What the broker's HTTP endpoint says.
+async fn fetch(address: SocketAddr, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nhost: weir\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).await.unwrap();
+    text
+}
+
+#[tokio::test]
+async fn a_binding_that_rests_is_seen_everywhere_until_it_is_told_to_go_on() {
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    let stage = Stage::start_with(|config| config.metrics = Some(any)).await;
+    let metrics = stage.broker.broker().metrics_address().unwrap();
+    let admin = stage.client.admin();
+    stage.topic("resting", 1).await;
+    let plugin = "keys-trap-on-poison";
+    let id = bind(&stage, "resting", (Hook::Key, plugin), ErrorPolicy::Drop, 0)
+        .await
+        .id;
+    let nine: Vec<usize> = (0..9).map(|n| n * 100).collect();
+    // Each time it rests for longer, in the end for 8 s: that is time enough to look.
+    for _ in 0..4 {
+        refused(produce(&stage, "resting", &thousand(&nine)).await);
+    }
+    let sentence = format!(
+        "binding {id} (plugin \"{plugin}\" on topic \"resting\") is quarantined: more than 8 \
+         records of one batch failed"
+    );
+    let status = soon("the status", admin.status()).await.unwrap();
+    let warned = status.warnings.iter();
+    assert_eq!(warned.filter(|text| text.contains(&sentence)).count(), 1);
+    let described = admin.describe_plugin(plugin).await.unwrap();
+    for binding in [&status.bindings[0], &described.bindings[0]] {
+        let counters = &binding.counters;
+        let quarantine = counters.quarantine.as_ref().unwrap();
+        assert_eq!(quarantine.times, 4);
+        assert!(quarantine.until > quarantine.since, "{quarantine:?}");
+        // Batches without an answer count, too.
+        assert_eq!((counters.records, counters.failed), (4000, 4000));
+    }
+    for path in ["/readyz", "/healthz"] {
+        let text = soon(path, fetch(metrics, path)).await;
+        assert!(text.starts_with("HTTP/1.1 200"), "{text}");
+        assert!(text.contains(&sentence), "{text}");
+    }
+    let numbers = soon("the metrics", fetch(metrics, "/metrics")).await;
+    let series = format!("{{binding=\"{id}\",topic=\"resting\",hook=\"key\",plugin=\"{plugin}\"");
+    let is = |name: &str, value: &str| {
+        let mut lines = numbers.lines();
+        let line = lines.find(|line| line.starts_with(&format!("weir_binding_{name}{series}")));
+        assert!(line.unwrap().ends_with(&format!("}} {value}")), "{line:?}");
+    };
+    is("quarantined", "1");
+    is("failed_total", "4000.0");
+    is("impure", "0");
+
+    soon("the end of it", admin.unquarantine(id)).await.unwrap();
+    // At once: who only waited would be told to come again.
+    let raw = Raw::client(&stage.broker).await;
+    let (mut talk, _) = open(&raw, "resting", None).await;
+    let request = Produce {
+        partition: None,
+        ..batches::produce(0)
+    };
+    talk.say(&with_payload(&request, &batches::batch())).await;
+    let produced: Produced = talk.reply().await;
+    assert_eq!(produced.error, None);
+    let status = soon("the status", admin.status()).await.unwrap();
+    let counters = &status.bindings[0].counters;
+    assert_eq!((&counters.quarantine, &counters.last_error), (&None, &None));
+    let text = soon("/readyz", fetch(metrics, "/readyz")).await;
+    assert!(text.ends_with("\r\n\r\nready\n"), "{text}");
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn a_binding_has_limits_of_its_own() {
+    let mut stage = Stage::start().await;
+    let admin = stage.client.admin();
+    stage.topic("own", 1).await;
+    let golden = include_bytes!("../../plugins/golden/contract-1.0.0.wasm");
+    admin.push_plugin("golden", &golden[..]).await.unwrap();
+    let limits = BindingLimits {
+        output_bytes: Some(100),
+        log_lines_per_second: Some(3),
+        ..BindingLimits::default()
+    };
+    let bind = Bind {
+        on_error: Some(ErrorPolicy::Drop),
+        limits: Some(limits),
+        ..Bind::new("golden".parse().unwrap(), "own".parse().unwrap(), Hook::Key)
+    };
+    soon("a bind", admin.bind(&bind)).await.unwrap();
+    let producer = stage.client.producer("own").open().await.unwrap();
+    let send = async |tag: &str| {
+        let record = Record::new("value").header("tag", tag.to_owned());
+        soon("an outcome", producer.publish(record)).await.unwrap()
+    };
+    // Its key is what the tag says.
+    assert!(send("short").await.stored().is_some());
+    match send(&"long".repeat(100)).await {
+        RecordOutcome::Dropped(dropped) => {
+            let message = "it returned or logged more bytes than it may";
+            assert!(dropped.reason.contains(message), "{dropped:?}");
+        }
+        other => panic!("{other:?}"),
+    }
+    // It logs why it panics, as long as it may.
+    let suppressed = async {
+        loop {
+            send("panic").await;
+            let described = admin.describe_plugin("golden").await.unwrap();
+            let suppressed = described.bindings[0].counters.log_lines_suppressed;
+            if suppressed > 0 {
+                break;
+            }
+        }
+    };
+    soon("a line too many", suppressed).await;
+    producer.close().await.unwrap();
+    stage.is_unharmed().await;
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn a_component_is_as_large_as_the_operator_lets_it_be() {
+    let stage = Stage::start_with(|config| {
+        config.plugins.component_bytes = ByteSize::bytes(1024);
+    })
+    .await;
+    let component = prebuilt("tag-filter");
+    let expected = format!(
+        "the component has {} bytes, more than 1024; strip it, or build it smaller",
+        component.len()
+    );
+    let pushed = stage.client.admin().push_plugin("large", component).await;
+    let error = pushed.map(drop).unwrap_err();
+    let fault = error.fault().unwrap();
+    assert_eq!(fault.code, ErrorCode::InvalidPlugin, "{fault}");
+    assert_eq!(fault.message, expected);
     stage.end().await;
 }
 

@@ -139,7 +139,7 @@ fn encode_high_water_marks(
 /// One number of a binding: name, help, how it is read.
 type Series = (&'static str, &'static str, fn(&BindingInfo) -> f64);
 
-const BINDING_COUNTERS: [Series; 7] = [
+const BINDING_COUNTERS: [Series; 8] = [
     (
         "binding_records",
         "Records that a binding's plugin saw",
@@ -171,12 +171,17 @@ const BINDING_COUNTERS: [Series; 7] = [
         "CPU time of a binding's plugin",
         |b| b.counters.cpu_ns as f64 / 1e9,
     ),
+    (
+        "binding_log_lines_suppressed",
+        "Log lines of a binding's plugin left out because there were too many",
+        |b| b.counters.log_lines_suppressed as f64,
+    ),
 ];
 
 /// The same of a number that is whole.
 type WholeSeries = (&'static str, &'static str, fn(&BindingInfo) -> u64);
 
-const BINDING_GAUGES: [WholeSeries; 2] = [
+const BINDING_GAUGES: [WholeSeries; 3] = [
     (
         "binding_memory_bytes",
         "The most memory that one instance of a binding's plugin had",
@@ -186,6 +191,11 @@ const BINDING_GAUGES: [WholeSeries; 2] = [
         "binding_quarantined",
         "Whether a binding rests after grave failures",
         |b| u64::from(b.counters.quarantine.is_some()),
+    ),
+    (
+        "binding_impure",
+        "Whether a binding's plugin gave two answers to one question",
+        |b| u64::from(b.counters.impure),
     ),
 ];
 

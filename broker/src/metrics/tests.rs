@@ -148,6 +148,8 @@ async fn a_scrape_takes_a_sample() {
     assert!(text.contains("weir_binding_cpu_seconds_total{binding=\"9\",topic=\"orders\""));
     for line in [
         "weir_binding_quarantined{LABELS} 1",
+        "weir_binding_impure{LABELS} 1",
+        "weir_binding_log_lines_suppressed_total{LABELS} 7.0",
         "weir_binding_call_seconds_bucket{le=\"0.0001\",LABELS} 5",
         "weir_binding_call_seconds_bucket{le=\"+Inf\",LABELS} 5",
         "weir_binding_call_seconds_sum{LABELS} 0.0025",
@@ -187,6 +189,8 @@ fn binding() -> BindingInfo {
             cpu_ns: 1_500_000_000,
             call_times: vec![2, 3],
             call_ns: 2_500_000,
+            impure: true,
+            log_lines_suppressed: 7,
             quarantine: Some(Quarantine {
                 reason: "it traps".to_owned(),
                 since: Timestamp::new(1),

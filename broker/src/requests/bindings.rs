@@ -250,6 +250,7 @@ fn counters(shared: &Shared, bound: &change::Bound) -> BindingCounters {
         }),
         call_times: stats.call_times.to_vec(),
         call_ns: stats.call_time.as_nanos() as u64,
+        log_lines_suppressed: stats.log_lines_suppressed,
     }
 }
 

@@ -423,6 +423,8 @@ message! {
         12 => call_times: Vec<u64>,
         /// How long they took in all, in nanoseconds.
         13 => call_ns: u64,
+        /// Log lines left out because there were more than it may log.
+        14 => log_lines_suppressed: u64,
     }
 
     /// End a binding.

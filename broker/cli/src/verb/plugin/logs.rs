@@ -15,6 +15,8 @@ use crate::failure::of_plugin;
 use crate::output::{self, Format, OutputArgs};
 use crate::record::Shown;
 
+use super::show::suppressed;
+
 /// How long the broker waits for a line before it answers that there is none.
 const WAIT: Duration = Duration::from_secs(5);
 
@@ -68,6 +70,11 @@ pub async fn run(args: LogsArgs) -> Result<(), Failure> {
             wait = WAIT;
         } else if lines.len() < PAGE_ITEMS_MAX {
             break;
+        }
+    }
+    for binding in &admin.describe_plugin(name).await?.bindings {
+        if binding.counters.log_lines_suppressed > 0 {
+            output::note(&suppressed(binding));
         }
     }
     Ok(())

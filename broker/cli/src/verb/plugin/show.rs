@@ -41,6 +41,7 @@ pub fn binding_json(binding: &BindingInfo) -> Value {
         "cpu_ns": counters.cpu_ns,
         "memory_bytes": counters.memory_bytes,
         "impure": counters.impure,
+        "log_lines_suppressed": counters.log_lines_suppressed,
         "quarantine": counters.quarantine.as_ref().map(quarantine_json),
         "last_error": counters.last_error,
     })
@@ -151,8 +152,20 @@ fn troubles(bindings: &[BindingInfo]) -> String {
                 Shown(error.as_bytes())
             ));
         }
+        if counters.log_lines_suppressed > 0 {
+            text.push_str(&format!("{}\n", suppressed(binding)));
+        }
     }
     text
+}
+
+/// What is said of a binding that logs too much.
+pub(super) fn suppressed(binding: &BindingInfo) -> String {
+    let lines = size::count(binding.counters.log_lines_suppressed);
+    format!(
+        "binding {}: {lines} log lines were left out, because it logs more than it may (--log-rate)",
+        binding.id
+    )
 }
 
 pub(super) fn settings_text(config: &[Setting], routes: &[Route]) -> String {

@@ -47,12 +47,14 @@ pub async fn measure(directory: &Path, report: &mut Report) -> Result<(), Failur
         .tempdir_in(directory)
         .map_err(unusable)?;
     let (with, without) = (folder.path().join("with"), folder.path().join("without"));
+    upload(&with).await?;
     let broker = Embedded::start(&with).await?;
     let client = broker.connect().await?;
     let measured = async {
+        // Before anything is loaded.
+        report.add(resting(&client).await?)?;
         report.add(first_use(&client).await?)?;
-        report.add(running(&client).await?)?;
-        report.add(resting(&client).await?)
+        report.add(running(&client).await?)
     }
     .await;
     client.close().await;
@@ -143,19 +145,28 @@ async fn read(client: &Client, topic: &str, number: u32) -> Result<Subscriber, F
     Ok(subscriber)
 }
 
-/// Memory of bindings without traffic, each of a plugin of its own.
-async fn resting(client: &Client) -> Result<Measurement, Failure> {
+/// Topics, and as many plugins, which nobody has bound and no broker has in memory afterwards.
+async fn upload(data: &Path) -> Result<(), Failure> {
     output::note(&format!("{PLUGINS} plugins are uploaded"));
-    for number in 0..PLUGINS {
-        client.admin().create_topic(&topic(number), 1).await?;
-        let component = variant(KEY, number);
-        client
-            .admin()
-            .push_plugin(&plugin(number), component)
-            .await?;
+    let broker = Embedded::start(data).await?;
+    let client = broker.connect().await?;
+    let uploaded = async {
+        for number in 0..PLUGINS {
+            let (admin, component) = (client.admin(), variant(KEY, number));
+            admin.create_topic(&topic(number), 1).await?;
+            admin.push_plugin(&plugin(number), component).await?;
+        }
+        Ok(())
     }
-    // What ran before rests, too.
-    tokio::time::sleep(RESTING).await;
+    .await;
+    client.close().await;
+    broker.stop().await;
+    uploaded
+}
+
+/// Memory of bindings without traffic, each of a plugin of its own, over that of a broker which has
+/// none of the plugins loaded.
+async fn resting(client: &Client) -> Result<Measurement, Failure> {
     let before = resident(client).await?;
     for number in 0..PLUGINS {
         let at = parsed(&topic(number))?;
