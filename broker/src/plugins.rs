@@ -79,11 +79,14 @@ impl PluginStore {
         let compiled = host.compile_again(component).await;
         let compiled = compiled.map_err(|error| compile_fault(&error))?;
         let artifact = Bytes::from(compiled.artifact);
-        if let Err(error) = self.files().await.renew(version, artifact).await {
+        let stored = self.files().await.renew(version, artifact).await;
+        let plugin = self.keep(compiled.plugin);
+        if let Err(error) = stored {
             // It runs all the same, and is compiled once more after the next start.
             tracing::warn!(version = %version.short(), %error, "a compiled plugin is not stored");
+            plugin.pin();
         }
-        Ok(self.keep(compiled.plugin))
+        Ok(plugin)
     }
 
     /// The plugin of that version, unless it has to be compiled.
@@ -226,10 +229,9 @@ impl Files<'_> {
     async fn renew(&self, version: PluginVersion, artifact: Bytes) -> io::Result<()> {
         let vfs = self.store.vfs.clone();
         let [component, compiled] = ["wasm", "cwasm"].map(|it| self.store.path(version, it));
-        blocking(move || match vfs.open(&component, OpenMode::Read) {
-            Ok(_) => vfs.write_atomic(&compiled, &artifact),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(error),
+        blocking(move || {
+            vfs.open(&component, OpenMode::Read)?;
+            vfs.write_atomic(&compiled, &artifact)
         })
         .await
     }

@@ -84,6 +84,11 @@ impl Plugin {
         let _ = self.origin.source.set(Box::new(source));
     }
 
+    /// Keeps the code in memory as long as anybody has the plugin, because it cannot be read again.
+    pub fn pin(&self) {
+        self.origin.pinned.get_or_init(|| self.code.clone());
+    }
+
     pub(crate) fn load(
         engine: &Engine,
         engine_hash: u64,
@@ -151,7 +156,7 @@ impl WeakPlugin {
             return Ok(());
         };
         let code = origin.code().map_err(io::Error::other)?;
-        origin.pinned.get_or_init(|| code);
+        Plugin { origin, code }.pin();
         Ok(())
     }
 }
