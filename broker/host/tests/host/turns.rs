@@ -75,7 +75,7 @@ fn a_plugin_whose_thread_waits_for_the_processor_is_not_slow() {
         // It logs a line at each call, and keeps every record at once.
         let innocent = filter_on(&host, "hostile/logs-huge-lines", limits());
         tracing::subscriber::set_global_default(Busy).unwrap();
-        DELAYED.set(innocent.plugin().version().short()).unwrap();
+        DELAYED.set(innocent.version().short()).unwrap();
         std::thread::scope(|scope| {
             // The one place for slow calls is taken for good.
             let call = scope.spawn(|| block(looping.filter(values(&["x"]))));
