@@ -209,7 +209,7 @@ fn every_project_in_javascript_passes_its_own_test_and_runs() {
     }
 }
 
-/// One component with several hooks, since each takes a quarter of a minute to build and to compile;
+/// One component with several hooks, since each takes a quarter of a minute to build and compile;
 /// its parts are the projects' own plugins.
 #[test]
 fn projects_in_python_pass_their_own_tests_and_run_together() {
@@ -256,8 +256,8 @@ fn projects_in_python_pass_their_own_tests_and_run_together() {
         interfaces.concat()
     );
     std::fs::write(together.join("component.py"), component).unwrap();
-    let build = "-d weir/wit -w plugin componentize --stub-wasi -p . -p weir/kit-py component -o tried.wasm";
-    let build: Vec<_> = build.split(' ').collect();
+    let build = "-d weir/wit -w plugin componentize --stub-wasi -p . -p weir/kit-py component -o";
+    let build: Vec<_> = build.split(' ').chain(["tried.wasm"]).collect();
     done(&together, "componentize-py", &build, &path);
     for (hook, command) in commands {
         if ["filter", "key", "transform"].contains(&hook) {

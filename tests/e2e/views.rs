@@ -204,6 +204,9 @@ async fn what_a_plugin_failed_on_is_kept_as_it_was_before_anything_behind_it_is_
     assert_eq!(header("weir-dlq-partition"), "0");
     assert_eq!(header("weir-dlq-offset"), "7");
     assert!(header("weir-dlq-message").contains("trap"), "{headers:?}");
+    let backtrace = header("weir-dlq-backtrace");
+    assert!(backtrace.starts_with("0: "), "{backtrace}");
+    assert!(backtrace.contains(" (at 0x"), "{backtrace}");
     assert!(!names.contains(&"weir-dlq-binding"), "{names:?}");
     drop(subscriber);
 

@@ -163,7 +163,7 @@ fn troubles(bindings: &[BindingInfo]) -> String {
 pub(super) fn suppressed(binding: &BindingInfo) -> String {
     let lines = size::count(binding.counters.log_lines_suppressed);
     format!(
-        "binding {}: {lines} log lines were left out, because it logs more than it may (--log-rate)",
+        "binding {}: {lines} log lines were left out, since it logs more than it may (--log-rate)",
         binding.id
     )
 }
