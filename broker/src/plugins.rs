@@ -330,7 +330,8 @@ mod tests {
         let path = Path::new("/plugins").join(format!("{version}.cwasm"));
         assert_eq!((names(), vfs.read(&path).unwrap()), (2, b"new".to_vec()));
         files.remove(version).await;
-        files.renew(version, form(b"late")).await.unwrap();
+        let late = files.renew(version, form(b"late")).await;
+        assert_eq!(late.unwrap_err().kind(), io::ErrorKind::NotFound);
         assert_eq!(names(), 0);
     }
 
