@@ -331,7 +331,7 @@ mod tests {
         assert_eq!((names(), vfs.read(&path).unwrap()), (2, b"new".to_vec()));
         files.remove(version).await;
         let late = files.renew(version, form(b"late")).await;
-        assert_eq!(late.unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert_eq!(late.unwrap_err().kind(), std::io::ErrorKind::NotFound);
         assert_eq!(names(), 0);
     }
 
