@@ -48,11 +48,12 @@ type Source = dyn Fn() -> io::Result<Vec<u8>> + Send + Sync;
 
 /// Why there is no code.
 #[derive(Debug, thiserror::Error)]
-#[error("its compiled code cannot be read again: {0}; bind the plugin anew")]
 pub(crate) enum CodeError {
     /// The file cannot be read, or nobody has said where it is.
+    #[error("its compiled code cannot be read again: {0}; if that lasts, bind the plugin anew")]
     Read(#[from] io::Error),
     /// The file is not what it was.
+    #[error("its compiled code cannot be read again: {0}; bind the plugin anew")]
     Load(#[from] LoadError),
 }
 

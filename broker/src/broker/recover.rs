@@ -19,8 +19,10 @@ use crate::producers::{Producer, Producers};
 use crate::state::Shared;
 use crate::topics::{Topics, Unready};
 
-/// How long after all that can be made ready was, the rest is tried again.
+/// How soon after all that can be made ready was, the rest is tried again; later the longer it
+/// takes: compiling what always takes too long must not keep a processor busy for ever.
 const AGAIN_AFTER: Duration = Duration::from_secs(5);
+const AGAIN_AFTER_MAX: Duration = Duration::from_secs(300);
 
 /// Takes in the entries of the log, in their order: at first all that are there, then, as the
 /// log's own copy, each that becomes durable, for the next checkpoint.
@@ -164,7 +166,7 @@ pub(super) async fn bind_all(
 /// Makes those bindings ready whose components have to be compiled, while the broker serves. What
 /// passes by itself (a busy machine, no memory for the moment) is tried until it has.
 pub(super) async fn bind_late(shared: Arc<Shared>, mut late: Vec<BindingId>) {
-    let draining = &shared.draining;
+    let (draining, mut pause) = (&shared.draining, AGAIN_AFTER);
     while !late.is_empty() {
         let mut again = Vec::new();
         for id in late {
@@ -180,7 +182,7 @@ pub(super) async fn bind_late(shared: Arc<Shared>, mut late: Vec<BindingId>) {
         if !late.is_empty() {
             tokio::select! {
                 () = draining.cancelled() => return,
-                () = sleep(AGAIN_AFTER) => {}
+                () = sleep(pause) => pause = (2 * pause).min(AGAIN_AFTER_MAX),
             }
         }
     }

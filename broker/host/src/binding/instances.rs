@@ -3,7 +3,7 @@
 use super::Binding;
 use crate::clock;
 use crate::instance::{Budget, Cause, Failure, Instance, Setup};
-use crate::plugin::Code;
+use crate::plugin::{Code, CodeError};
 use crate::run::CallError;
 use crate::scheduler::Stopped;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -115,8 +115,11 @@ impl Binding {
 
     /// What instances are made of, which is kept for the next one.
     fn code(&self) -> Result<Arc<Code>, Failure> {
-        let code = self.plugin.code();
-        let code = code.map_err(|error| Failure::answered(error.to_string()))?;
+        let code = self.plugin.code().map_err(|error| match &error {
+            // As long as no file can be opened, say: that is no fault of the plugin.
+            CodeError::Read(_) => Failure::crowded(&error.to_string()),
+            CodeError::Load(_) => Failure::answered(error.to_string()),
+        })?;
         *self.instances.lock_code() = Some((code.clone(), clock::now()));
         self.host.ticker().instances_are_idle();
         Ok(code)

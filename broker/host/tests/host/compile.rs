@@ -3,7 +3,9 @@
 use crate::bomb::bomb;
 use crate::support::{bind, block, config, host, prebuilt, values};
 use bytes::Bytes;
+use std::io;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use weir_host::{CompileError, CompilerCommand, Host, HostConfig, Limits, LoadError};
@@ -217,8 +219,12 @@ fn code_that_can_be_read_again_is_in_memory_only_while_it_is_needed() {
     let bound = host.bind(&plugin, Hook::Filter, &[], &[], Limits::default());
     let bound = block(bound).unwrap();
     let weak = plugin.downgrade();
-    let source = artifact.clone();
-    plugin.read_again_by(move || Ok(source.lock().unwrap().clone()));
+    let (source, hidden) = (artifact.clone(), Arc::new(AtomicBool::new(false)));
+    let is_hidden = hidden.clone();
+    plugin.read_again_by(move || match is_hidden.load(Ordering::Relaxed) {
+        true => Err(io::Error::other("it is hidden")),
+        false => Ok(source.lock().unwrap().clone()),
+    });
     drop(plugin);
     let unloaded = || wait_until(|| weak.upgrade().is_none());
     let ask = || block(bound.filter(values(&["fine", "evil"])));
@@ -227,6 +233,14 @@ fn code_that_can_be_read_again_is_in_memory_only_while_it_is_needed() {
     assert!(weak.is_known());
     let verdicts = ask().expect("it is read again");
     assert_eq!(verdicts.failures.len(), 1);
+    unloaded();
+
+    // What cannot be read now may be read the next time.
+    hidden.store(true, Ordering::Relaxed);
+    let error = ask().expect_err("there is no code");
+    assert!(error.is_retryable(), "{error}");
+    hidden.store(false, Ordering::Relaxed);
+    ask().expect("it can be read again");
     unloaded();
 
     // A damaged form never becomes code; another binding brings what is sound.
