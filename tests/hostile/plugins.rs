@@ -370,6 +370,41 @@ async fn a_binding_has_a_log_rate_of_its_own() {
 }
 
 #[tokio::test]
+async fn a_binding_has_a_bound_on_its_output_of_its_own() {
+    let mut stage = Stage::start().await;
+    let admin = stage.client.admin();
+    let component = prebuilt("upper-case");
+    admin.push_plugin("upper-case", component).await.unwrap();
+    for (topic, output_bytes) in [("bound", Some(1000)), ("free", None)] {
+        stage.topic(topic, 1).await;
+        let limits = BindingLimits {
+            output_bytes,
+            ..BindingLimits::default()
+        };
+        let plugin = "upper-case".parse().unwrap();
+        let bind = Bind {
+            on_error: Some(ErrorPolicy::Drop),
+            limits: Some(limits),
+            ..Bind::new(plugin, topic.parse().unwrap(), Hook::Transform)
+        };
+        soon("a bind", admin.bind(&bind)).await.unwrap();
+        let producer = stage.client.producer(topic).open().await.unwrap();
+        for (size, is_stored) in [(100, true), (3000, output_bytes.is_none()), (100, true)] {
+            let outcome = producer.publish(Record::new(vec![b'a'; size]));
+            let outcome = soon("an outcome", outcome).await.unwrap();
+            assert_eq!(
+                outcome.stored().is_some(),
+                is_stored,
+                "{topic}: {size} bytes"
+            );
+        }
+        producer.close().await.unwrap();
+    }
+    stage.is_unharmed().await;
+    stage.end().await;
+}
+
+#[tokio::test]
 async fn a_component_is_as_large_as_the_operator_lets_it_be() {
     let stage = Stage::start_with(|config| {
         config.plugins.component_bytes = ByteSize::bytes(1024);
