@@ -212,24 +212,27 @@ impl Printing {
         if is_unknown_topic(error.fault()) {
             return deleted_topic(&self.client, &self.names).await;
         }
-        match (&error, self.place()) {
-            (SubscribeError::Lost { reason }, Some(place)) => Failure::new(
-                Exit::Unreachable,
-                format!("{reason}; to go on, consume again with --from {place}"),
-            ),
-            _ => error.into(),
-        }
+        let SubscribeError::Lost { reason } = &error else {
+            return error.into();
+        };
+        let place = self.place().map(|place| format!(" with --from {place}"));
+        let place = place.unwrap_or_default();
+        Failure::new(
+            Exit::Unreachable,
+            format!("{reason}; to go on, consume again{place}"),
+        )
     }
 
-    /// Where to go on, as `--from` takes it. Of several partitions the one that is furthest behind
-    /// decides: records of others come again.
+    /// Where to go on so that nothing is left out, as `--from` takes it.
     fn place(&self) -> Option<String> {
         if let [only] = self.subscriber.partitions() {
             let offset = self.subscriber.position(&only.topic, only.partition)?;
             return Some(format!("offset:{offset}"));
         }
-        let time = self.times.values().min()?;
-        Some(format!("time:{}", time::format(*time)))
+        let partitions = self.subscriber.partitions().iter();
+        let partitions = partitions.map(|it| (it.topic_id, it.partition));
+        let time = time_to_go_on(partitions, &self.times)?;
+        Some(format!("time:{}", time::format(time)))
     }
 
     fn is_done(&self) -> bool {
@@ -271,6 +274,16 @@ impl Printing {
     }
 }
 
+/// The partition that is furthest behind decides; records of others come again. None if nothing has
+/// come of one of them: what it holds may be older than all that came.
+fn time_to_go_on(
+    partitions: impl Iterator<Item = (TopicId, PartitionId)>,
+    times: &HashMap<(TopicId, PartitionId), Timestamp>,
+) -> Option<Timestamp> {
+    let times: Option<Vec<_>> = partitions.map(|it| times.get(&it).copied()).collect();
+    times?.into_iter().min()
+}
+
 fn row(record: &Received) -> Row<'_> {
     let headers = record.headers.iter();
     Row {
@@ -291,6 +304,16 @@ fn row(record: &Received) -> Row<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn going_on_leaves_no_partition_behind() {
+        let at = |number| (TopicId::new(1), PartitionId::new(number));
+        let time = |number, time| (at(number), Timestamp::new(time));
+        let both = HashMap::from([time(0, 500), time(1, 300)]);
+        let on = |count| time_to_go_on((0..count).map(at), &both);
+        assert_eq!(on(2), Some(Timestamp::new(300)));
+        assert_eq!(on(3), None, "of the third nothing came yet");
+    }
 
     #[test]
     fn where_to_start() {
