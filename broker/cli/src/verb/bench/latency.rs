@@ -23,9 +23,10 @@ First one durable record is in flight at a time; then 10,000 records a second go
 time counts from sending a record until a subscriber at the tail has it.
 
 With --readers N, N subscribers read another topic beside the latter, each over a connection of its
-own, from the beginning, again and again, as fast as they can. It is larger than what the broker
-keeps in memory, and on the broker's own machine the operating system is made to forget its files
-meanwhile, so that they come from the disk. `readers_mb_per_s` is what all of them read together.
+own, from the beginning, again and again, as fast as they can. It has 256 MiB, more than the broker
+keeps in memory by default, and on the broker's own machine the operating system is made to forget
+its files meanwhile, so that the rest comes from the disk. `readers_mb_per_s` is what all of them
+read together.
 Compare the latencies with those of --readers 0.
 
 Examples:

@@ -19,7 +19,8 @@ use crate::verb::bench::consume::fill;
 use crate::verb::bench::load;
 use crate::verb::bench::site::{Site, forget_cached};
 
-/// What they read: several times what a broker's cache holds by default (64 MiB).
+/// What they read: more than a broker's cache holds by default (192 MiB), so that a part of each
+/// reading comes from files.
 const BYTES: u64 = 256 << 20;
 /// Bytes of a batch of it, about.
 const BATCH_BYTES: u32 = 500_000;
