@@ -81,10 +81,21 @@ static struct {
     };
 } weir_configured;
 
-static void *weir_export_configure(bool right_hook, const weir_setting *settings, size_t count,
-                                   const weir_text *routes, size_t route_count) {
-    bool worked = right_hook ? weir_setup(settings, count, routes, route_count)
-                             : weir_fail("this component does not have that hook");
+/* The hooks by their numbers in the contract. */
+static const char *const weir_hooks[] = {"transform", "route",   "key",
+                                         "filter",    "project", "retry-policy"};
+
+static bool weir_fail_hook(uint32_t asked, uint32_t own) {
+    return weir_fail_text(WEIR_TEXTS(weir_of("this component has no hook "),
+                                     weir_of(weir_hooks[asked]),
+                                     weir_of("; bind it as what it has: "),
+                                     weir_of(weir_hooks[own])));
+}
+
+static void *weir_export_configure(uint32_t asked, uint32_t own, const weir_setting *settings,
+                                   size_t count, const weir_text *routes, size_t route_count) {
+    bool worked = asked == own ? weir_setup(settings, count, routes, route_count)
+                               : weir_fail_hook(asked, own);
     weir_configured.failed = !worked;
     if (worked) {
         weir_configured.projection.key = weir_asked.key;
@@ -103,7 +114,7 @@ static void *weir_export_configure(bool right_hook, const weir_setting *settings
     WEIR_EXPORT("lifecycle@1.0.0#configure")                                                  \
     void *weir_lifecycle_configure(uint32_t hook, const weir_setting *settings, size_t count,  \
                                    const weir_text *routes, size_t route_count) {              \
-        return weir_export_configure(hook == number, settings, count, routes, route_count);    \
+        return weir_export_configure(hook, number, settings, count, routes, route_count);      \
     }
 
 #endif

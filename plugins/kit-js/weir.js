@@ -400,8 +400,9 @@ export function component(hooks, log) {
     const name = hook === "retry-policy" ? "retryPolicy" : hook;
     const Plugin = hooks[name];
     if (Plugin === undefined) {
-      const exported = Object.keys(hooks).join(", ");
-      throw new PluginError(`this component has no hook ${hook}; it exports ${exported}`);
+      const words = Object.keys(hooks).map((own) => (own === "retryPolicy" ? "retry-policy" : own));
+      const has = words.join(", ");
+      throw new PluginError(`this component has no hook ${hook}; bind it as what it has: ${has}`);
     }
     if (routes.length > ROUTES_MAX) {
       throw new PluginError(`a binding has at most ${ROUTES_MAX} routes`);

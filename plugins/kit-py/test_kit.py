@@ -115,7 +115,8 @@ class KitTest(unittest.TestCase):
         self.assertEqual(decisions, [100, 200, DEAD_LETTER, PARK_KEY])
 
     def test_a_hook_that_is_not_there_is_named(self):
-        with self.assertRaisesRegex(PluginError, "has no hook retry-policy; it exports filter"):
+        sentence = "has no hook retry-policy; bind it as what it has: filter"
+        with self.assertRaisesRegex(PluginError, sentence):
             bind({"filter": Greedy}, "retry_policy")
 
 

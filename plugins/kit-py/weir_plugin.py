@@ -235,7 +235,8 @@ class Plugin:
         if hook not in hooks:
             names = ", ".join(hooks).replace("_", "-")
             raise PluginError(
-                f"this component has no hook {hook.replace('_', '-')}; it exports {names}"
+                f"this component has no hook {hook.replace('_', '-')}; "
+                f"bind it as what it has: {names}"
             )
         config = Config(settings)
         self.columns = Columns()

@@ -316,6 +316,31 @@ fn a_plugins_life() {
     assert_eq!(status["topics"], 3);
 }
 
+/// The contract does not say which of the two hooks of a mapper a component has: it says so itself,
+/// before anything is bound.
+#[test]
+fn a_transform_is_not_taken_for_a_projection() {
+    let home = Home::new();
+    let _broker = home.serve("data", &[]);
+    home.ok(&["topic", "create", "t"]);
+    let file = sources().join("plugins/prebuilt/json-transform.wasm");
+    let push = ["plugin", "push", file.to_str().unwrap(), "--name", "mask"];
+    let pushed = home.ok(&push);
+    assert!(pushed.contains("hooks: transform/project)"), "{pushed}");
+    for command in [&["plugin", "list"][..], &["plugin", "show", "mask"]] {
+        let shown = home.ok(command);
+        assert!(shown.contains("transform/project"), "{shown}");
+    }
+    let consume = ["consume", "t", "--until-end", "--project", "mask"];
+    home.weir(&[&consume[..], &["--config", "mask=tailnum"]].concat())
+        .fails(1, "no hook project; bind it as what it has: transform");
+    home.weir(&["plugin", "bind", "mask", "--topic", "t", "--hook", "key"])
+        .fails(
+            1,
+            "plugin \"mask\" has no hook key; it exports transform/project",
+        );
+}
+
 #[test]
 fn the_demo_checks_itself() {
     let home = Home::new();

@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use serde_json::json;
+
 use crate::home::{Home, sources};
 
 const HOOKS: [&str; 6] = [
@@ -100,23 +102,76 @@ fn every_project_passes_its_own_test_and_runs() {
         assert!(tested.status.success(), "{hook}: {tested:?}");
         assert!(said.contains("test result: ok. 2 passed"), "{hook}: {said}");
         if has_wasm {
-            builds_and_runs(&home, hook, &target, next.lines().last().unwrap());
+            builds(&project, &target);
+            runs(&home, hook, &project, next.lines().last().unwrap());
         }
         std::fs::remove_dir_all(&project).unwrap();
     }
+    if has_wasm {
+        overflows(&home, &target);
+    }
 }
 
-/// The module is built, and the command that `plugin new` printed for it runs.
-fn builds_and_runs(home: &Home, hook: &str, target: &Path, command: &str) {
+/// Each step takes a kibibyte of the stack.
+const DESCENDS: &str = "
+use std::hint::black_box;
+use weir_plugin::{Columns, Config, Error, Filter, Record};
+
+struct Plugin(usize);
+
+impl Filter for Plugin {
+    fn configure(config: &Config, _: &mut Columns) -> Result<Self, Error> {
+        Ok(Self(config.require(\"kib\")?.parse()?))
+    }
+
+    fn keep(&self, _: Record<'_>) -> Result<bool, Error> {
+        Ok(descend(self.0) == 0)
+    }
+}
+
+fn descend(kib: usize) -> u8 {
+    let taken = black_box([0; 1024]);
+    if kib == 0 { 0 } else { descend(kib - 1) + black_box(&taken)[kib] }
+}
+
+weir_plugin::export! { filter: Plugin }
+";
+
+/// A stack that is full is the end of the call, and nothing of the plugin is written over.
+fn overflows(home: &Home, target: &Path) {
+    home.ok(&[
+        "plugin", "new", "tried", "--lang", "rust", "--hook", "filter",
+    ]);
     let project = home.path("tried");
+    std::fs::write(project.join("src/lib.rs"), DESCENDS).unwrap();
+    builds(&project, target);
+    let module = project.join(format!("target/{TARGET}/release/tried.wasm"));
+    let sample = project.join("sample.ndjson");
+    let report = |kib: &str| {
+        let config = format!("kib={kib}");
+        let module = module.to_str().unwrap();
+        let sample = sample.to_str().unwrap();
+        let test = ["plugin", "test", module, "--hook", "filter", "--input"];
+        home.json(&[&test[..], &[sample, "--config", &config]].concat())
+            .remove(0)
+    };
+    let fits = report("200");
+    assert_eq!((&fits["kept"], &fits["failed"]), (&json!(6), &json!(0)));
+    let full = report("300");
+    assert_eq!(full["failed"], 6, "{full}");
+    let note = full["failures"][0]["note"].as_str().unwrap();
+    assert!(note.contains("out of bounds memory access"), "{note}");
+    std::fs::remove_dir_all(&project).unwrap();
+}
+
+/// The module is built, and put where cargo puts it unless it is told otherwise.
+fn builds(project: &Path, target: &Path) {
     let build = ["build", "--release", "--target", TARGET];
-    let built = cargo(&project, target, &build);
-    assert!(built.status.success(), "{hook}: {built:?}");
-    // Where cargo puts it unless it is told otherwise, as this test did.
+    let built = cargo(project, target, &build);
+    assert!(built.status.success(), "{built:?}");
     let module = project.join(format!("target/{TARGET}/release/tried.wasm"));
     std::fs::create_dir_all(module.parent().unwrap()).unwrap();
     std::fs::copy(target.join(format!("{TARGET}/release/tried.wasm")), &module).unwrap();
-    runs(home, hook, &project, command);
 }
 
 /// The command that `plugin new` printed for the component runs, and finds what it is to find.
@@ -186,6 +241,19 @@ fn every_project_in_c_passes_its_own_test_and_runs() {
         done(&project, "make", &["test"], &path);
         done(&project, "make", &[], &path);
         runs(&home, hook, &project, &next[2]);
+        if hook == "transform" {
+            let module = project.join("tried.wasm");
+            let test = [
+                "plugin",
+                "test",
+                module.to_str().unwrap(),
+                "--hook",
+                "project",
+            ];
+            let sample = project.join("sample.ndjson");
+            home.weir(&[&test[..], &["--input", sample.to_str().unwrap()]].concat())
+                .fails(1, "has no hook project; bind it as what it has: transform");
+        }
         std::fs::remove_dir_all(&project).unwrap();
     }
 }

@@ -122,5 +122,6 @@ test("what a plugin throws is told", () => {
   const run = (error) => () => bind({ filter: throwing(error) }, "filter").run([{}]);
   assert.throws(run(new PluginError("too late")), { message: "too late" });
   assert.throws(run(new TypeError("no such thing")), { message: "TypeError: no such thing" });
-  assert.throws(() => bind({ filter: Halves }, "key"), /has no hook key; it exports filter/);
+  const other = /has no hook key; bind it as what it has: filter, retry-policy/;
+  assert.throws(() => bind({ filter: Halves, retryPolicy: Halves }, "key"), other);
 });

@@ -172,7 +172,7 @@ fn languages(table: &toml::Table) -> Vec<Language> {
 
 /// One hash over the names and contents of everything that a component is made of.
 fn source_hash(root: &Path) -> Result<String> {
-    let mut files = vec![root.join("Cargo.toml")];
+    let mut files = vec![root.join("Cargo.toml"), root.join("xtask/src/toolchain.rs")];
     collect(&root.join("../wit"), "wit", &mut files)?;
     for folder in PLUGINS.iter().chain(&LIBRARIES) {
         files.push(root.join(folder).join("Cargo.toml"));

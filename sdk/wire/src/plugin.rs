@@ -106,6 +106,21 @@ impl Hook {
         }
     }
 
+    /// The hooks that a component exports, as people read them. `transform` and `project` share an
+    /// interface of the contract, and a component that exports it has one of them or both; which,
+    /// it says only when it is bound. So where there are both, they are `transform/project`.
+    #[must_use]
+    pub fn words(exported: &[Self]) -> String {
+        let has = |hook| exported.contains(&hook);
+        let shared = has(Self::Transform) && has(Self::Project);
+        let words = exported.iter().filter_map(|hook| match hook {
+            Self::Transform if shared => Some("transform/project"),
+            Self::Project if shared => None,
+            other => Some(other.word()),
+        });
+        words.collect::<Vec<_>>().join(", ")
+    }
+
     /// The policies that make sense at this hook, the default first.
     #[must_use]
     pub const fn policies(self) -> &'static [ErrorPolicy] {

@@ -262,7 +262,7 @@ message! {
         1 => version: PluginVersion,
         /// Bytes of the component.
         2 => bytes: u64,
-        /// The hooks it exports.
+        /// The hooks it exports; of transform and project, which share an interface, both.
         3 => hooks: Vec<Hook>,
         /// When it was first pushed.
         4 => pushed: Timestamp,

@@ -351,11 +351,10 @@ fn check_bind(request: &BindRequest, exported: &[Hook]) -> Result<(), ChangeErro
         ));
     }
     if !exported.contains(&hook) {
-        let names: Vec<&str> = exported.iter().map(|hook| hook.word()).collect();
         return invalid(format!(
             "plugin \"{}\" has no hook {hook}; it exports {}",
             request.plugin,
-            names.join(", ")
+            Hook::words(exported)
         ));
     }
     if !hook.policies().contains(&request.on_error) {

@@ -27,7 +27,7 @@ pub enum BindError {
     /// The component has no such hook.
     #[error(
         "the component does not export the hook {hook}; it exports {}",
-        words(exported)
+        Hook::words(exported)
     )]
     NoSuchHook {
         /// The hook asked for.
@@ -171,12 +171,4 @@ fn at_most(what: &'static str, max: usize, found: usize) -> Result<(), BindError
     } else {
         Err(BindError::TooMuch { what, max, found })
     }
-}
-
-fn words(hooks: &[Hook]) -> String {
-    hooks
-        .iter()
-        .map(|hook| hook.word())
-        .collect::<Vec<_>>()
-        .join(", ")
 }

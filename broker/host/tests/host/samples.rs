@@ -1,7 +1,9 @@
 //! Each sample component through the host.
 
-use crate::support::{bind, block, input, limits, sample, tagged, try_bind, values};
-use weir_host::{BindError, CallError, RouteSet};
+use crate::support::{
+    bind, block, input, limits, prebuilt_folder, sample, tagged, try_bind, values,
+};
+use weir_host::{BindError, CallError, Limits, RouteSet};
 use weir_wire::batch::NewRecord;
 use weir_wire::placement::OrderingKey;
 use weir_wire::plugin::Hook;
@@ -250,6 +252,43 @@ fn configure_is_heard() {
             found: 65
         }
     );
+}
+
+/// What an instance of each sample in Rust is made with: its stack, its data, and its settings.
+#[test]
+fn samples_in_rust_are_small() {
+    let configured: [(&str, Hook, &[(&str, &str)]); 11] = [
+        ("backoff", Hook::RetryPolicy, &[]),
+        ("fan-out-route", Hook::Route, &[("field", "o")]),
+        ("hash-route", Hook::Route, &[("by", "key")]),
+        ("json-filter", Hook::Filter, &[("where", "d > 15")]),
+        ("json-key", Hook::Key, &[("field", "k")]),
+        ("json-route", Hook::Route, &[("field", "o")]),
+        ("json-transform", Hook::Transform, &[("mask", "k")]),
+        ("mask-view", Hook::Project, &[("mask", "k")]),
+        ("record-key", Hook::Key, &[]),
+        ("tag-filter", Hook::Filter, &[("tags", "UA")]),
+        ("upper-case", Hook::Transform, &[]),
+    ];
+    let small = Limits {
+        memory: 384 << 10,
+        ..limits()
+    };
+    for (name, hook, config) in configured {
+        let routes: &[&str] = if hook == Hook::Route { &["*"] } else { &[] };
+        let bound = try_bind(&sample(name), hook, config, routes, small);
+        bound
+            .map(drop)
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
+    }
+    let known = |name: &str| configured.iter().any(|(known, ..)| *known == name);
+    for file in prebuilt_folder().read_dir().unwrap() {
+        let file = file.unwrap().file_name().into_string().unwrap();
+        if let Some(name) = file.strip_suffix(".wasm") {
+            let other = ["tag-filter-c", "tag-filter-js"].contains(&name);
+            assert!(known(name) || other, "{name} is not among those above");
+        }
+    }
 }
 
 #[test]

@@ -110,7 +110,7 @@ configure_without_routes! {
 pub fn no_such_hook(hook: Hook, exported: &[Hook]) -> String {
     let exported: Vec<&str> = exported.iter().map(|hook| word(*hook)).collect();
     format!(
-        "this component has no hook {}; it exports {}",
+        "this component has no hook {}; bind it as what it has: {}",
         word(hook),
         exported.join(", ")
     )

@@ -191,7 +191,7 @@ pub fn print_plugins(format: Format, plugins: &[PluginInfo]) -> Result<(), Failu
         table.row([
             plugin.name.to_string(),
             latest.map_or_else(|| "-".to_owned(), |latest| latest.version.short()),
-            latest.map_or_else(|| "-".to_owned(), |latest| hooks_text(&latest.hooks)),
+            latest.map_or_else(|| "-".to_owned(), |latest| Hook::words(&latest.hooks)),
             plugin.versions.len().to_string(),
             size::count(plugin.bindings),
         ]);
@@ -207,7 +207,7 @@ pub fn print_plugin(format: Format, description: &PluginDescription) -> Result<(
     for version in plugin.versions.iter().rev() {
         versions.row([
             version.version.short(),
-            hooks_text(&version.hooks),
+            Hook::words(&version.hooks),
             size::bytes(version.bytes),
             time::format(version.pushed),
         ]);
@@ -240,7 +240,7 @@ pub fn print_pushed(
         "{name}@{} {how} ({}, hooks: {})",
         version.version.short(),
         size::bytes(version.bytes),
-        hooks_text(&version.hooks),
+        Hook::words(&version.hooks),
     );
     let mut object = version_json(version);
     object["plugin"] = json!(name.to_string());
@@ -322,9 +322,4 @@ fn version_json(version: &PluginVersionInfo) -> Value {
         "hooks": hooks,
         "pushed": time::format(version.pushed),
     })
-}
-
-fn hooks_text(hooks: &[Hook]) -> String {
-    let words: Vec<_> = hooks.iter().map(|hook| hook.word()).collect();
-    words.join(", ")
 }
