@@ -61,6 +61,14 @@ impl Home {
         self.command(arguments).output().unwrap().into()
     }
 
+    /// The same with an output that nobody reads any more, as behind `| head -0`.
+    pub fn weir_unread(&self, arguments: &[&str]) -> Done {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = self.command(arguments);
+        command.stdout(writer).output().unwrap().into()
+    }
+
     /// The same with that on standard input.
     pub fn weir_with_input(&self, arguments: &[&str], input: &[u8]) -> Done {
         let mut child = self

@@ -215,6 +215,26 @@ fn what_cannot_run_at_all_fails() {
 }
 
 #[test]
+fn a_closed_output_is_a_quiet_end_and_hides_no_failure() {
+    let home = Home::new();
+    let flights = flights();
+    let filter = prebuilt("json-filter");
+    let test = [
+        &["plugin", "test", &filter, "--input", &flights][..],
+        &LATE[..],
+    ]
+    .concat();
+    for more in [&[][..], &["--output", "json"]] {
+        let done = home.weir_unread(&[&test[..], more].concat()).expect(0);
+        assert_eq!(done.stderr, "");
+    }
+    // The report is made, but one of the two had no answer.
+    let loops = prebuilt("hostile/loops");
+    home.weir_unread(&[&test[..], &["--against", &loops]].concat())
+        .fails(1, "it had no answer to any record");
+}
+
+#[test]
 fn two_versions_are_compared() {
     let home = Home::new();
     let routes = [

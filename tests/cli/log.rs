@@ -198,6 +198,36 @@ fn damage_is_found_and_everything_around_it_rescued() {
     assert!(done.stderr.contains("1 gap"), "{done:?}");
 }
 
+/// What is damaged or lost is a failure also if nobody reads the counts; otherwise nothing is wrong.
+#[test]
+fn a_closed_output_hides_no_damage() {
+    let home = Home::new();
+    let data = filled(&home);
+    let rescue = ["log", "rescue", &data, "--out"];
+    let whole = [&rescue[..], &["whole"]].concat();
+    let lossy = [&rescue[..], &["lossy"]].concat();
+    for sound in [
+        &["log", "inspect", &data][..],
+        &["log", "verify", &data],
+        &["log", "verify", &data, "--output", "json"],
+        &whole,
+    ] {
+        let done = home.weir_unread(sound).expect(0);
+        assert_eq!(done.stderr, "", "{sound:?}");
+    }
+    let (path, at) = find(&data, b"second order");
+    flip(&path, at);
+    home.weir_unread(&["log", "verify", &data])
+        .fails(1, "1 damage in");
+    home.weir_unread(&lossy)
+        .fails(1, "cannot be read; everything else is in lossy");
+    for (file, lines) in [("whole", 5), ("lossy", 3)] {
+        let rescued = std::fs::read_to_string(home.path(file)).unwrap();
+        assert_eq!(rescued.lines().count(), lines, "{file}: {rescued}");
+        assert!(!home.path(&format!("{file}.incomplete")).exists());
+    }
+}
+
 /// The catalog alone knows the names of topics whose making is in the WAL no longer.
 #[test]
 fn topics_that_lost_their_names_are_told() {

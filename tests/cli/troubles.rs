@@ -216,14 +216,9 @@ fn a_closed_output_hides_no_failure() {
     ];
     home.ok(&[&bind[..], &["--config", "field=n"]].concat());
     let file = home.file("input", "no JSON\n");
-    let closed = |arguments: &[&str]| {
-        let (reader, writer) = std::io::pipe().unwrap();
-        drop(reader);
-        let child = home.command(arguments).stdout(writer).spawn().unwrap();
-        Done::from(child.wait_with_output().unwrap())
-    };
-    closed(&["produce", "t", &file]).fails(1, "line 1: ");
-    let list = closed(&["topic", "list"]);
+    home.weir_unread(&["produce", "t", &file])
+        .fails(1, "line 1: ");
+    let list = home.weir_unread(&["topic", "list"]);
     assert_eq!((list.code, list.stderr.as_str()), (Some(0), ""));
 }
 
