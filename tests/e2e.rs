@@ -23,6 +23,9 @@ mod hot_swap;
 #[path = "e2e/kills.rs"]
 mod kills;
 #[cfg(test)]
+#[path = "e2e/many_bindings.rs"]
+mod many_bindings;
+#[cfg(test)]
 #[path = "e2e/partitions.rs"]
 mod partitions;
 #[cfg(test)]

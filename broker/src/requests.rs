@@ -46,7 +46,7 @@ pub(crate) async fn handle(shared: &Arc<Shared>, frame: Received) -> Result<Repl
             drop(room);
             reply(pushed)
         }
-        Kind::ListPlugins => reply(Ok(plugins::list(shared))),
+        Kind::ListPlugins => reply(Ok(plugins::list(&shared.shard.read(), &read(&frame)?))),
         Kind::DescribePlugin => reply(plugins::describe(shared, &read(&frame)?)),
         Kind::RemovePlugin => reply(plugins::remove(shared, read(&frame)?).await),
         Kind::FetchPlugin => {

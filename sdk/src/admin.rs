@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use weir_wire::frame::FrameMessage;
 use weir_wire::id::BindingId;
 use weir_wire::limits::LOGS_WAIT_MAX;
-use weir_wire::name::{PluginName, TopicName};
+use weir_wire::name::PluginName;
 use weir_wire::plugin::Hook;
 use weir_wire::request::{
     Bind, BindingEvent, BindingInfo, Bound, BrokerStatus, CreateTopic, DeleteTopic,
@@ -97,25 +97,10 @@ impl Admin {
     pub async fn list_topics(&self) -> Result<Vec<TopicInfo>, AdminError> {
         let mut topics: Vec<TopicInfo> = Vec::new();
         loop {
-            let after: Option<TopicName> = topics.last().map(|topic| topic.name.clone());
-            let page: Topics = self
-                .ask(&ListTopics {
-                    after: after.clone(),
-                })
-                .await?;
-            // A broker that lists in circles would keep us here for ever.
-            let first = page.topics.first().map(|topic| &topic.name);
-            let goes_on = first.is_some_and(|first| after.is_none_or(|after| *first > after));
-            if goes_on {
-                topics.extend(page.topics);
-            }
-            if !page.more {
+            let after = topics.last().map(|topic| topic.name.clone());
+            let page: Topics = self.ask(&ListTopics { after }).await?;
+            if joined(&mut topics, page.topics, page.more, |topic| &topic.name)? {
                 return Ok(topics);
-            }
-            if !goes_on {
-                return Err(AdminError::Protocol {
-                    reason: "a page of topics does not follow the one before".to_owned(),
-                });
             }
         }
     }
@@ -147,14 +132,36 @@ impl Admin {
 
     /// All plugins, in order of names.
     pub async fn list_plugins(&self) -> Result<Vec<PluginInfo>, AdminError> {
-        let reply: Plugins = self.ask(&ListPlugins {}).await?;
-        Ok(reply.plugins)
+        let mut plugins: Vec<PluginInfo> = Vec::new();
+        loop {
+            let after = plugins.last().map(|plugin| plugin.name.clone());
+            let page: Plugins = self.ask(&ListPlugins { after }).await?;
+            if joined(&mut plugins, page.plugins, page.more, |plugin| &plugin.name)? {
+                return Ok(plugins);
+            }
+        }
     }
 
-    /// A plugin with its versions and bindings.
+    /// A plugin with its versions and all its bindings, in order of their topics' names.
     pub async fn describe_plugin(&self, name: &str) -> Result<PluginDescription, AdminError> {
-        let name = name.parse()?;
-        self.ask(&DescribePlugin { name }).await
+        let name: PluginName = name.parse()?;
+        let mut bindings: Vec<BindingInfo> = Vec::new();
+        loop {
+            let request = DescribePlugin {
+                name: name.clone(),
+                after: bindings.last().map(|binding| binding.topic.clone()),
+            };
+            let page: PluginDescription = self.ask(&request).await?;
+            if joined(&mut bindings, page.bindings, page.more, |bound| {
+                &bound.topic
+            })? {
+                return Ok(PluginDescription {
+                    plugin: page.plugin,
+                    bindings,
+                    more: false,
+                });
+            }
+        }
     }
 
     /// Removes one version of a plugin, or all; refused while bindings use it.
@@ -285,6 +292,26 @@ impl Admin {
         let link = self.client.control_link().await?;
         within(limit, &link, link.request(query, payload)).await
     }
+}
+
+/// Adds a page to those before it, in order of names; whether it was the last.
+fn joined<T, N: Ord>(
+    items: &mut Vec<T>,
+    page: Vec<T>,
+    more: bool,
+    name: impl Fn(&T) -> &N,
+) -> Result<bool, AdminError> {
+    let first = page.first().map(&name);
+    // A broker that lists in circles would keep us here for ever.
+    let goes_on = first.is_some_and(|first| items.last().is_none_or(|last| first > name(last)));
+    if goes_on {
+        items.extend(page);
+    } else if more {
+        return Err(AdminError::Protocol {
+            reason: "a page does not follow the one before".to_owned(),
+        });
+    }
+    Ok(!more)
 }
 
 /// Waits for a reply, but not for longer than that.

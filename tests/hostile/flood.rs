@@ -63,10 +63,14 @@ fn templates() -> Vec<Vec<u8>> {
     let session = None;
     vec![
         Status {}.to_frame(0),
-        ListPlugins {}.to_frame(0),
+        ListPlugins { after: None }.to_frame(0),
         ListTopics { after: None }.to_frame(0),
         DescribeTopic { name: topic() }.to_frame(0),
-        DescribePlugin { name: plugin() }.to_frame(0),
+        DescribePlugin {
+            name: plugin(),
+            after: None,
+        }
+        .to_frame(0),
         DeleteTopic {
             name: "nothing".parse().unwrap(),
         }

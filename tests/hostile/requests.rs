@@ -191,6 +191,7 @@ async fn names_and_arguments_that_are_wrong_get_their_codes() {
     };
     let describe = DescribePlugin {
         name: "gone".parse().unwrap(),
+        after: None,
     };
     let open = OpenProducer {
         topic: name("gone"),

@@ -234,6 +234,18 @@ impl Catalog {
             .map(|(name, versions)| (name, versions.as_slice()))
     }
 
+    /// The plugins behind that name, in order of names.
+    pub fn plugins_after(
+        &self,
+        name: Option<&PluginName>,
+    ) -> impl Iterator<Item = (&PluginName, &[PluginPushed])> {
+        let from = name.map_or(Bound::Unbounded, Bound::Excluded);
+        let plugins = self
+            .plugins
+            .range::<PluginName, _>((from, Bound::Unbounded));
+        plugins.map(|(name, versions)| (name, versions.as_slice()))
+    }
+
     /// All bindings, in order of their topics' names.
     pub fn bindings(&self) -> impl Iterator<Item = (&Topic, &BoundPlugin)> {
         self.topics()

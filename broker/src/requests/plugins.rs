@@ -1,14 +1,21 @@
 //! Requests about plugins and their versions.
 
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+
 use bytes::Bytes;
 use weir_core::change;
 use weir_core::shard::{ChangeRequest, Shard};
 use weir_wire::error::{ErrorCode, Fault};
 use weir_wire::id::PluginVersion;
+use weir_wire::limits::{BINDINGS_MAX, PAGE_ITEMS_MAX, RECORDS_HEADER_MAX};
+use weir_wire::message::Message;
 use weir_wire::name::PluginName;
 use weir_wire::request::{
-    DescribePlugin, Done, FetchPlugin, PluginDescription, PluginFetched, PluginInfo, PluginPushed,
-    PluginVersionInfo, Plugins, PushPlugin, RemovePlugin,
+    DescribePlugin, Done, FetchPlugin, ListPlugins, PluginDescription, PluginFetched, PluginInfo,
+    PluginPushed, PluginVersionInfo, Plugins, PushPlugin, RemovePlugin,
 };
 
 use super::binding_info;
@@ -16,6 +23,13 @@ use crate::budget::Held;
 use crate::fault::IntoFault;
 use crate::state::Shared;
 use crate::{plugins, sequence};
+
+/// Bindings of a page before those of its last topic, which has at most so many at each of its
+/// three hooks.
+const PAGE_BINDINGS: usize = PAGE_ITEMS_MAX - 3 * BINDINGS_MAX;
+/// Bytes of a page before those of its last topic: with what its bindings may have as settings,
+/// the frame still has room to spare.
+const PAGE_BYTES: usize = RECORDS_HEADER_MAX / 4;
 
 pub(super) async fn push(
     shared: &Shared,
@@ -60,14 +74,22 @@ pub(super) async fn push(
     })
 }
 
-pub(super) fn list(shared: &Shared) -> Plugins {
-    let shard = shared.shard.read();
-    let plugins = shard
-        .catalog()
-        .plugins()
-        .map(|(name, versions)| info(&shard, name, versions));
+pub(super) fn list(shard: &Shard, request: &ListPlugins) -> Plugins {
+    let catalog = shard.catalog();
+    let mut rest = catalog.plugins_after(request.after.as_ref());
+    let page: Vec<_> = rest.by_ref().take(PAGE_ITEMS_MAX).collect();
+    // All are counted at once: there may be many bindings, and many plugins.
+    let mut uses: HashMap<&PluginName, u64> = HashMap::new();
+    for (_, bound) in catalog.bindings() {
+        *uses.entry(&bound.plugin).or_default() += 1;
+    }
+    let plugins = page.into_iter().map(|(name, versions)| {
+        let bindings = uses.get(name).copied().unwrap_or_default();
+        info(name, versions, bindings)
+    });
     Plugins {
         plugins: plugins.collect(),
+        more: rest.next().is_some(),
     }
 }
 
@@ -80,14 +102,32 @@ pub(super) fn describe(
     shard
         .resolve_version(name, None)
         .map_err(IntoFault::into_fault)?;
-    let versions = shard.catalog().plugin(name).unwrap_or_default();
-    let bindings = shard.catalog().topics().flat_map(|topic| {
-        let users = topic.bound().filter(|(_, bound)| bound.plugin == *name);
-        users.map(|(position, bound)| binding_info(shared, &shard, topic, position, bound))
-    });
+    let catalog = shard.catalog();
+    let versions = catalog.plugin(name).unwrap_or_default();
+    let is_user = |(_, bound): &(u32, &change::Bound)| bound.plugin == *name;
+    let mut users = catalog
+        .topics_after(request.after.as_ref())
+        .filter(|topic| topic.bound().any(|bound| is_user(&bound)));
+    let mut bindings = Vec::new();
+    let mut bytes = 0;
+    // A page ends behind a topic, so that the next one begins at another.
+    while bindings.len() < PAGE_BINDINGS
+        && bytes < PAGE_BYTES
+        && let Some(topic) = users.next()
+    {
+        for (position, bound) in topic.bound().filter(is_user) {
+            let info = binding_info(shared, &shard, topic, position, bound);
+            bytes += info.to_vec().len();
+            bindings.push(info);
+        }
+    }
+    let more = users.next().is_some();
+    let uses = catalog.bindings();
+    let uses = uses.filter(|(_, bound)| bound.plugin == *name).count();
     Ok(PluginDescription {
-        plugin: info(&shard, name, versions),
-        bindings: bindings.collect(),
+        plugin: info(name, versions, uses as u64),
+        bindings,
+        more,
     })
 }
 
@@ -151,16 +191,11 @@ pub(super) async fn fetch(
     Ok((PluginFetched { version }, component, room))
 }
 
-fn info(shard: &Shard, name: &PluginName, versions: &[change::PluginPushed]) -> PluginInfo {
-    let bindings = shard
-        .catalog()
-        .bindings()
-        .filter(|(_, bound)| bound.plugin == *name)
-        .count();
+fn info(name: &PluginName, versions: &[change::PluginPushed], bindings: u64) -> PluginInfo {
     PluginInfo {
         name: name.clone(),
         versions: versions.iter().map(version_info).collect(),
-        bindings: bindings as u64,
+        bindings,
     }
 }
 

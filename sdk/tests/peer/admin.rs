@@ -3,9 +3,13 @@
 use std::time::Duration;
 
 use weir_sdk::wire::error::ErrorCode;
-use weir_sdk::wire::id::{Timestamp, TopicId};
+use weir_sdk::wire::id::{BindingEpoch, BindingId, PluginVersion, Timestamp, TopicId};
+use weir_sdk::wire::message::Message;
+use weir_sdk::wire::plugin::{ErrorPolicy, Hook};
 use weir_sdk::wire::request::{
-    CreateTopic, ListTopics, PluginLogLines, PluginLogs, Status, TopicCreated, TopicInfo, Topics,
+    BindingCounters, BindingInfo, CreateTopic, DescribePlugin, ListPlugins, ListTopics,
+    PluginDescription, PluginInfo, PluginLogLines, PluginLogs, Plugins, Status, TopicCreated,
+    TopicInfo, Topics,
 };
 use weir_sdk::{AdminError, Client};
 
@@ -20,6 +24,25 @@ fn topic(name: &str) -> TopicInfo {
         records: 0,
         bytes: 0,
         placement_by_plugin: false,
+    }
+}
+
+fn binding(topic: &str) -> BindingInfo {
+    BindingInfo {
+        id: BindingId::new(1),
+        epoch: BindingEpoch::new(1),
+        topic: topic.parse().unwrap(),
+        hook: Hook::Key,
+        plugin: "tags".parse().unwrap(),
+        version: PluginVersion::new([7; 32]),
+        config: Vec::new(),
+        routes: Vec::new(),
+        on_error: ErrorPolicy::Fail,
+        counters: BindingCounters::decode(&[]).unwrap(),
+        position: 0,
+        limits: None,
+        time: Timestamp::new(0),
+        dead_letters: None,
     }
 }
 
@@ -89,6 +112,79 @@ async fn pages_are_joined_and_circles_are_not_walked() {
     };
     let (error, ()) = tokio::join!(requests, broker);
     assert!(matches!(error, AdminError::Protocol { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_plugins_bindings_come_in_pages() {
+    let peer = Peer::start();
+    let (client, connection) = connected(&peer).await;
+    let page = async |after: Option<&str>, topics: &[&str], more| {
+        let mut stream = accept(&connection).await;
+        let describe: DescribePlugin = stream.take().await;
+        let asked = describe.after.map(|topic| topic.to_string());
+        assert_eq!(asked.as_deref(), after);
+        let plugin = PluginInfo {
+            name: describe.name,
+            versions: Vec::new(),
+            bindings: 3,
+        };
+        let bindings = topics.iter().map(|topic| binding(topic)).collect();
+        stream
+            .reply(&PluginDescription {
+                plugin,
+                bindings,
+                more,
+            })
+            .await;
+        let _ = stream.send.finish();
+    };
+    let broker = async {
+        page(None, &["a", "a"], true).await;
+        page(Some("a"), &["b"], false).await;
+        page(None, &[], false).await;
+        page(None, &["a"], true).await;
+        page(Some("a"), &["a"], true).await;
+    };
+    let requests = async {
+        let admin = client.admin();
+        let described = admin.describe_plugin("tags").await.unwrap();
+        assert_eq!(described.bindings, ["a", "a", "b"].map(binding));
+        assert!(!described.more);
+        let unused = admin.describe_plugin("tags").await.unwrap();
+        assert_eq!(unused.bindings, []);
+        admin.describe_plugin("tags").await.unwrap_err()
+    };
+    let (error, ()) = tokio::join!(requests, broker);
+    assert!(matches!(error, AdminError::Protocol { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn plugins_come_in_pages() {
+    let peer = Peer::start();
+    let (client, connection) = connected(&peer).await;
+    let page = async |after: Option<&str>, names: &[&str], more| {
+        let mut stream = accept(&connection).await;
+        let list: ListPlugins = stream.take().await;
+        assert_eq!(list.after.map(|name| name.to_string()).as_deref(), after);
+        let plugins = names.iter().map(|name| PluginInfo {
+            name: name.parse().unwrap(),
+            versions: Vec::new(),
+            bindings: 0,
+        });
+        let plugins = plugins.collect();
+        stream.reply(&Plugins { plugins, more }).await;
+        let _ = stream.send.finish();
+    };
+    let broker = async {
+        page(None, &["a", "b"], true).await;
+        page(Some("b"), &["c"], false).await;
+    };
+    let requests = async {
+        let plugins = client.admin().list_plugins().await.unwrap();
+        let names = plugins.iter().map(|plugin| plugin.name.to_string());
+        assert_eq!(names.collect::<Vec<_>>(), ["a", "b", "c"]);
+    };
+    tokio::join!(requests, broker);
 }
 
 #[tokio::test]

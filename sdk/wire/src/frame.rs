@@ -102,11 +102,11 @@ kinds! {
     PluginPushed = 21;
     /// Client: which plugins there are.
     ListPlugins = 22;
-    /// Broker: the plugins.
+    /// Broker: a page of plugins.
     Plugins = 23;
     /// Client: a plugin in detail.
     DescribePlugin = 24;
-    /// Broker: the detail.
+    /// Broker: the detail, with a page of bindings.
     PluginDescription = 25;
     /// Client: remove a plugin or one version of it.
     RemovePlugin = 26;

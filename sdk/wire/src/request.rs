@@ -269,12 +269,17 @@ message! {
     }
 
     /// Which plugins there are.
-    pub struct ListPlugins {}
+    pub struct ListPlugins {
+        /// Only those after this name, in order of names.
+        1 => after: Option<PluginName>,
+    }
 
-    /// The plugins.
+    /// A page of plugins.
     pub struct Plugins {
         /// In order of names.
         1 => plugins: Vec<PluginInfo>,
+        /// Whether more follow.
+        2 => more: bool,
     }
 
     /// A plugin.
@@ -291,14 +296,18 @@ message! {
     pub struct DescribePlugin {
         /// Its name.
         1 => name: PluginName,
+        /// Only bindings of topics after this one, in order of names.
+        2 => after: Option<TopicName>,
     }
 
-    /// The detail.
+    /// The detail, with a page of bindings.
     pub struct PluginDescription {
         /// The plugin.
         1 => plugin: PluginInfo,
-        /// The bindings that use it.
+        /// The bindings that use it, in order of their topics' names.
         2 => bindings: Vec<BindingInfo>,
+        /// Whether more bindings follow, those of further topics.
+        3 => more: bool,
     }
 
     /// Remove a plugin, or one version of it.
