@@ -15,6 +15,8 @@ const LOCK_PAUSE: Duration = Duration::from_millis(20);
 const NODE_FILE: &str = "NODE";
 const NODE_MAGIC: &[u8] = b"weir-log";
 const WAL: &str = "wal";
+/// Only takes room, and is there or not.
+const RESERVE: &str = "reserve";
 const PARTS: [&str; 4] = [WAL, "segments", "checkpoints", "manifest"];
 /// For whoever looks into the file.
 const LOG_MARK: &[u8] =
@@ -98,7 +100,9 @@ impl DataDir {
             names.unwrap_or_default().is_empty()
         };
         let gone = match vfs.list(&self.log()) {
-            Ok(names) if names.is_empty() && PARTS.iter().all(is_empty) => Some("empty"),
+            Ok(names) if names.iter().all(|name| name == RESERVE) && PARTS.iter().all(is_empty) => {
+                Some("empty")
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Some("missing"),
             _ => None,
         };
@@ -303,7 +307,10 @@ mod tests {
         std::fs::write(data.log().join(NODE_FILE), "weir-log 1 7\n").unwrap();
         data.mark_log(&vfs).unwrap();
         check("");
+        std::fs::write(data.log().join(RESERVE), "").unwrap();
         std::fs::remove_file(data.log().join(NODE_FILE)).unwrap();
+        check("log is empty, while a log was there before");
+        std::fs::remove_file(data.log().join(RESERVE)).unwrap();
         check("log is empty, while a log was there before");
         // What is left of a log is for whoever opens it to refuse.
         for part in PARTS {

@@ -2,6 +2,8 @@
 //! on, topics can be truncated and deleted, and once there is room the same broker takes records
 //! again. Nothing that was acknowledged is lost. The disk is a real one, made for the test.
 
+use std::fs::File;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -60,6 +62,18 @@ impl Disk {
             "SKIPPED: this test may not mount a disk: {reason}"
         ));
         None
+    }
+
+    /// Somebody else takes what is free, to the last byte.
+    fn fill_up(&self, name: &str) {
+        let mut file = File::create(self.mounted.join(name)).unwrap();
+        loop {
+            match file.write(&[0; 4096]) {
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::StorageFull => return,
+                Err(error) => panic!("{error}"),
+            }
+        }
     }
 }
 
@@ -125,7 +139,7 @@ async fn a_full_disk_refuses_records_only() {
     // The configuration lies beside the data, on the large disk.
     let data = directory.path().join("data");
     std::fs::create_dir(&data).unwrap();
-    let Some(_disk) = Disk::mount(&data) else {
+    let Some(disk) = Disk::mount(&data) else {
         return;
     };
     let config = format!("{SMALL_FILES}{RESERVE}");
@@ -151,6 +165,8 @@ async fn a_full_disk_refuses_records_only() {
     admin.create_topic("late", 1).await.unwrap();
     admin.delete_topic("late").await.unwrap();
 
+    block_in_place(|| disk.fill_up("others"));
+    assert_eq!(read(&client, "small", 10).await, 10);
     admin.delete_topic("large").await.unwrap();
     takes_records_again(&patient, "doomed").await;
 
@@ -166,11 +182,22 @@ async fn a_full_disk_refuses_records_only() {
     admin.truncate_topic(&truncate).await.unwrap();
     takes_records_again(&patient, "small").await;
 
-    // A kill on a disk that had been full.
-    block_in_place(|| process.restart());
+    // A kill on a disk that is full, and a start on it.
+    let doomed = 1 + fill(&patient, "small").await;
+    block_in_place(|| {
+        disk.fill_up("more of others");
+        process.restart();
+    });
     let client = connect(&process).await;
-    assert_eq!(read(&client, "small", 11).await, 11);
-    takes_records_again(&client, "doomed").await;
+    assert_eq!(read(&client, "small", 10 + doomed).await, 10 + doomed);
+    let truncate = TruncateTopic {
+        name: "small".parse().unwrap(),
+        before_offset: Some(Offset::new(10 + doomed)),
+        ..truncate
+    };
+    client.admin().truncate_topic(&truncate).await.unwrap();
+    takes_records_again(&client, "small").await;
+    assert_eq!(read(&client, "small", 1).await, 1);
     for client in [client, patient] {
         client.close().await;
     }

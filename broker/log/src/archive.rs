@@ -270,9 +270,12 @@ impl Archiver {
     /// A failure stays, unless it is one of room.
     fn settle<R>(&mut self, done: Result<R, LogError>) -> Result<R, LogError> {
         match &done {
-            Ok(_) => {}
+            Ok(_) if self.due => {}
+            Ok(_) => {
+                self.files.archiver_lacks_room(false);
+            }
             Err(error) if error.is_disk_full() => {
-                if self.files.lacks_room(false) {
+                if self.files.archiver_lacks_room(true) {
                     tracing::error!(%error, "no room for a segment: producing is refused");
                 }
             }
@@ -308,15 +311,24 @@ impl Archiver {
                 return Ok(true);
             }
         }
+        // Where room is scarce, what comes back without taking any comes before what takes some.
+        if self.gains && self.files.refuses_records() {
+            return self.install_again();
+        }
         if self.rewrite_step()? {
             return Ok(true);
         }
         if idle && self.gains {
-            let again = self.manifest.clone();
-            self.install(again)?;
-            return Ok(true);
+            return self.install_again();
         }
-        Ok(false)
+        Ok(idle && self.tend_reserve()?)
+    }
+
+    /// The same manifest once more, so that the one before names less.
+    fn install_again(&mut self) -> Result<bool, LogError> {
+        let again = self.manifest.clone();
+        self.install(again)?;
+        Ok(true)
     }
 
     /// Takes in what the log noted, up to the end of a file; answers whether there was anything.
@@ -379,7 +391,11 @@ impl Archiver {
         next.durable = self.lsn;
         next.durable_file = self.lsn_file;
         let path = manifest_path(&self.home.dir, next.generation);
-        if let Err(error) = manifest::write(&*self.home.vfs, &self.home.dir, &next) {
+        let Home { vfs, dir, .. } = &self.home;
+        let written = self
+            .files
+            .with_reserve(|| manifest::write(&**vfs, dir, &next));
+        if let Err(error) = written {
             let mut error = LogError::io("writing", &path, &error);
             // Once it bears its name it may be what the next start finds, so nothing that it
             // names may go.

@@ -181,16 +181,22 @@ impl<T: 'static> Committer<T> {
 
     /// Makes room for a block of these entries, where no thread does.
     fn make_room(&mut self, entries: &[Entry]) -> Result<(), LogError> {
-        while !(self.feed.has_room() && self.wal.has_room(entries)) {
+        while !self.has_room(entries) {
             let done = self.with_archiver(|archiver| archiver.step(false));
             match done {
                 Ok(true) => {}
                 // The WAL says what is wrong, or waits for the thread.
                 Ok(false) => return Ok(()),
+                // Without room for segments, more may wait in the WAL.
+                Err(error) if error.is_disk_full() && self.has_room(entries) => {}
                 Err(error) => return Err(error),
             }
         }
         Ok(())
+    }
+
+    fn has_room(&self, entries: &[Entry]) -> bool {
+        self.feed.has_room() && self.wal.has_room(entries)
     }
 
     /// Makes these entries durable as one block and tells the sink.

@@ -120,6 +120,12 @@ impl LogConfig {
         usize::try_from(self.wal_file_bytes / 2).unwrap_or(usize::MAX)
     }
 
+    /// The room that is kept for when the disk is full: a WAL file for the log to go on in, and as
+    /// much for what moving it out of there takes.
+    pub(crate) const fn reserve_bytes(&self) -> u64 {
+        2 * self.wal_file_bytes
+    }
+
     /// What a block may hold; with small files less than was asked for.
     pub(crate) fn block_bytes_max(&self) -> usize {
         self.block_bytes.min(self.entry_bytes_max())

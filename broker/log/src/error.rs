@@ -19,6 +19,20 @@ pub enum OpenError<E> {
         /// What it says.
         source: io::Error,
     },
+    /// There is no room on the disk, and no reserve any more.
+    #[error(
+        "there is no room for {}: {source}; free {bytes} bytes on its disk, by removing files that \
+         are not weir's or enlarging it, and start again",
+        path.display()
+    )]
+    NoRoom {
+        /// What cannot be written.
+        path: PathBuf,
+        /// What the file system says.
+        source: io::Error,
+        /// With so much room, records are stored again, too.
+        bytes: u64,
+    },
     /// The directory is not a log of Weir's, or one of a newer version.
     #[error("{}: {what}; nothing was changed", path.display())]
     Foreign {
@@ -55,7 +69,7 @@ pub enum OpenError<E> {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SubmitError {
-    /// There is no room for the next WAL file.
+    /// There is no room for records, or, with the reserve used up, for anything.
     #[error("the disk is full: no record can be stored until there is room (reading goes on)")]
     DiskFull,
     /// Larger than an entry may be.

@@ -25,6 +25,7 @@ pub mod offline;
 mod open;
 mod page_buf;
 mod reader;
+mod reserve;
 mod scrub;
 mod segment;
 pub mod vfs;

@@ -20,6 +20,7 @@ use crate::names::{self, TEMPORARY_SUFFIX, io_error, list, numbered};
 use crate::node;
 use crate::offline::frames::partitions_in;
 use crate::reader::LogReader;
+use crate::reserve::Reserve;
 use crate::segment::{SEGMENT_SUFFIX, SegmentError, read_footer, segment_path, segments_dir};
 use crate::vfs::Vfs;
 use crate::wal::{self, Files, Found, Origin, RecoveryReport, Wal};
@@ -48,7 +49,17 @@ pub fn recover<M: StateMachine>(
 ) -> Result<Recovered<M>, OpenError<M::Error>> {
     config.check().map_err(OpenError::Config)?;
     let read = Read::new(&vfs, &config, &mut machine)?;
-    read.accept(vfs, config, machine)
+    // The reserve, the file that is written to and the one after.
+    let bytes = config.reserve_bytes() + 2 * config.wal_file_bytes;
+    let accepted = read.accept(vfs, config, machine);
+    accepted.map_err(|error| match error {
+        OpenError::Io { path, source } if wal::is_full(&source) => OpenError::NoRoom {
+            path,
+            source,
+            bytes,
+        },
+        error => error,
+    })
 }
 
 /// Reads a log as [`recover`] does, and changes nothing: whether it would be refused.
@@ -159,8 +170,8 @@ impl Read {
         if is_new {
             node::write(&*vfs, &config, node)?;
         }
-        let files = Arc::new(Files::default());
-        let writer = wal::accept(&vfs, config.clone(), node, &origin, &mut wal, &files)?;
+        let files = Arc::new(files(&vfs, &config)?);
+        let accepted = wal::accept(&vfs, &config, node, &origin, &mut wal, &files)?;
         let home = Home {
             vfs: vfs.clone(),
             dir: dir.clone(),
@@ -168,10 +179,13 @@ impl Read {
             shard: config.shard,
         };
         let next = next_manifest(&home, &manifests, &segments, &origin, &wal);
-        manifest::write(&*vfs, &dir, &next)
+        files
+            .with_reserve(|| manifest::write(&*vfs, &dir, &next))
             .map_err(|source| io_error(&manifest_path(&dir, next.generation), source))?;
         remove_what_is_left(&home, &manifests, &segments)?;
         wal::remove_before(&*vfs, &config, &wal.sequences, origin.start.file)?;
+        hold_reserve(&files)?;
+        let writer = wal::go_on(config.clone(), accepted, &wal)?;
         files.archived_up_to(next.wal.file);
         files.add(next.segments.iter().map(|segment| segment.bytes).sum());
         let report = report(&dir, node, &manifests, &wal);
@@ -202,6 +216,24 @@ impl Read {
             report,
         })
     }
+}
+
+/// What is known about the files of the log, with its reserve as it was left.
+fn files<E>(vfs: &Arc<dyn Vfs>, config: &LogConfig) -> Result<Files, OpenError<E>> {
+    let reserve = Reserve::new(vfs.clone(), config);
+    let path = reserve.path();
+    reserve.find().map_err(|source| io_error(&path, source))?;
+    Ok(Files::new(reserve))
+}
+
+/// Makes the reserve, if there is room: without it the log opens, and takes no records.
+fn hold_reserve<E>(files: &Files) -> Result<(), OpenError<E>> {
+    let held = files.hold_reserve();
+    if !held.map_err(|source| io_error(&files.reserve().path(), source))? {
+        let bytes = files.reserve().bytes();
+        tracing::error!(bytes, "no room for the log's reserve: no record is stored");
+    }
+    Ok(())
 }
 
 fn origin(manifest: Option<&Manifest>) -> Origin {

@@ -9,5 +9,7 @@ mod writer;
 pub(crate) use block::{Block, Shown};
 pub(crate) use files::{Files, Spare, file_path, is_full, wal_dir};
 pub use recover::{Cut, RecoveredEntry, RecoveredOp, RecoveryReport};
-pub(crate) use recover::{Found, Origin, accept, check_body, file_sequences, read, remove_before};
+pub(crate) use recover::{
+    Found, Origin, accept, check_body, file_sequences, go_on, read, remove_before,
+};
 pub(crate) use writer::{Wal, Written};

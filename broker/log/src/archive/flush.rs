@@ -15,6 +15,7 @@ use crate::format::name::SectionName;
 use crate::ids::SegmentId;
 use crate::index::Place;
 use crate::manifest::{Manifest, SectionRef, SegmentRef};
+use crate::page_buf::PAGE_BYTES;
 use crate::segment::{FrameRef, SegmentMeta, SegmentWriter, segment_path, segments_dir};
 
 /// Bytes of batches in memory on their way into a segment.
@@ -23,6 +24,17 @@ const COLLECT_BYTES: usize = 16 << 20;
 /// the log.
 const PACED_BYTES: usize = 256 << 10;
 const PAUSE: Duration = Duration::from_millis(2);
+
+/// What a segment takes at most besides its frames and runs, which is whole pages.
+const SEGMENT_BYTES: u64 = 4 * PAGE_BYTES as u64;
+/// What a batch takes in a segment besides itself, with its share of a run's part in the footer;
+/// rather more than less.
+const FRAME_BYTES: u64 = 160;
+
+/// What a batch takes in a segment, about.
+fn room_for(place: &Place) -> u64 {
+    FRAME_BYTES + u64::from(place.columns) + u64::from(place.length)
+}
 
 /// The segments of a flush.
 #[derive(Debug, Default)]
@@ -51,9 +63,7 @@ impl Archiver {
         if joined.as_ref().is_err_and(LogError::is_disk_full) {
             self.remove_from(first);
         }
-        joined?;
-        self.files.made_room();
-        Ok(())
+        joined
     }
 
     /// Checkpoints and manifest; then readers are led to the segments.
@@ -104,16 +114,24 @@ impl Archiver {
             next: first,
             ..Written::default()
         };
-        let (mut own, mut shared) = (Vec::new(), Vec::new());
+        let (mut own, mut shared, mut room) = (Vec::new(), Vec::new(), SEGMENT_BYTES);
         for at in self.table.touched() {
             let places = self.pending(at);
             let bytes: u64 = places.iter().map(|place| u64::from(place.length)).sum();
+            room += places.iter().map(room_for).sum::<u64>();
             match places.is_empty() {
                 true => {}
-                false if bytes >= self.config.segment_own_bytes => own.push(at),
+                false if bytes >= self.config.segment_own_bytes => {
+                    room += SEGMENT_BYTES;
+                    own.push(at);
+                }
                 false => shared.push(at),
             }
         }
+        if own.is_empty() && shared.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.find_room(room, &segments_dir(&self.home.dir))?;
         for at in own {
             self.copy(&[at], &mut written)?;
             self.finish(&mut written)?;
@@ -244,6 +262,8 @@ impl Archiver {
             {
                 continue;
             }
+            let room = (bytes.len() + 2 * PAGE_BYTES) as u64;
+            self.find_room(room, &id.path(&self.home.dir))?;
             let owner = (self.home.node, self.home.shard);
             let section = checkpoint::write(&*self.home.vfs, &self.home.dir, owner, &id, bytes)
                 .map_err(|error| {

@@ -2,9 +2,10 @@
 //! time, so that a full file does not hold up what comes next.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::path::Path;
 
-use super::{Archiver, Present};
+use super::{Archiver, Home, Present};
 use crate::checkpoint::CheckpointId;
 use crate::error::LogError;
 use crate::ids::{FileSequence, Generation, SegmentId};
@@ -82,7 +83,7 @@ impl Archiver {
 
     /// Gives one file back; answers whether there was one.
     pub(super) fn release_one(&mut self) -> Result<bool, LogError> {
-        let Some(file) = self.garbage.pop_front() else {
+        let Some(file) = self.garbage.front().cloned() else {
             return Ok(false);
         };
         let dir = &self.home.dir;
@@ -108,6 +109,7 @@ impl Archiver {
                 self.present.checkpoints.remove(id);
             }
         }
+        self.garbage.pop_front();
         Ok(true)
     }
 
@@ -156,11 +158,52 @@ impl Archiver {
             return Ok(true);
         }
         if self.gains {
-            let again = self.manifest.clone();
-            self.install(again)?;
-            return Ok(true);
+            return self.install_again();
         }
         Ok(false)
+    }
+
+    /// Whether there is room for so many bytes, before some of them are written in vain; with the
+    /// reserve's room if that is what makes the difference.
+    pub(super) fn find_room(&self, bytes: u64, path: &Path) -> Result<(), LogError> {
+        // A disk that does not tell is found to be full when it is.
+        let Ok(space) = self.home.vfs.free_space(&self.home.dir) else {
+            return Ok(());
+        };
+        if bytes <= space.free {
+            return Ok(());
+        }
+        let failed = Self::failed_at("writing", path);
+        let enough = bytes <= space.free.saturating_add(self.files.reserve().bytes());
+        match enough.then(|| self.files.give_up_reserve()) {
+            Some(Ok(true)) => Ok(()),
+            Some(Err(error)) => Err(failed(error)),
+            None | Some(Ok(false)) => Err(failed(io::ErrorKind::StorageFull.into())),
+        }
+    }
+
+    /// Makes the reserve anew once there is room for it and a WAL file besides, and nobody waits
+    /// for that room; answers whether it did.
+    pub(super) fn tend_reserve(&self) -> Result<bool, LogError> {
+        let reserve = self.files.reserve();
+        if reserve.is_held() || self.files.is_stuck() || self.files.archiver_is_stuck() {
+            return Ok(false);
+        }
+        let Home { vfs, dir, .. } = &self.home;
+        let needed = reserve.bytes() + self.config.wal_file_bytes;
+        let free = vfs.free_space(dir).map_or(u64::MAX, |space| space.free);
+        if free.saturating_add(self.files.spare_bytes_but_one()) < needed {
+            return Ok(false);
+        }
+        if free < needed {
+            self.drop_spares()?;
+        }
+        let held = self.files.hold_reserve();
+        let held = held.map_err(Self::failed_at("making", &reserve.path()))?;
+        if held {
+            tracing::info!("there is room for the log's reserve again");
+        }
+        Ok(held)
     }
 
     /// Removes the files that are kept for later, but for one: the log may need that, to hear of

@@ -113,20 +113,20 @@ impl Drop for Ended {
 
 impl Archiver {
     fn run(&mut self) -> Result<(), LogError> {
-        self.look_at_the_disk();
+        self.look_at_the_disk()?;
         let mut looked = Instant::now();
         let mut idle = false;
         loop {
             // Also while there is always something to do, and behind each file.
             let was_due = self.due;
             if looked.elapsed() >= TICK {
-                self.look_at_the_disk();
+                self.look_at_the_disk()?;
                 looked = Instant::now();
             }
             match self.step(idle) {
                 Ok(true) => {
                     if was_due {
-                        self.look_at_the_disk();
+                        self.look_at_the_disk()?;
                     }
                 }
                 Ok(false) => match self.feed.wait(TICK) {
@@ -144,7 +144,7 @@ impl Archiver {
                     if self.feed.rest(RETRY) {
                         return self.end();
                     }
-                    self.look_at_the_disk();
+                    self.look_at_the_disk()?;
                 }
                 Err(error) => return Err(error),
             }
@@ -161,9 +161,11 @@ impl Archiver {
         }
     }
 
-    fn look_at_the_disk(&self) {
+    fn look_at_the_disk(&self) -> Result<(), LogError> {
+        self.tend_reserve()?;
         let Home { vfs, dir, .. } = &self.home;
         self.files
             .look_at_the_disk(&**vfs, dir, self.config.disk_reserve);
+        Ok(())
     }
 }

@@ -205,7 +205,9 @@ fn check_start<M: StateMachine>(
         {
             return;
         }
-        OpenError::Io { path, source } => (path, 0, source.to_string()),
+        OpenError::Io { path, source } | OpenError::NoRoom { path, source, .. } => {
+            (path, 0, source.to_string())
+        }
         OpenError::Config(what) => (survey.dir.to_owned(), 0, what.to_owned()),
         OpenError::Replay(error) => (survey.dir.to_owned(), 0, error.to_string()),
     };

@@ -85,10 +85,30 @@ pub(crate) struct Maker {
 
 impl Maker {
     /// A new file, allocated and durable: one that is no longer needed under a new name, or, if
-    /// there is none, one made from nothing.
-    pub(crate) fn make(&self, sequence: FileSequence) -> io::Result<WalFile> {
-        let making = making_path(&self.dir, sequence);
+    /// there is none, one made from nothing. The reserve's room is only for a file that is
+    /// `wanted`, not for one that is made ahead of need.
+    pub(crate) fn make(&self, sequence: FileSequence, wanted: bool) -> io::Result<WalFile> {
         let spare = self.files.take_spare(self.bytes);
+        let reserved = self.files.reserve().is_held();
+        if spare.is_none() && !reserved && !(wanted && self.leaves_room()) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        match self.make_of(sequence, spare) {
+            Err(error) if wanted && is_full(&error) && self.files.give_up_reserve()? => {
+                self.make_of(sequence, None)
+            }
+            made => made,
+        }
+    }
+
+    /// Whether a file more leaves the archiver half as much for what gives files back.
+    fn leaves_room(&self) -> bool {
+        let space = self.vfs.free_space(&self.dir);
+        space.is_ok_and(|space| space.free >= self.bytes + self.bytes / 2)
+    }
+
+    fn make_of(&self, sequence: FileSequence, spare: Option<Spare>) -> io::Result<WalFile> {
+        let making = making_path(&self.dir, sequence);
         let made = self.try_make(sequence, &making, spare);
         if made.is_err() {
             // Half a file is worth nothing, and its room may be what is missing.
@@ -158,12 +178,14 @@ impl Maker {
         self.vfs.open(making, OpenMode::Write { direct: true })
     }
 
-    /// Writes zeros until the end, or until the file is wanted.
+    /// Writes zeros until the end, or until the file is wanted, or there is no room for them: the
+    /// file is as good without.
     fn zero(&self, file: &WalFile, signal: &Signal) -> io::Result<()> {
         if file.recycled || signal.wait(file.sequence, ZERO_AFTER) {
             return Ok(());
         }
-        write_zeros(file, ZERO_BYTES, || signal.wait(file.sequence, ZERO_PAUSE))
+        let zeroed = write_zeros(file, ZERO_BYTES, || signal.wait(file.sequence, ZERO_PAUSE));
+        zeroed.or_else(|error| if is_full(&error) { Ok(()) } else { Err(error) })
     }
 
     /// Writes zeros into the first file of a log, before anybody writes to it: as fast as the
@@ -211,7 +233,7 @@ impl Supply {
     /// log is to end.
     pub(crate) fn take(&mut self, sequence: FileSequence) -> io::Result<WalFile> {
         match self {
-            Self::OnDemand(maker) => maker.make(sequence),
+            Self::OnDemand(maker) => maker.make(sequence, true),
             Self::Ahead(ahead) => ahead.take(sequence),
         }
     }
@@ -311,7 +333,8 @@ fn prepare(
         // Under load, files are made more often than anybody else looks: records are refused in
         // time, while there is room left for everything else.
         maker.look_at_the_disk();
-        match maker.make(next) {
+        let wanted = signal.get().wanted >= next;
+        match maker.make(next, wanted) {
             Ok(file) => {
                 maker.files.made_room();
                 let result = maker.zero(&file, signal).map(|()| file);
@@ -321,7 +344,6 @@ fn prepare(
                 next = next.next();
             }
             Err(error) if is_full(&error) => {
-                let wanted = signal.get().wanted >= next;
                 if wanted && maker.files.is_closing() {
                     let _ = give.send(Err(error));
                     return;
@@ -329,8 +351,10 @@ fn prepare(
                 if maker.files.lacks_room(wanted) {
                     tracing::error!("no room for the next log file: producing is refused");
                 }
-                if signal.pause(RETRY) {
-                    return;
+                if wanted {
+                    signal.pause(RETRY);
+                } else {
+                    signal.wait(next, RETRY);
                 }
             }
             Err(error) => {

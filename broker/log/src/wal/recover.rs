@@ -216,15 +216,15 @@ pub(crate) fn read<M: StateMachine>(
     Ok(Found { sequences, end })
 }
 
-/// Gets ready to write where the WAL ends: what was read is accepted.
+/// Gets the file ready in which writing goes on: what was read is accepted.
 pub(crate) fn accept<E>(
     vfs: &Arc<dyn Vfs>,
-    config: LogConfig,
+    config: &LogConfig,
     node: NodeId,
     origin: &Origin,
     found: &mut Found,
     files: &Arc<Files>,
-) -> Result<Wal, OpenError<E>> {
+) -> Result<(WalFile, Maker), OpenError<E>> {
     let dir = wal_dir(&config.dir);
     let failed = |source| io_error(&dir, source);
     for name in list(&**vfs, &dir)? {
@@ -236,7 +236,7 @@ pub(crate) fn accept<E>(
     }
     let end = &mut found.end;
     let used = end.tail.as_ref().map(|tail| tail.sequence);
-    remove_unused(&**vfs, &config, &found.sequences, origin.start.file, used)?;
+    remove_unused(&**vfs, config, &found.sequences, origin.start.file, used)?;
     files.add(end.file_bytes);
     let maker = Maker {
         vfs: vfs.clone(),
@@ -248,17 +248,28 @@ pub(crate) fn accept<E>(
         reserve: config.disk_reserve,
     };
     let file = match end.tail.take() {
-        Some(tail) => reopen(&**vfs, &config, &tail)?,
+        Some(tail) => reopen(&**vfs, config, &tail)?,
         None => {
-            let first = maker.make(origin.start.file).map_err(failed)?;
+            let first = maker.make(origin.start.file, true).map_err(failed)?;
             if config.prepare_ahead && !first.recycled {
                 Maker::zero_first(&first).map_err(failed)?;
             }
             first
         }
     };
+    Ok((file, maker))
+}
+
+/// The WAL as it goes on in that file. From now on the next ones are made, too.
+pub(crate) fn go_on<E>(
+    config: LogConfig,
+    (file, maker): (WalFile, Maker),
+    found: &Found,
+) -> Result<Wal, OpenError<E>> {
+    let (end, files) = (&found.end, maker.files.clone());
     let next = file.sequence.next();
-    let supply = Supply::new(maker, next, config.prepare_ahead).map_err(failed)?;
+    let supply = Supply::new(maker, next, config.prepare_ahead)
+        .map_err(|source| io_error(&wal_dir(&config.dir), source))?;
     Ok(Wal {
         config,
         file,
@@ -268,7 +279,7 @@ pub(crate) fn accept<E>(
         previous: end.previous,
         next_index: end.next_index,
         stated: end.durable,
-        files: files.clone(),
+        files,
     })
 }
 

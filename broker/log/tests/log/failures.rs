@@ -4,9 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
+use expect_test::expect;
 use weir_log::{
     CommitSink, CommittedBlock, CrashPolicy, Log, LogConfig, LogError, SimVfs, Submission,
-    SubmitError, recover,
+    SubmitError, Vfs, recover,
 };
 
 use crate::crash_plan::{Plan, Step};
@@ -191,7 +192,7 @@ impl CommitSink<u64> for Gate {
 /// The token of entries that only ask whether the disk is full yet.
 const PROBE: u64 = 99;
 
-/// A log with ten entries handed over, of which four fit the two files there is room for.
+/// A log with ten entries handed over, of which four fit the two files that are there.
 struct Full {
     sim: SimVfs,
     log: Log<u64>,
@@ -202,7 +203,6 @@ fn full() -> Full {
     let sim = SimVfs::new(1);
     let mut config = small();
     config.prepare_ahead = true;
-    sim.set_capacity(Some((128 << 10) + 1_000));
     let (open_gate, go_on) = sync_channel(1);
     let (give, heard) = sync_channel(100);
     let sink = Box::new(Gate {
@@ -222,6 +222,12 @@ fn full() -> Full {
     };
     submit(0).unwrap();
     assert_eq!(heard.recv().unwrap(), Ok(vec![0]));
+    let second = Path::new("/data/wal/0000000000000002.wal");
+    while sim.read(second).is_err() {
+        std::thread::yield_now();
+    }
+    // Others took all the room, and take that of the reserve once it is given up.
+    sim.set_capacity(Some(0));
     (1..10).for_each(|number| submit(number).unwrap());
     open_gate.send(()).unwrap();
     for number in 1..4 {
@@ -275,10 +281,11 @@ fn a_disk_that_is_full_from_the_start_is_an_error_of_opening() {
     let sim = SimVfs::new(1);
     sim.set_capacity(Some(1_000));
     let error = drive(Arc::new(sim.clone()), small()).err().unwrap();
-    assert!(
-        error.to_string().starts_with("cannot use /data/wal"),
-        "{error}"
-    );
+    expect![
+        "there is no room for /data/wal: no storage space; free 262144 bytes on its disk, by \
+         removing files that are not weir's or enlarging it, and start again"
+    ]
+    .assert_eq(&error.to_string());
     sim.set_capacity(None);
     drive(Arc::new(sim), small()).unwrap();
 }

@@ -11,6 +11,7 @@ mod crash_plan;
 mod decoders;
 mod failures;
 mod format;
+mod full_disk;
 mod golden;
 mod history;
 mod offline;

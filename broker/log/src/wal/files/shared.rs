@@ -7,19 +7,27 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
+use super::is_full;
 use crate::config::DiskReserve;
 use crate::ids::FileSequence;
+use crate::reserve::Reserve;
 use crate::vfs::Vfs;
 
 /// Files that are kept for later; more are removed.
 const SPARES_MAX: usize = 4;
+/// While what is in files cannot become segments, for want of room, so many more may wait: then
+/// no records come, but what gives room back has to have a place.
+const MORE_WITHOUT_ROOM: u64 = 2;
 
 /// What is known about the files.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Files {
     disk_bytes: AtomicU64,
-    /// There is no room for the next WAL file, or for a segment.
-    full: AtomicBool,
+    reserve: Reserve,
+    /// There is no room for the next WAL file.
+    no_file: AtomicBool,
+    /// There is no room for what the archiver has to write.
+    no_segment: AtomicBool,
     /// The WAL's thread waits for a file that there is no room for.
     stuck: AtomicBool,
     /// There is less room than is to be kept free.
@@ -46,6 +54,24 @@ pub(crate) struct Spare {
 }
 
 impl Files {
+    pub(crate) fn new(reserve: Reserve) -> Self {
+        Self {
+            disk_bytes: AtomicU64::new(if reserve.is_held() {
+                reserve.bytes()
+            } else {
+                0
+            }),
+            reserve,
+            no_file: AtomicBool::new(false),
+            no_segment: AtomicBool::new(false),
+            stuck: AtomicBool::new(false),
+            low: AtomicBool::new(false),
+            closing: AtomicBool::new(false),
+            state: Mutex::default(),
+            changed: Condvar::new(),
+        }
+    }
+
     pub(crate) fn disk_bytes(&self) -> u64 {
         self.disk_bytes.load(Ordering::Relaxed)
     }
@@ -58,9 +84,46 @@ impl Files {
         self.disk_bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 
+    pub(crate) const fn reserve(&self) -> &Reserve {
+        &self.reserve
+    }
+
+    /// Makes the reserve, unless it is there; answers whether there was room for it.
+    pub(crate) fn hold_reserve(&self) -> io::Result<bool> {
+        let was_held = self.reserve.is_held();
+        let held = self.reserve.hold()?;
+        if held && !was_held {
+            self.add(self.reserve.bytes());
+        }
+        Ok(held)
+    }
+
+    /// Gives up the reserve's room; answers whether there was any.
+    pub(crate) fn give_up_reserve(&self) -> io::Result<bool> {
+        let given = self.reserve.give_up()?;
+        if given {
+            self.subtract(self.reserve.bytes());
+            tracing::error!(
+                bytes = self.reserve.bytes(),
+                "the disk is full: the log's reserve is used up; no record is stored until there \
+                 is room for it again"
+            );
+        }
+        Ok(given)
+    }
+
+    /// Does something, with the reserve's room if there is no other.
+    pub(crate) fn with_reserve<R>(&self, act: impl Fn() -> io::Result<R>) -> io::Result<R> {
+        match act() {
+            Err(error) if is_full(&error) && self.give_up_reserve()? => act(),
+            done => done,
+        }
+    }
+
     /// Whether records are refused.
     pub(crate) fn refuses_records(&self) -> bool {
-        self.full.load(Ordering::Relaxed) || self.low.load(Ordering::Relaxed)
+        let without_room = [&self.no_file, &self.no_segment, &self.low];
+        without_room.iter().any(|it| it.load(Ordering::Relaxed)) || !self.reserve.is_held()
     }
 
     /// Whether nothing at all can be written.
@@ -68,19 +131,35 @@ impl Files {
         self.stuck.load(Ordering::Relaxed)
     }
 
-    /// There is no room for a file, and somebody waits for it, or nobody yet. Answers whether
+    /// There is no room for a WAL file, and somebody waits for it, or nobody yet. Answers whether
     /// that is new.
     pub(crate) fn lacks_room(&self, waited_for: bool) -> bool {
         if waited_for {
             self.stuck.store(true, Ordering::Relaxed);
         }
-        !self.full.swap(true, Ordering::Relaxed)
+        !self.no_file.swap(true, Ordering::Relaxed)
     }
 
-    /// There was room for a file.
+    /// There was room for a WAL file.
     pub(crate) fn made_room(&self) {
-        self.full.store(false, Ordering::Relaxed);
+        self.no_file.store(false, Ordering::Relaxed);
         self.stuck.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether the archiver lacks room.
+    pub(crate) fn archiver_is_stuck(&self) -> bool {
+        self.no_segment.load(Ordering::Relaxed)
+    }
+
+    /// Notes whether the archiver lacks room; answers whether that is new.
+    pub(crate) fn archiver_lacks_room(&self, lacks: bool) -> bool {
+        let is_new = self.no_segment.swap(lacks, Ordering::Relaxed) != lacks;
+        if is_new {
+            // Whoever looked before waits by now.
+            drop(self.state());
+            self.changed.notify_all();
+        }
+        is_new
     }
 
     /// Looks whether there is as much room as is to be left free.
@@ -127,15 +206,24 @@ impl Files {
 
     /// Whether that file is one of the `files_max` that may wait for the archiver.
     pub(crate) fn may_begin(&self, file: FileSequence, files_max: u64) -> bool {
-        let waiting = file.value().saturating_sub(self.state().oldest.value());
-        waiting < files_max
+        self.is_within(file, self.state().oldest, files_max)
+    }
+
+    fn is_within(&self, file: FileSequence, oldest: FileSequence, files_max: u64) -> bool {
+        let more = if self.archiver_is_stuck() {
+            MORE_WITHOUT_ROOM
+        } else {
+            0
+        };
+        file.value().saturating_sub(oldest.value()) < files_max + more
     }
 
     /// Waits until it is.
     pub(crate) fn wait_to_begin(&self, file: FileSequence, files_max: u64) -> io::Result<()> {
         let mut state = self.state();
         loop {
-            if file.value().saturating_sub(state.oldest.value()) < files_max {
+            if self.is_within(file, state.oldest, files_max) {
+                self.stuck.store(false, Ordering::Relaxed);
                 return Ok(());
             }
             if state.ended {
@@ -143,9 +231,11 @@ impl Files {
                     "whoever empties the files before it ended",
                 ));
             }
-            if self.is_closing() && self.full.load(Ordering::Relaxed) {
+            let without_room = self.archiver_is_stuck();
+            if self.is_closing() && (without_room || self.no_file.load(Ordering::Relaxed)) {
                 return Err(io::ErrorKind::StorageFull.into());
             }
+            self.stuck.store(without_room, Ordering::Relaxed);
             state = self
                 .changed
                 .wait(state)
@@ -178,6 +268,12 @@ impl Files {
         } else {
             None
         }
+    }
+
+    /// Bytes of the files that could be removed.
+    pub(crate) fn spare_bytes_but_one(&self) -> u64 {
+        let state = self.state();
+        state.spares.iter().skip(1).map(|spare| spare.bytes).sum()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
