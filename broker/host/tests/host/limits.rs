@@ -73,7 +73,8 @@ fn memory_that_others_have_is_nobodys_fault() {
     let quiet = filter_on(&host, "hostile/traps-on-poison", &[], limits()).unwrap();
     assert_eq!((busy.stats().instances, quiet.stats().instances), (0, 1));
     assert_eq!(host.memory_used(), 512 << 10);
-    let error = filter_on(&host, "tag-filter", &[("tags", "UA")], limits())
+    // This one would not have room if it were alone.
+    let error = filter_on(&host, "hostile/memory-large", &[], limits())
         .map(drop)
         .unwrap_err();
     assert!(
