@@ -156,6 +156,7 @@ impl Share {
 
     /// Waits for room. Whoever holds some of this share must not.
     pub(crate) async fn hold(&self, bytes: usize) -> Option<Permit> {
+        let bytes = self.at_most_all(bytes);
         let own = self.own.take(bytes).await?;
         let broker = self.broker.take(bytes).await?;
         Some(Permit { broker, own })
@@ -163,6 +164,7 @@ impl Share {
 
     /// Room, if there is any now.
     pub(crate) fn try_hold(&self, bytes: usize) -> Option<Permit> {
+        let bytes = self.at_most_all(bytes);
         let own = self.own.try_take(bytes)?;
         let broker = self.broker.try_take(bytes)?;
         Some(Permit { broker, own })
@@ -177,6 +179,11 @@ impl Share {
         permit.broker.merge(more.broker);
         permit.own.merge(more.own);
         true
+    }
+
+    /// A request larger than the share takes all of that, and no more of the broker's.
+    fn at_most_all(&self, bytes: usize) -> usize {
+        bytes.min(self.own.units * UNIT_BYTES)
     }
 }
 
@@ -243,6 +250,10 @@ mod tests {
         let share = Share::of(&budget);
         let all = share.hold(100 * MIB).now_or_never().unwrap().unwrap();
         assert!(share.try_hold(1).is_none());
+        assert_eq!(budget.used_bytes(), 4 * MIB, "and not more of the others'");
+        drop(all);
+        let all = share.try_hold(100 * MIB).unwrap();
+        assert_eq!(budget.used_bytes(), 4 * MIB);
         drop(all);
         assert!(share.try_hold(1).is_some());
     }
