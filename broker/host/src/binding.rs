@@ -135,7 +135,10 @@ impl Binding {
         let judged = if error.is_of_the_plugin() { records } else { 0 };
         self.counters.call(judged, 0, judged as usize, cpu);
         let message = error.to_string();
-        self.counters.error(&message);
+        // What others are the reason of would be held against it long after it has passed.
+        if error.is_of_the_plugin() {
+            self.counters.error(&message);
+        }
         if matches!(error, CallError::TooManyFailures { .. }) {
             self.health.records_failed(at_limit);
         }

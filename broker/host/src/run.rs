@@ -128,24 +128,40 @@ impl<'a> Run<'a> {
         let Some(again) = &mut again else {
             return Ok(());
         };
+        match self.repeat(whole, again) {
+            Ok(repeated) => {
+                let equal = match repeated {
+                    Ok(()) => self.answers.is_repeated(&start, again, records),
+                    // Time is not part of the answer: the first run may just have made it.
+                    Err(failure) => failure.is_limit(),
+                };
+                if !equal {
+                    self.binding
+                        .found_impure("it answered differently when it was asked again");
+                }
+                self.binding.purity_was_checked();
+                Ok(())
+            }
+            // There is no memory for a second instance. The answers are good; the check stays due.
+            Err(Stopped::Failed(CallError::Crowded { .. })) => Ok(()),
+            Err(stopped) => Err(stopped),
+        }
+    }
+
+    /// Asks once more, on a fresh instance; those answers are appended to `again`.
+    fn repeat(
+        &mut self,
+        whole: Asked<'_>,
+        again: &mut Answers,
+    ) -> Result<Result<(), Failure>, Stopped<CallError>> {
         let fresh = self.fresh_instance()?;
         let used = self.instance.replace(fresh);
         std::mem::swap(again, &mut self.answers);
         let repeated = self.attempt(whole);
         std::mem::swap(again, &mut self.answers);
-        let equal = match repeated? {
-            Ok(()) => self.answers.is_repeated(&start, again, records),
-            // Time is not part of the answer: the first run may just have made it.
-            Err(failure) => failure.is_limit(),
-        };
-        if !equal {
-            self.binding
-                .found_impure("it answered differently when it was asked again");
-        }
-        self.binding.purity_was_checked();
         // One is enough to keep.
         self.instance = used.or_else(|| self.instance.take());
-        Ok(())
+        repeated
     }
 
     /// A new instance; what it costs to make counts.
@@ -253,6 +269,8 @@ impl<'a> Run<'a> {
     ) -> Result<Result<(), Failure>, Stopped<CallError>> {
         let part = chunk.part(range);
         self.parts += 1;
+        // There may not be memory for two.
+        drop(self.instance.take());
         self.instance = Some(self.fresh_instance()?);
         let batch = part.batch(chunk, range, self.input);
         self.attempt(Asked {

@@ -98,8 +98,8 @@ impl Counters {
         match failure.cause {
             Cause::Trapped => add(&self.traps, 1),
             Cause::Limit => add(&self.limits, 1),
-            // It is no failure to be asked to come back.
-            Cause::Interrupted => return,
+            // It is no failure to be asked to come back, nor its own that there is no room for it.
+            Cause::Interrupted | Cause::Crowded | Cause::Shutdown => return,
             _ => {}
         }
         self.error(&failure.to_string());

@@ -103,6 +103,7 @@ fn memory_that_others_have_is_nobodys_fault() {
             (quiet.stats().quarantined, quiet.stats().quarantines),
             (None, 0)
         );
+        assert_eq!(quiet.stats().last_error, None, "nor is it remembered");
         let refused = filter_on(&host, "hostile/grows", &[], limits())
             .map(drop)
             .unwrap_err();
@@ -110,6 +111,26 @@ fn memory_that_others_have_is_nobodys_fault() {
         drop(host);
         assert_eq!(running.join().unwrap(), Err(CallError::Shutdown));
     });
+}
+
+#[test]
+fn memory_for_one_instance_is_enough_to_answer() {
+    // The component has half a mebibyte, so there is none for a second instance.
+    let host = Host::new(HostConfig {
+        memory_total: 768 << 10,
+        ..config()
+    })
+    .unwrap();
+    let bound = filter_on(&host, "hostile/traps-on-poison", &[], limits()).unwrap();
+    for _ in 0..3 {
+        // The first call is due to be repeated, and guilty records are looked for anew each time.
+        let verdicts = block(bound.filter(values(&["good", "evil", "good"]))).unwrap();
+        assert_eq!(verdicts.failures.len(), 1);
+        let verdicts = block(bound.filter(values(&["good"]))).unwrap();
+        assert_eq!(verdicts.values, [true]);
+    }
+    let stats = bound.stats();
+    assert!(stats.quarantined.is_none() && !stats.impure, "{stats:?}");
 }
 
 #[test]
