@@ -330,14 +330,15 @@ fn put_bytes(object: &mut Map<String, Value>, name: &str, bytes: Option<&[u8]>) 
     };
 }
 
-/// Bytes in one line of a terminal: control characters, which could move its cursor, as escapes.
+/// Bytes in one line of a terminal: control characters, which could move its cursor, and those that
+/// turn the direction of writing, as escapes.
 #[derive(Debug)]
 pub struct Shown<'a>(pub &'a [u8]);
 
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for character in String::from_utf8_lossy(self.0).chars() {
-            if character.is_control() {
+            if character.is_control() || turns(character) {
                 write!(f, "{}", character.escape_default())?;
             } else {
                 write!(f, "{character}")?;
@@ -345,6 +346,11 @@ impl fmt::Display for Shown<'_> {
         }
         Ok(())
     }
+}
+
+/// Whether a character changes the direction or the lines of what is shown beside it.
+const fn turns(character: char) -> bool {
+    matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use crate::clock;
 use crate::contract::WireLevel;
+use crate::text::one_line;
 use std::collections::VecDeque;
 use std::pin::pin;
 use std::sync::{Mutex, PoisonError};
@@ -83,6 +84,8 @@ impl Logs {
             return;
         }
         self.more.notify_waiters();
+        // A line of the broker's own log must not look like another of them.
+        let message = one_line(message, LINE_MAX);
         let (version, hook) = (self.version.short(), self.hook);
         match level {
             LogLevel::Debug => {

@@ -123,3 +123,13 @@ fn wrong_templates_say_what_there_is() {
         assert_eq!(text.parse::<RecordFormat>(), Err(expected), "{text}");
     }
 }
+
+#[test]
+fn what_would_act_on_a_terminal_is_spelled_out() {
+    let shown = |text: &str| Shown(text.as_bytes()).to_string();
+    assert_eq!(shown("héllo\u{1b}[2J"), "héllo\\u{1b}[2J");
+    assert_eq!(
+        shown("a\u{202e}b\u{2066}c\u{200f}"),
+        "a\\u{202e}b\\u{2066}c\\u{200f}"
+    );
+}
