@@ -2,15 +2,17 @@
 //! content hash. What is on the disk is loaded as long as a binding or a subscription needs it; if
 //! those rest, it is read again for their next call.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
+use tokio::sync::{Notify, Semaphore};
+use tokio::time::sleep;
 use weir_host::{BindError, Bound, CompileError, Compiled, Host, Limits, Plugin, WeakPlugin};
 use weir_log::{OpenMode, Vfs};
 use weir_wire::error::{ErrorCode, Fault};
@@ -19,6 +21,13 @@ use weir_wire::plugin::Hook;
 use weir_wire::request::{BindingLimits, Setting};
 
 use crate::data_dir::DataDir;
+
+/// Who may wait for stored components to be compiled: each may take minutes.
+const WAITING_MAX: usize = 16;
+/// How long it is known what could not be compiled; and for as long, what is damaged and cannot be
+/// compiled is not tried again by itself.
+const FAILURES_KEPT: Duration = Duration::from_secs(300);
+const MEND_PAUSE: Duration = Duration::from_secs(5);
 
 /// Keeps plugins.
 #[derive(Debug)]
@@ -29,8 +38,26 @@ pub(crate) struct PluginStore {
     loaded: Mutex<HashMap<PluginVersion, WeakPlugin>>,
     /// Whose turn it is to read or change files.
     files: tokio::sync::Mutex<()>,
-    /// Whose turn it is to compile what is stored: many may wait for the same component.
-    compiling: tokio::sync::Mutex<()>,
+    /// Whose turn it is to compile what is stored, and what could not be compiled: many may wait
+    /// for the same component.
+    compiling: tokio::sync::Mutex<HashMap<PluginVersion, Failed>>,
+    /// Who may wait for that.
+    waiting: Semaphore,
+    damaged: Arc<Damaged>,
+}
+
+/// When and why a component could not be compiled.
+#[derive(Debug)]
+struct Failed {
+    at: Instant,
+    fault: Fault,
+}
+
+/// Versions whose compiled form was found damaged when a binding that had rested was to run again.
+#[derive(Debug, Default)]
+struct Damaged {
+    versions: Mutex<HashSet<PluginVersion>>,
+    more: Notify,
 }
 
 /// The turn of one who reads or changes files: what the log says of a version and the files that
@@ -50,6 +77,8 @@ impl PluginStore {
             loaded: Mutex::default(),
             files: tokio::sync::Mutex::default(),
             compiling: tokio::sync::Mutex::default(),
+            waiting: Semaphore::new(WAITING_MAX),
+            damaged: Arc::default(),
         }
     }
 
@@ -62,19 +91,45 @@ impl PluginStore {
     }
 
     /// The plugin of that version, from memory, else from its precompiled form, else compiled
-    /// anew (after an upgrade, or when that file is damaged).
-    async fn load(&self, host: &Host, version: PluginVersion) -> Result<Plugin, Fault> {
+    /// anew (after an upgrade, or when that file is damaged). What could not be compiled since
+    /// then is not tried once more.
+    pub(crate) async fn load(
+        &self,
+        host: &Host,
+        version: PluginVersion,
+        since: Instant,
+    ) -> Result<Plugin, Fault> {
         if let Some(plugin) = self.compiled(host, version).await {
             return Ok(plugin);
         }
-        let _turn = self.compiling.lock().await;
-        // Whoever had the turn before may have compiled just this.
+        let Ok(_waiting) = self.waiting.try_acquire() else {
+            let text = format!("{WAITING_MAX} wait for plugins to be compiled; try again later");
+            return Err(Fault::new(ErrorCode::Overloaded, text));
+        };
+        let mut failed = self.compiling.lock().await;
+        // Whoever had the turn before may have compiled just this, or tried to.
+        if let Some(failed) = failed.get(&version).filter(|failed| failed.at >= since) {
+            return Err(failed.fault.clone());
+        }
         match self.precompiled(host, version).await {
             Ok(plugin) => return Ok(plugin),
             Err(error) => {
                 tracing::warn!(version = %version.short(), %error, "compiling a plugin again");
             }
         }
+        let compiled = self.compile_again(host, version).await;
+        match &compiled {
+            Ok(_) => drop(failed.remove(&version)),
+            Err(fault) => {
+                let (at, fault) = (Instant::now(), fault.clone());
+                failed.retain(|_, failed| failed.at.elapsed() < FAILURES_KEPT);
+                failed.insert(version, Failed { at, fault });
+            }
+        }
+        compiled
+    }
+
+    async fn compile_again(&self, host: &Host, version: PluginVersion) -> Result<Plugin, Fault> {
         let component = self.component(version).await?;
         let compiled = host.compile_again(component).await;
         let compiled = compiled.map_err(|error| compile_fault(&error))?;
@@ -87,6 +142,23 @@ impl PluginStore {
             plugin.pin();
         }
         Ok(plugin)
+    }
+
+    /// Compiles again whatever was found damaged, as soon as it is.
+    pub(crate) async fn mend(&self, host: &Host) {
+        loop {
+            self.damaged.more.notified().await;
+            let versions = std::mem::take(&mut *self.damaged.versions.lock());
+            for version in versions {
+                let now = Instant::now();
+                let since = now.checked_sub(FAILURES_KEPT).unwrap_or(now);
+                if let Err(fault) = self.load(host, version, since).await {
+                    tracing::warn!(version = %version.short(), %fault, "a plugin stays damaged");
+                    // Calls that fail meanwhile say so again and again.
+                    sleep(MEND_PAUSE).await;
+                }
+            }
+        }
     }
 
     /// The plugin of that version, unless it has to be compiled.
@@ -121,7 +193,14 @@ impl PluginStore {
             None => plugin,
         };
         let (vfs, path) = (self.vfs.clone(), self.path(version, "cwasm"));
-        plugin.read_again_by(move || vfs.read(&path));
+        let damaged = self.damaged.clone();
+        plugin.read_again_by(
+            move || vfs.read(&path),
+            move || {
+                damaged.versions.lock().insert(version);
+                damaged.more.notify_one();
+            },
+        );
         loaded.retain(|_, kept| kept.is_known());
         loaded.insert(version, plugin.downgrade());
         plugin
@@ -137,36 +216,30 @@ impl PluginStore {
             if found == *version.as_bytes() {
                 Ok(component)
             } else {
-                Err(io::Error::other("this is not what was pushed"))
+                let text = "this is not what was pushed";
+                Err(io::Error::new(io::ErrorKind::InvalidData, text))
             }
         });
-        read.await.map(Bytes::from).map_err(|error| {
-            let text = format!(
-                "the component of version {} cannot be used: {}: {error}; put that file back from \
-                 a copy or push the component again, then bind it again",
-                version.short(),
-                path.display()
-            );
-            Fault::new(ErrorCode::InvalidPlugin, text)
-        })
+        read.await
+            .map(Bytes::from)
+            .map_err(|error| component_fault(version, &path, &error))
     }
 
-    /// Loads a plugin and binds it to a hook, with limits of its own where it has some.
+    /// Binds a plugin to a hook, with limits of its own where it has some.
     pub(crate) async fn bind(
         &self,
         host: &Host,
-        version: PluginVersion,
+        plugin: &Plugin,
         hook: Hook,
         config: &[Setting],
         routes: &[String],
         limits: Option<&BindingLimits>,
     ) -> Result<Bound, Fault> {
-        let plugin = self.load(host, version).await?;
         let config: Vec<(String, String)> = config
             .iter()
             .map(|setting| (setting.name.clone(), setting.value.clone()))
             .collect();
-        host.bind(&plugin, hook, &config, routes, self.limits(limits))
+        host.bind(plugin, hook, &config, routes, self.limits(limits))
             .await
             .map_err(|error| {
                 let code = match &error {
@@ -236,14 +309,36 @@ impl Files<'_> {
         .await
     }
 
+    /// Removes the files of versions that no plugin has: a push may have been cut short.
+    pub(crate) async fn remove_unknown(&self, is_known: impl Fn(PluginVersion) -> bool) {
+        let (vfs, directory) = (self.store.vfs.clone(), self.store.directory.clone());
+        let names = match blocking(move || vfs.list(&directory)).await {
+            Ok(names) => names,
+            Err(error) => {
+                tracing::warn!(%error, "it is not known which plugins' files there are");
+                return;
+            }
+        };
+        let stems = names.iter().filter_map(|name| name.split_once('.'));
+        let found: HashSet<PluginVersion> = stems
+            .filter(|(_, extension)| ["wasm", "cwasm"].contains(extension))
+            .filter_map(|(stem, _)| version_of(stem))
+            .collect();
+        for version in found.into_iter().filter(|version| !is_known(*version)) {
+            tracing::info!(version = %version.short(), "removing files that no plugin has");
+            self.remove(version).await;
+        }
+    }
+
     /// No plugin has this version any more. Subscriptions that have it keep it.
     pub(crate) async fn remove(&self, version: PluginVersion) {
         let used = self.store.loaded.lock().remove(&version);
         let vfs = self.store.vfs.clone();
         let paths = ["wasm", "cwasm"].map(|extension| self.store.path(version, extension));
         let removed = blocking(move || {
-            if let Some(used) = used {
-                used.pin()?;
+            if let Some(Err(error)) = used.map(|used| used.pin()) {
+                // Whoever has it cannot run it once more. For that the files would stay for ever.
+                tracing::warn!(version = %version.short(), %error, "a removed plugin cannot be kept");
             }
             for path in paths {
                 match vfs.remove(&path) {
@@ -284,11 +379,39 @@ async fn blocking<T: Send + 'static>(
     done.map_err(io::Error::other).flatten()
 }
 
+/// The version that a file is named after.
+fn version_of(stem: &str) -> Option<PluginVersion> {
+    let mut digest = [0; 32];
+    for (n, byte) in digest.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(stem.get(2 * n..2 * n + 2)?, 16).ok()?;
+    }
+    let version = PluginVersion::new(digest);
+    (version.to_string() == stem).then_some(version)
+}
+
+/// A file that is not there or was changed stays so. What else stands in the way of reading it may
+/// pass.
+fn component_fault(version: PluginVersion, path: &Path, error: &io::Error) -> Fault {
+    let (code, advice) = match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::InvalidData => (
+            ErrorCode::InvalidPlugin,
+            "put that file back from a copy or push the component again, then bind it again",
+        ),
+        _ => (ErrorCode::Overloaded, "try again later"),
+    };
+    let (version, path) = (version.short(), path.display());
+    let text =
+        format!("the component of version {version} cannot be used: {path}: {error}; {advice}");
+    Fault::new(code, text)
+}
+
 fn compile_fault(error: &CompileError) -> Fault {
     let code = match error {
         CompileError::NoCompiler | CompileError::Compiler { .. } => ErrorCode::CompilerUnavailable,
         // A busy machine is not the component's fault.
-        CompileError::Busy { .. } | CompileError::TooLong { .. } => ErrorCode::Overloaded,
+        CompileError::Busy { .. } | CompileError::TooLong { .. } | CompileError::Stopped { .. } => {
+            ErrorCode::Overloaded
+        }
         _ => ErrorCode::InvalidPlugin,
     };
     Fault::new(code, error.to_string())
@@ -296,31 +419,89 @@ fn compile_fault(error: &CompileError) -> Fault {
 
 #[cfg(test)]
 mod tests {
+    use std::io::ErrorKind;
     use std::path::{Path, PathBuf};
     use std::sync::Arc;
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
 
     use bytes::Bytes;
     use parking_lot::Mutex;
-    use weir_host::{CompileError, Limits};
+    use sha2::{Digest, Sha256};
+    use weir_host::{CompileError, CompilerCommand, Host, HostConfig, Limits};
     use weir_log::{SimVfs, Vfs};
+    use weir_wire::error::ErrorCode;
     use weir_wire::id::PluginVersion;
 
-    use super::{PluginStore, compile_fault};
+    use super::{PluginStore, compile_fault, component_fault};
+
+    fn store(vfs: &Arc<dyn Vfs>, directory: &Path) -> PluginStore {
+        PluginStore {
+            vfs: vfs.clone(),
+            directory: directory.to_owned(),
+            limits: Limits::default(),
+            loaded: Mutex::default(),
+            files: tokio::sync::Mutex::default(),
+            compiling: tokio::sync::Mutex::default(),
+            waiting: tokio::sync::Semaphore::new(1),
+            damaged: Arc::default(),
+        }
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_compiled_is_not_tried_for_each_who_waits() {
+        let vfs: Arc<dyn Vfs> = Arc::new(SimVfs::new(1));
+        let directory = PathBuf::from("/plugins");
+        vfs.create_dir_all(&directory).unwrap();
+        let store = store(&vfs, &directory);
+        let compiler = Some(CompilerCommand {
+            program: "/bin/false".into(),
+            arguments: Vec::new(),
+        });
+        let host = Host::new(HostConfig {
+            compiler,
+            ..HostConfig::default()
+        });
+        let host = host.unwrap();
+        let component = Bytes::from_static(b"\0asm\x0d\0\x01\0");
+        let version = PluginVersion::new(Sha256::digest(&component).into());
+        let files = store.files().await;
+        let damaged = Bytes::from_static(b"damaged");
+        files.add(version, component, damaged).await.unwrap();
+        drop(files);
+        let load = async |since| store.load(&host, version, since).await.unwrap_err();
+        let before = Instant::now();
+        let failed = load(before).await;
+        assert!(failed.message.contains("/bin/false failed"), "{failed}");
+        // Who asked before that hears the same, though it would be something else by now.
+        vfs.remove(&store.path(version, "wasm")).unwrap();
+        assert_eq!(load(before).await, failed);
+        let gone = load(Instant::now()).await;
+        assert!(gone.message.contains("cannot be used"), "{gone}");
+        // Nor does everybody wait.
+        let waiting = store.waiting.try_acquire().unwrap();
+        assert_eq!(load(before).await.code, ErrorCode::Overloaded);
+        drop(waiting);
+        // What is found damaged is compiled by itself.
+        store.compiling.lock().await.clear();
+        store.damaged.versions.lock().insert(version);
+        store.damaged.more.notify_one();
+        let tried = async {
+            while store.compiling.lock().await.is_empty() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            () = store.mend(&host) => unreachable!("it never ends"),
+            () = tried => {}
+        }
+    }
 
     #[tokio::test]
     async fn what_was_removed_meanwhile_leaves_no_compiled_form() {
         let vfs: Arc<dyn Vfs> = Arc::new(SimVfs::new(1));
         let directory = PathBuf::from("/plugins");
         vfs.create_dir_all(&directory).unwrap();
-        let store = PluginStore {
-            vfs: vfs.clone(),
-            directory: directory.clone(),
-            limits: Limits::default(),
-            loaded: Mutex::default(),
-            files: tokio::sync::Mutex::default(),
-            compiling: tokio::sync::Mutex::default(),
-        };
+        let store = store(&vfs, &directory);
         let (version, form) = (PluginVersion::new([7; 32]), Bytes::from_static);
         let names = || vfs.list(&directory).unwrap().len();
         let files = store.files().await;
@@ -331,8 +512,31 @@ mod tests {
         assert_eq!((names(), vfs.read(&path).unwrap()), (2, b"new".to_vec()));
         files.remove(version).await;
         let late = files.renew(version, form(b"late")).await;
-        assert_eq!(late.unwrap_err().kind(), std::io::ErrorKind::NotFound);
+        assert_eq!(late.unwrap_err().kind(), ErrorKind::NotFound);
         assert_eq!(names(), 0);
+        // Of two that a push left behind, nobody has the second.
+        let left = PluginVersion::new([8; 32]);
+        for version in [version, left] {
+            let (component, compiled) = (form(b"component"), form(b"form"));
+            files.add(version, component, compiled).await.unwrap();
+        }
+        vfs.write_atomic(&directory.join("notes.wasm"), b"somebody else's")
+            .unwrap();
+        files.remove_unknown(|found| found == version).await;
+        let expected = [format!("{version}.cwasm"), format!("{version}.wasm")];
+        let expected = expected.into_iter().chain(["notes.wasm".to_owned()]);
+        assert_eq!(vfs.list(&directory).unwrap(), expected.collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn only_what_stays_in_the_way_makes_a_component_unusable() {
+        let version = PluginVersion::new([7; 32]);
+        let passes = |kind: ErrorKind| {
+            let fault = component_fault(version, Path::new("it.wasm"), &kind.into());
+            fault.is_retryable()
+        };
+        assert!(!passes(ErrorKind::NotFound) && !passes(ErrorKind::InvalidData));
+        assert!(passes(ErrorKind::OutOfMemory) && passes(ErrorKind::Other));
     }
 
     #[test]
@@ -341,6 +545,10 @@ mod tests {
         let passing = [
             CompileError::Busy { waiting: 16 },
             CompileError::TooLong { limit },
+            CompileError::Stopped {
+                program: "weir".to_owned(),
+                message: "signal: 9".to_owned(),
+            },
         ];
         for error in &passing {
             assert!(compile_fault(error).is_retryable(), "{error}");

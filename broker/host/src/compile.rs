@@ -92,6 +92,18 @@ pub enum CompileError {
         /// How.
         message: String,
     },
+    /// The compiler did not get to its end, or not even to its beginning, for want of something
+    /// that there may be again: memory, processes.
+    #[error(
+        "the compiler {program} was stopped: {message}; there may be too little memory: try \
+             again later"
+    )]
+    Stopped {
+        /// Which program.
+        program: String,
+        /// How.
+        message: String,
+    },
     /// Many others are waiting.
     #[error("{waiting} components are waiting to be compiled; try again later")]
     Busy {
@@ -180,7 +192,10 @@ impl Compiler {
             drop(running);
             drop(reply.send(result));
         });
-        spawned.map_err(|error| broken(&error.to_string()))?;
+        spawned.map_err(|error| CompileError::Stopped {
+            program: program.clone(),
+            message: error.to_string(),
+        })?;
         compiled.await.map_err(|_| broken("its thread panicked"))?
     }
 

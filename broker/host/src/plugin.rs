@@ -36,7 +36,7 @@ pub(crate) struct Origin {
     /// The hooks caught giving different answers to the same question: bits of their numbers.
     impure: AtomicU64,
     /// Reads the precompiled form.
-    source: OnceLock<Box<Source>>,
+    source: OnceLock<Source>,
     code: Mutex<Weak<Code>>,
     /// Whose turn it is to read; everybody else finds what that one has read.
     reading: Mutex<()>,
@@ -44,7 +44,12 @@ pub(crate) struct Origin {
     pinned: OnceLock<Arc<Code>>,
 }
 
-type Source = dyn Fn() -> io::Result<Vec<u8>> + Send + Sync;
+/// Where code comes from that is not in memory.
+struct Source {
+    read: Box<dyn Fn() -> io::Result<Vec<u8>> + Send + Sync>,
+    /// Says that what was read is of no use.
+    damaged: Box<dyn Fn() + Send + Sync>,
+}
 
 /// Why there is no code.
 #[derive(Debug, thiserror::Error)]
@@ -53,7 +58,7 @@ pub(crate) enum CodeError {
     #[error("its compiled code cannot be read again: {0}; if that lasts, bind the plugin anew")]
     Read(#[from] io::Error),
     /// The file is not what it was.
-    #[error("its compiled code cannot be read again: {0}; bind the plugin anew")]
+    #[error("its compiled code cannot be read again: {0}; if that lasts, bind the plugin anew")]
     Load(#[from] LoadError),
 }
 
@@ -79,10 +84,19 @@ impl Plugin {
     }
 
     /// Says how the precompiled form can be read again. From now on bindings without calls let go
-    /// of the code; the next call reads it, on a plugin thread. Only the first source counts.
-    pub fn read_again_by(&self, source: impl Fn() -> io::Result<Vec<u8>> + Send + Sync + 'static) {
+    /// of the code; the next call reads it, on a plugin thread. If it is of no use then, because the
+    /// file was damaged, `damaged` is called: whoever has the component may compile it again, and
+    /// until then calls say that they are to be made again later. Only the first source counts.
+    pub fn read_again_by(
+        &self,
+        read: impl Fn() -> io::Result<Vec<u8>> + Send + Sync + 'static,
+        damaged: impl Fn() + Send + Sync + 'static,
+    ) {
         // The second one reads the same.
-        let _ = self.origin.source.set(Box::new(source));
+        let _ = self.origin.source.set(Source {
+            read: Box::new(read),
+            damaged: Box::new(damaged),
+        });
     }
 
     /// Keeps the code in memory as long as anybody has the plugin, because it cannot be read again.
@@ -177,9 +191,10 @@ impl Origin {
             return Ok(code);
         }
         let source = self.source.get().ok_or(io::ErrorKind::NotFound);
-        let artifact = source.map_err(io::Error::from)?()?;
-        let code = Code::load(&self.engine, self.engine_hash, self.version, &artifact)?;
-        let code = Arc::new(code);
+        let source = source.map_err(io::Error::from)?;
+        let artifact = (source.read)()?;
+        let code = Code::load(&self.engine, self.engine_hash, self.version, &artifact);
+        let code = Arc::new(code.inspect_err(|_| (source.damaged)())?);
         *self.lock() = Arc::downgrade(&code);
         Ok(code)
     }

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 use weir_core::change;
@@ -147,7 +147,7 @@ pub(super) async fn bind_all(
             plugins.compiled(host, version).await
         };
         let ready = if plugin.is_some() {
-            ready(plugins, host, &topic.name, bound).await
+            ready(plugins, host, &topic.name, bound, Instant::now()).await
         } else {
             stale.insert(version);
             Err(Unready::Compiling)
@@ -169,10 +169,12 @@ pub(super) async fn bind_late(shared: Arc<Shared>, mut late: Vec<BindingId>) {
     let (draining, mut pause) = (&shared.draining, AGAIN_AFTER);
     while !late.is_empty() {
         let mut again = Vec::new();
+        // Several of them may have a component that cannot be compiled: once a round is enough.
+        let round = Instant::now();
         for id in late {
             let passes = tokio::select! {
                 () = draining.cancelled() => return,
-                passes = bind_one(&shared, id) => passes,
+                passes = bind_one(&shared, id, round) => passes,
             };
             if passes {
                 again.push(id);
@@ -189,7 +191,7 @@ pub(super) async fn bind_late(shared: Arc<Shared>, mut late: Vec<BindingId>) {
 }
 
 /// Makes one of them ready; whether it is to be tried again.
-async fn bind_one(shared: &Shared, id: BindingId) -> bool {
+async fn bind_one(shared: &Shared, id: BindingId, since: Instant) -> bool {
     let found = {
         let shard = shared.shard.read();
         let mut bindings = shard.catalog().bindings();
@@ -200,7 +202,7 @@ async fn bind_one(shared: &Shared, id: BindingId) -> bool {
     let Some((topic, name, bound)) = found else {
         return false;
     };
-    let ready = ready(&shared.plugins, &shared.host, &name, &bound).await;
+    let ready = ready(&shared.plugins, &shared.host, &name, &bound, since).await;
     let shard = shared.shard.read();
     if !shard.catalog().bindings().any(|(_, bound)| bound.id == id) {
         return false;
@@ -211,28 +213,32 @@ async fn bind_one(shared: &Shared, id: BindingId) -> bool {
     passes
 }
 
+/// Compiles again what is found damaged while bindings run.
+pub(super) async fn mend(shared: Arc<Shared>) {
+    let mended = shared.plugins.mend(&shared.host);
+    let _ = shared.draining.run_until_cancelled(mended).await;
+}
+
 async fn ready(
     plugins: &PluginStore,
     host: &Host,
     topic: &TopicName,
     bound: &change::Bound,
+    since: Instant,
 ) -> Result<Bound, Unready> {
     let routes: Vec<String> = bound
         .routes
         .iter()
         .map(|route| route.value.clone())
         .collect();
-    let ready = plugins
-        .bind(
-            host,
-            bound.version,
-            bound.hook,
-            &bound.config,
-            &routes,
-            bound.limits.as_ref(),
-        )
-        .await;
-    ready.map_err(|fault| {
+    let ready = async {
+        let plugin = plugins.load(host, bound.version, since).await?;
+        let (hook, limits) = (bound.hook, bound.limits.as_ref());
+        plugins
+            .bind(host, &plugin, hook, &bound.config, &routes, limits)
+            .await
+    };
+    ready.await.map_err(|fault| {
         let unready = Unready::from(fault);
         match &unready {
             Unready::Broken(_) => {

@@ -16,7 +16,7 @@ use weir_host::{CompilerCommand, Host, HostConfig, HostError, Limits};
 use weir_log::{DirLock, DiskReserve, Log, LogConfig, Maintenance, OpenError};
 use weir_wire::id::{BindingId, ShardId};
 
-use super::recover::{Replay, ReplayError, bind_all, bind_late};
+use super::recover::{Replay, ReplayError, bind_all, bind_late, mend};
 use super::{Broker, StartOptions};
 use crate::activity::Activity;
 use crate::auth::{AuthError, Authenticator};
@@ -217,6 +217,7 @@ impl Running {
         }
         sampler::install(&shared);
         shared.tasks.spawn(bind_late(shared.clone(), late));
+        shared.tasks.spawn(mend(shared.clone()));
         let stop_sequencer = CancellationToken::new();
         let sequencer = tokio::spawn(sequencer.run(stop_sequencer.clone()));
         let closing = CancellationToken::new();
@@ -317,6 +318,12 @@ async fn assemble(
         ..Limits::default()
     };
     let plugins = PluginStore::new(options.vfs.clone(), data_dir, limits);
+    let files = plugins.files().await;
+    let catalog = shard.catalog();
+    files
+        .remove_unknown(|version| catalog.has_version(version))
+        .await;
+    drop(files);
     let topics = Topics::default();
     let late = bind_all(&shard, &topics, &plugins, &host).await;
     let (to_sequencer, commands) = mpsc::channel(sequence::QUEUE_MAX);

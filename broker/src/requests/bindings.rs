@@ -1,6 +1,6 @@
 //! Requests about bindings: making and ending them, going back, how they changed and how they are.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use weir_core::catalog::Topic;
 use weir_core::change;
@@ -80,11 +80,12 @@ async fn make(shared: &Shared, request: BindRequest) -> Result<Bound, Fault> {
         .iter()
         .map(|route| route.value.clone())
         .collect();
-    let bound = shared
-        .plugins
+    let (plugins, host) = (&shared.plugins, &shared.host);
+    let plugin = plugins.load(host, request.version, Instant::now()).await?;
+    let bound = plugins
         .bind(
-            &shared.host,
-            request.version,
+            host,
+            &plugin,
             request.hook,
             &request.config,
             &routes,

@@ -8,7 +8,7 @@ mod view;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio_util::task::AbortOnDropHandle;
 use weir_host::{Bound, CallError};
@@ -340,11 +340,15 @@ async fn bind_all(shared: &Shared, hook: Hook, specs: &[FilterSpec]) -> Result<V
             let text = format!("{} \"{}\": {error}", noun(hook), spec.plugin);
             return Err(Fault::new(ErrorCode::InvalidArgument, text));
         }
-        let bound = shared
-            .plugins
-            .bind(&shared.host, version, hook, &spec.config, &[], limits)
-            .await
-            .map_err(|fault| named(hook, &spec.plugin, &fault))?;
+        let (plugins, host) = (&shared.plugins, &shared.host);
+        let bound = async {
+            let plugin = plugins.load(host, version, Instant::now()).await?;
+            plugins
+                .bind(host, &plugin, hook, &spec.config, &[], limits)
+                .await
+        };
+        let bound = bound.await;
+        let bound = bound.map_err(|fault| named(hook, &spec.plugin, &fault))?;
         steps.push(Step {
             plugin: spec.plugin.clone(),
             on_error,

@@ -3,7 +3,7 @@
 use super::Binding;
 use crate::clock;
 use crate::instance::{Budget, Cause, Failure, Instance, Setup};
-use crate::plugin::{Code, CodeError};
+use crate::plugin::Code;
 use crate::run::CallError;
 use crate::scheduler::Stopped;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -115,11 +115,10 @@ impl Binding {
 
     /// What instances are made of, which is kept for the next one.
     fn code(&self) -> Result<Arc<Code>, Failure> {
-        let code = self.plugin.code().map_err(|error| match &error {
-            // As long as no file can be opened, say: that is no fault of the plugin.
-            CodeError::Read(_) => Failure::crowded(&error.to_string()),
-            CodeError::Load(_) => Failure::answered(error.to_string()),
-        })?;
+        // No file can be opened at the moment, say, or this one was damaged and is made anew: that
+        // is no fault of the plugin.
+        let code = self.plugin.code();
+        let code = code.map_err(|error| Failure::crowded(&error.to_string()))?;
         *self.instances.lock_code() = Some((code.clone(), clock::now()));
         self.host.ticker().instances_are_idle();
         Ok(code)

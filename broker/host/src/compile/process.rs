@@ -6,6 +6,7 @@ use super::job::Job;
 use crate::logs::cut;
 use crate::{CompilerCommand, clock};
 use bytes::Bytes;
+use rustix::io::Errno;
 use std::io::{self, Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -34,6 +35,10 @@ pub(super) fn run(
         program: command.program.display().to_string(),
         message,
     };
+    let stopped = |message: String| CompileError::Stopped {
+        program: command.program.display().to_string(),
+        message,
+    };
     let child = Command::new(&command.program)
         .args(&command.arguments)
         .env_clear()
@@ -42,12 +47,22 @@ pub(super) fn run(
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .map_err(|error| broken(error.to_string()))?;
+        .map_err(|error| match is_there(&error) {
+            true => stopped(error.to_string()),
+            false => broken(error.to_string()),
+        })?;
     let ended = converse(child, job, component, wall).map_err(|error| broken(error.to_string()))?;
     let Some(ended) = ended else {
         return Err(CompileError::TooLong { limit: wall });
     };
-    verdict(ended, job, broken)
+    verdict(ended, job, broken, stopped)
+}
+
+/// Whether a program that cannot be started is one at all: then there was no room for it.
+fn is_there(error: &io::Error) -> bool {
+    let is_none = error.raw_os_error() == Some(Errno::NOEXEC.raw_os_error());
+    let kinds = [io::ErrorKind::NotFound, io::ErrorKind::PermissionDenied];
+    !is_none && !kinds.contains(&error.kind())
 }
 
 struct Ended {
@@ -128,6 +143,7 @@ fn verdict(
     ended: Ended,
     job: &Job,
     broken: impl Fn(String) -> CompileError,
+    stopped: impl Fn(String) -> CompileError,
 ) -> Result<Vec<u8>, CompileError> {
     let diagnostics = String::from_utf8_lossy(&ended.diagnostics);
     let message = cut(diagnostics.trim(), MESSAGE_MAX).to_owned();
@@ -143,9 +159,11 @@ fn verdict(
         (Some(0), _) => Ok(ended.artifact),
         (Some(EXIT_INVALID), _) => Err(CompileError::Invalid { message }),
         (Some(EXIT_MEMORY), _) => Err(memory()),
-        (_, Some(SIGXCPU | SIGKILL)) => Err(CompileError::Limit {
+        (_, Some(SIGXCPU)) => Err(CompileError::Limit {
             limit: format!("{:?} of processor time", job.cpu),
         }),
+        // Its processor time ends with the other signal: this one somebody else has sent.
+        (_, Some(SIGKILL)) => Err(stopped(ended.status.to_string())),
         // The allocator aborts when the limit on memory is reached.
         (_, Some(_)) if message.contains("memory allocation") => Err(memory()),
         _ => Err(broken(format!("{}: {message}", ended.status))),
