@@ -24,7 +24,7 @@ use weir_wire::subscribe::{FilterSpec, Subscribe};
 
 use super::dead_letters::{DeadLetters, Letter};
 use super::verdicts::{BatchName, Chain, Link, Skip, Verdict, Verdicts};
-use crate::budget::Share;
+use crate::budget::{Permit, Share};
 use crate::fault::IntoFault;
 use crate::metrics::Metrics;
 use crate::state::Shared;
@@ -33,9 +33,8 @@ pub(super) use kept::Kept;
 
 /// Of what is remembered, the first of a subscription and one in so many is asked for again.
 const CHECK_EVERY: u64 = 256;
-/// How soon a plugin is called again that may have answers then: because there was no memory for
-/// it, or because it has to be asked about fewer records at a time. If it has to rest, it says how
-/// long.
+/// How soon a plugin is called again that may have answers then, because there was no memory for
+/// it. If it has to rest, it says how long.
 const AGAIN_AFTER: Duration = Duration::from_millis(500);
 
 /// The filters of a subscription, in order, of which a record must pass all, and the projections
@@ -84,6 +83,13 @@ struct Item {
 pub(super) struct Judged {
     pub(super) kept: Vec<Kept>,
     pub(super) fault: Option<Fault>,
+    /// The right to hold what was made of them, where that is much.
+    pub(super) held: Option<Permit>,
+    /// Whether more was made of them than may wait to be sent. Then those behind are to be asked
+    /// for again, alone.
+    pub(super) too_much: bool,
+    /// Bytes of what was made of them.
+    made: usize,
 }
 
 /// Batches on their way through the filters.
@@ -177,23 +183,28 @@ impl Filters {
         shared.metrics.verdict_hits.inc_by(skip.records);
     }
 
-    /// Sends batches on their way through the filters.
+    /// Sends batches on their way through the filters: `alone` if no others of the lane are on it
+    /// or wait to be sent.
     pub(super) fn begin(
         self: &Arc<Self>,
         shared: &Arc<Shared>,
         at: TopicPartition,
         wanted: Vec<Wanted>,
+        alone: bool,
     ) -> Judging {
         let (items, unreadable) = self.recall(&shared.verdicts, &shared.metrics, at, wanted);
         if let Some(kept) = items.iter().map(|item| self.at_once(item)).collect() {
             return Judging::Done(Judged {
                 kept,
                 fault: unreadable,
+                ..Judged::default()
             });
         }
         let (filters, shared) = (self.clone(), shared.clone());
         let task = async move {
-            let judged = filters.judge(&shared.verdicts, at, items).await;
+            let judged = filters.judge(&shared.verdicts, at, items, alone).await;
+            // What is not reached is not what ends it.
+            let unreadable = unreadable.filter(|_| !judged.too_much);
             Judged {
                 fault: judged.fault.or(unreadable),
                 ..judged
@@ -300,11 +311,14 @@ impl Step {
         Fault::new(ErrorCode::PluginFailed, text)
     }
 
-    /// Why there are no answers. Where others are the reason, or an earlier batch, or that it was
-    /// asked about too many records at a time, it is only that there are none now.
+    /// Why there are no answers. Where others are the reason, or an earlier batch, it is only that
+    /// there are none now. What it was too slow for, it was asked about in small pieces already.
     fn unanswered(&self, error: &CallError) -> Fault {
         let retry_after = match error {
             CallError::Quarantined { retry_after, .. } => *retry_after,
+            CallError::TooSlow { .. } | CallError::TooManyParts { .. } => {
+                return self.failed(&error.to_string());
+            }
             error if error.is_retryable() => AGAIN_AFTER,
             _ => return self.failed(&error.to_string()),
         };

@@ -5,7 +5,6 @@ mod outgoing;
 mod source;
 
 use std::collections::HashMap;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -73,6 +72,9 @@ struct Position {
     filtered_out: u64,
     /// Batches left out whole since then.
     silent: u32,
+    /// Whether the filters made so much of batches lately that they go through them one round
+    /// after the other.
+    alone: bool,
 }
 
 /// The stream or the connection is gone; nobody is left to tell.
@@ -104,6 +106,7 @@ impl Subscription {
             told: it.next,
             filtered_out: 0,
             silent: 0,
+            alone: false,
         });
         Lane {
             shared: self.shared.clone(),
@@ -277,7 +280,7 @@ impl Lane {
             out.only_one();
         }
         loop {
-            while out.coming.len() < COMING_MAX
+            while out.coming.len() < self.rounds_max(index)
                 && let Some(judging) = self.judge(index, &mut out)
             {
                 out.coming.push_back(judging);
@@ -285,7 +288,10 @@ impl Lane {
             let Some(judging) = out.coming.pop_front() else {
                 break;
             };
-            out.came(judging.end().await);
+            let judged = judging.end().await;
+            let too_much = judged.too_much;
+            self.positions[index].alone = too_much || !judged.is_light();
+            out.came(judged);
             while let Some(kept) = out.next_kept() {
                 if !self.has_credit_soon().await {
                     // All of it goes with this.
@@ -298,11 +304,24 @@ impl Lane {
                 drop(out);
                 return self.rest(fault).await;
             }
+            if too_much {
+                // What is behind is read again, and less of it.
+                self.source.stalled();
+                return Ok(());
+            }
         }
         if !out.is_gone() {
             self.source.flowed();
         }
         Ok(())
+    }
+
+    /// How many rounds of a partition may be on their way through the filters.
+    fn rounds_max(&self, index: usize) -> usize {
+        match self.positions[index].alone {
+            true => 1,
+            false => COMING_MAX,
+        }
     }
 
     /// Whether something may be sent before what was read has been held for too long.
@@ -329,12 +348,12 @@ impl Lane {
     /// Sends batches on their way through the filters, if there are any. While plugins are at some,
     /// those of the next reading follow: they must not be without work at the end of each.
     fn judge(&self, index: usize, out: &mut Outgoing) -> Option<Judging> {
-        let at = self.positions[index].at;
+        let Position { at, alone, .. } = self.positions[index];
         if out.coming.back().is_some_and(Judging::is_under_way) {
             out.refill(|from| self.source.more(at, from));
         }
         let wanted = out.together();
-        (!wanted.is_empty()).then(|| self.filters.begin(&self.shared, at, wanted))
+        (!wanted.is_empty()).then(|| self.filters.begin(&self.shared, at, wanted, alone))
     }
 
     async fn send(
@@ -387,13 +406,15 @@ impl Lane {
         let size = bytes.len();
         self.credit.spend(size, count);
         let mut parts = [Bytes::from(records.to_frame(size)), bytes];
-        let mut write = pin!(stream.write_all_chunks(&mut parts));
-        let written = match timeout(HOLD_MAX, &mut write).await {
+        let written = match timeout(HOLD_MAX, stream.write_all_chunks(&mut parts)).await {
             Ok(written) => written,
             Err(_) => {
-                out.let_go();
+                if out.let_go() {
+                    // What is left of it, else the whole reading that it is a slice of.
+                    parts = parts.map(|part| Bytes::copy_from_slice(&part));
+                }
                 self.source.stalled();
-                write.await
+                stream.write_all_chunks(&mut parts).await
             }
         };
         written.map_err(|_| Gone)?;

@@ -115,6 +115,65 @@ async fn many_guilty_records_in_a_batch_stop_nobody_whose_policy_provides_for_th
 }
 
 #[tokio::test]
+async fn many_guilty_records_at_a_limit_in_batch_after_batch_are_got_past() {
+    const BATCHES: usize = 4;
+    let mut stage = Stage::start().await;
+    stage.topic("limited", 1).await;
+    push(&stage, "loops-on-poison").await.unwrap();
+    // Nine are more than one call looks for, and the calls of some batches more than eight in a row.
+    let value = |n: usize| match n % 2 {
+        0 => format!("good {n}").into_bytes(),
+        _ => b"evil".to_vec(),
+    };
+    let values: Vec<Vec<u8>> = (0..18).map(value).collect();
+    for _ in 0..BATCHES {
+        produce(&stage, "limited", &values).await.unwrap();
+    }
+    let spec = FilterSpec {
+        limits: Some(BindingLimits {
+            cpu_ms: Some(20),
+            ..BindingLimits::default()
+        }),
+        ..filter("loops-on-poison", ErrorPolicy::Drop)
+    };
+    let builder = stage.client.subscribe(["limited"]).filter(spec);
+    let mut subscriber = soon("a subscription", builder.open()).await.unwrap();
+    let innocent = values.iter().filter(|value| *value != b"evil");
+    for expected in innocent.cycle().take(9 * BATCHES) {
+        let record = soon("a record", subscriber.next()).await.unwrap().unwrap();
+        assert_eq!(record.value.unwrap(), expected);
+    }
+    stage.is_unharmed().await;
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn a_batch_too_slow_for_one_call_comes_in_pieces() {
+    const RECORDS: usize = 1_200;
+    let mut stage = Stage::start().await;
+    stage.topic("slow", 1).await;
+    push(&stage, "slow-per-record").await.unwrap();
+    // Some milliseconds for each: more than the two and a half seconds that one call has.
+    let values = vec![b"x".to_vec(); RECORDS];
+    produce(&stage, "slow", &values).await.unwrap();
+    let spec = FilterSpec {
+        limits: Some(BindingLimits {
+            cpu_ms: Some(25),
+            ..BindingLimits::default()
+        }),
+        ..filter("slow-per-record", ErrorPolicy::Fail)
+    };
+    let builder = stage.client.subscribe(["slow"]).filter(spec);
+    let mut subscriber = soon("a subscription", builder.open()).await.unwrap();
+    for n in 0..RECORDS {
+        let record = soon("a record", subscriber.next()).await.unwrap().unwrap();
+        assert_eq!(record.offset.value(), n as u64);
+    }
+    stage.is_unharmed().await;
+    stage.end().await;
+}
+
+#[tokio::test]
 async fn large_records_become_dead_letters_too() {
     const BYTES: usize = 20 << 20;
     let mut stage = Stage::start().await;

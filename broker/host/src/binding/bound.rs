@@ -231,12 +231,9 @@ impl Bound {
         self.binding.counters.forget_error();
     }
 
-    /// Ends a quarantine that failures of records have brought, for who provides for those. Whether
-    /// the binding can be called: not if records were stopped at a limit in too many calls in a
-    /// row.
-    #[must_use]
-    pub fn overlook_failures(&self) -> bool {
-        self.binding.health.overlook()
+    /// Ends a quarantine, for who provides for the failures that have brought it.
+    pub fn overlook_failures(&self) {
+        self.binding.health.end_quarantine();
     }
 
     /// What the binding has done so far.

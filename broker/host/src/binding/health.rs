@@ -140,17 +140,7 @@ impl Health {
         self.end_quarantine();
     }
 
-    /// Ends a quarantine, but not one for records that were stopped at a limit: whether the binding
-    /// can be called.
-    pub(super) fn overlook(&self) -> bool {
-        let may = self.at_limit.load(Ordering::Relaxed) < AT_LIMIT_MAX;
-        if may {
-            self.end_quarantine();
-        }
-        may
-    }
-
-    fn end_quarantine(&self) {
+    pub(super) fn end_quarantine(&self) {
         if self.quarantined.swap(false, Ordering::AcqRel) {
             *self.resting() = None;
         }
@@ -265,28 +255,6 @@ mod tests {
         assert!(health.answered(Some(&failure), || later).is_some());
         let left = health.quarantined_for(|| later).unwrap().left;
         assert_eq!(left, Duration::from_secs(2));
-    }
-
-    #[test]
-    fn failures_are_overlooked_unless_limits_are_reached_again_and_again() {
-        let (health, now) = (Health::new(), clock::now());
-        let fails = |at_limit| {
-            health.records_failed(at_limit);
-            health.quarantine("too many".to_owned(), now);
-        };
-        for _ in 0..2 * AT_LIMIT_MAX {
-            fails(false);
-            assert!(health.overlook() && health.check(|| now).is_ok());
-        }
-        for _ in 1..AT_LIMIT_MAX {
-            fails(true);
-            assert!(health.overlook() && health.check(|| now).is_ok());
-        }
-        fails(true);
-        assert!(!health.overlook() && health.check(|| now).is_err());
-        // Tried again after its rest, it fails of something else.
-        fails(false);
-        assert!(health.overlook() && health.check(|| now).is_ok());
     }
 
     #[test]

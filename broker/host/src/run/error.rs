@@ -19,6 +19,8 @@ pub enum CallError {
     TooManyFailures {
         /// Those that were found.
         failures: Vec<RecordFailure>,
+        /// Whether the plugin was stopped at a limit on any of them.
+        at_limit: bool,
     },
     /// The binding failed lately and is not tried until some time has passed.
     #[error("the binding is quarantined for {retry_after:?} because: {message}")]

@@ -84,6 +84,7 @@ impl Run<'_> {
         if self.failures.len() > GUILTY_MAX {
             return Err(CallError::TooManyFailures {
                 failures: std::mem::take(&mut self.failures),
+                at_limit: self.at_limit,
             });
         }
         self.answers.put_failed();

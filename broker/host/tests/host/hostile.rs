@@ -70,7 +70,7 @@ fn more_than_eight_guilty_records_quarantine_the_binding() {
     let judge = || block(bound.filter(poisoned(1_000, &nine))).unwrap_err();
     // It rests for a second, and twice as long after each time more that it is tried.
     let (mut tries, mut error) = (0, judge());
-    while let CallError::TooManyFailures { failures } = &error {
+    while let CallError::TooManyFailures { failures, .. } = &error {
         let found: Vec<_> = failures.iter().map(|f| f.index as usize).collect();
         assert_eq!(found, nine);
         (tries, error) = (tries + 1, judge());
@@ -312,7 +312,7 @@ fn the_first_batch_that_can_be_is_run_again_whatever_became_of_calls_before() {
 }
 
 #[test]
-fn failures_are_overlooked_until_limits_are_reached_again_and_again() {
+fn who_provides_for_failures_calls_again_at_once() {
     // Short, but long beside the time between two looks at the clock: all calls together have a
     // hundred times as much, of which each that is stopped takes that time, too.
     let limits = Limits {
@@ -321,21 +321,19 @@ fn failures_are_overlooked_until_limits_are_reached_again_and_again() {
     };
     let looping = try_bind(&hostile("loops-on-poison"), Hook::Filter, &[], &[], limits).unwrap();
     let trapping = filter("traps-on-poison");
-    let too_many = |bound: &Bound| {
-        let error = block(bound.filter(values(&["evil"; 16]))).unwrap_err();
-        assert!(
-            matches!(error, CallError::TooManyFailures { .. }),
-            "{error}"
-        );
-        bound.overlook_failures()
+    let too_many = |bound: &Bound| match block(bound.filter(values(&["evil"; 16]))) {
+        Err(CallError::TooManyFailures { at_limit, .. }) => at_limit,
+        other => panic!("{other:?}"),
     };
-    for call in 1..=8 {
-        assert!(too_many(&trapping), "{call}");
-        assert_eq!(too_many(&looping), call < 8, "{call}");
+    for (bound, is_at_limit) in [(&trapping, false), (&looping, true)] {
+        for quarantines in 1..=9 {
+            assert_eq!(too_many(bound), is_at_limit);
+            assert_eq!(bound.stats().quarantines, quarantines);
+            bound.overlook_failures();
+            assert_eq!(bound.stats().quarantined, None);
+        }
+        block(bound.filter(values(&["good"]))).unwrap();
     }
-    assert!(too_many(&trapping));
-    let error = block(looping.filter(values(&["good"]))).unwrap_err();
-    assert!(matches!(error, CallError::Quarantined { .. }), "{error}");
 }
 
 #[test]

@@ -23,6 +23,8 @@ pub(in crate::subscribe) struct Kept {
     pub(in crate::subscribe) next: Offset,
     /// When that was appended.
     pub(in crate::subscribe) append_time: Timestamp,
+    /// Bytes of it that were made of the stored batch: all but slices of that.
+    pub(super) made: usize,
 }
 
 impl Kept {
@@ -36,6 +38,7 @@ impl Kept {
             filtered_out: 0,
             next: stored.end(),
             append_time: stored.append_time,
+            made: 0,
         }
     }
 
@@ -49,6 +52,7 @@ impl Kept {
             filtered_out,
             next: stored.end(),
             append_time: stored.append_time,
+            made: 0,
         }
     }
 }

@@ -1,5 +1,6 @@
-//! Asking a plugin about a batch. Where more of its records fail than one call looks for, it is
-//! asked about pieces of the batch: else nobody with that plugin could ever read on.
+//! Asking a plugin about a batch. Where more of its records fail than one call looks for, or take
+//! more time than one call has, it is asked about pieces of the batch, which never gets smaller by
+//! itself: else nobody with that plugin could ever read on.
 
 use bytes::{Bytes, BytesMut};
 use weir_host::{CallError, Input, Transformed, Verdicts as Answers};
@@ -12,12 +13,17 @@ use super::Step;
 /// enough for about 250, or for some tens on which it is stopped at a limit; with more of them, the
 /// plugin and the topic have nothing to do with each other.
 const CALLS_MAX: usize = 64;
+/// Of these so many may end without answers after they have cost much: because the plugin was
+/// stopped at a limit again and again, or took too long altogether. This batch alone counts. What
+/// the plugin did with others says nothing of whether it gets through this one.
+const COSTLY_MAX: usize = 8;
 
 /// What is still to be asked about, the first at the end.
 struct Pieces<'a> {
     step: &'a Step,
     left: Vec<Piece>,
     calls: usize,
+    costly: usize,
 }
 
 /// Some records of a batch.
@@ -95,6 +101,7 @@ impl<'a> Pieces<'a> {
             step,
             left: vec![whole],
             calls: 0,
+            costly: 0,
         }
     }
 
@@ -105,26 +112,33 @@ impl<'a> Pieces<'a> {
 
     /// There are no answers to a piece: it is to be asked about in two, or that is all.
     fn failed(&mut self, piece: Piece, error: CallError) -> Result<(), CallError> {
-        if self.step.on_error == ErrorPolicy::Fail || self.calls >= CALLS_MAX {
-            return Err(error);
-        }
-        let piece = match &error {
-            CallError::TooManyFailures { failures } => {
-                let last = failures.last().map_or(0, |failure| failure.index);
-                let (before, behind) = piece.split(last).ok_or_else(|| error.clone())?;
-                self.left.push(behind);
-                before
+        let split_at = match &error {
+            // They are of records that its policy provides for.
+            CallError::TooManyFailures { failures, at_limit }
+                if self.step.on_error != ErrorPolicy::Fail =>
+            {
+                self.costly += usize::from(*at_limit);
+                Some(failures.last().map_or(0, |failure| failure.index))
+            }
+            CallError::TooSlow { .. } | CallError::TooManyParts { .. } => {
+                self.costly += 1;
+                Some(piece.input.count / 2)
             }
             // It rests because of another piece, or of another batch in pieces.
-            CallError::Quarantined { .. } if !piece.whole => piece,
+            CallError::Quarantined { .. } if !piece.whole => None,
             _ => return Err(error),
         };
-        // Its failures are of records that its policy provides for, unless they cost too much: then
-        // it has to rest.
-        if !self.step.bound.overlook_failures() {
+        if self.calls >= CALLS_MAX || self.costly > COSTLY_MAX {
             return Err(error);
         }
-        self.left.push(piece);
+        match split_at {
+            None => self.left.push(piece),
+            Some(at) => {
+                let (before, behind) = piece.split(at).ok_or(error)?;
+                self.left.extend([behind, before]);
+            }
+        }
+        self.step.bound.overlook_failures();
         Ok(())
     }
 }

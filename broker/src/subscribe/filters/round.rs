@@ -20,6 +20,11 @@ use super::view::View;
 use super::{Filters, Item, Judged, Kept, Step, damaged};
 use crate::selection::{inflate_within, rebuild, select_keys};
 
+/// Bytes made of batches that may wait to be sent without room of their own: dead letters, batches
+/// that are rebuilt, what projections show. A lane has some rounds under way; what is only a slice
+/// of the stored batch does not count.
+const MADE_MAX: usize = 1 << 20;
+
 /// A batch whose records are looked at.
 #[derive(Debug)]
 struct Open {
@@ -45,12 +50,15 @@ struct Origin<'a> {
 }
 
 impl Filters {
-    /// What is left of batches.
+    /// What is left of batches. Where much is made of them it ends early: who is `alone` in its lane
+    /// keeps room for that until it is sent, others leave it to be made again by one that is. With
+    /// rounds before it that still need room, it could wait for ever.
     pub(super) async fn judge(
         &self,
         verdicts: &Verdicts,
         at: TopicPartition,
         items: Vec<Item>,
+        alone: bool,
     ) -> Judged {
         let origin = Origin {
             at,
@@ -58,7 +66,7 @@ impl Filters {
         };
         let mut judged = Judged::default();
         let mut items = VecDeque::from(items);
-        while !items.is_empty() && judged.fault.is_none() {
+        while !items.is_empty() && judged.fault.is_none() && !judged.too_much {
             let held = self.unfolded.hold(room_for(&items)).await;
             let mut opened = match unfold(&mut items) {
                 Ok(opened) => opened,
@@ -76,16 +84,15 @@ impl Filters {
             // What is wrong with a batch before that other one comes first.
             let shown = self.project(origin, &mut opened).await;
             judged.fault = shown.err().or(judged.fault);
-            for open in opened {
-                match open.close() {
-                    Ok(kept) => judged.kept.push(kept),
-                    Err(fault) => {
-                        judged.fault = Some(fault);
-                        break;
-                    }
-                }
+            judged.take(opened, alone);
+            if alone && judged.made > MADE_MAX {
+                judged.too_much = !items.is_empty() && judged.fault.is_none();
+                judged.held = held.map(|mut held| {
+                    held.shrink_to(judged.made);
+                    held
+                });
+                break;
             }
-            drop(held);
         }
         judged
     }
@@ -155,6 +162,34 @@ impl Filters {
                 None => verdicts.put(&self.chain, at, item.from, &item.name(), &said),
             }
         }
+    }
+}
+
+impl Judged {
+    /// Takes what is left of these batches.
+    fn take(&mut self, opened: Vec<Open>, alone: bool) {
+        for open in opened {
+            match open.close() {
+                Ok(kept) if !alone && self.made + kept.made > MADE_MAX => {
+                    // What is wrong behind it is found again.
+                    (self.too_much, self.fault) = (true, None);
+                    return;
+                }
+                Ok(kept) => {
+                    self.made += kept.made;
+                    self.kept.push(kept);
+                }
+                Err(fault) => {
+                    self.fault = Some(fault);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Whether so little was made of them that others may be under way beside them.
+    pub(in crate::subscribe) const fn is_light(&self) -> bool {
+        self.made <= MADE_MAX
     }
 }
 
@@ -300,6 +335,7 @@ impl Open {
         let count = keep.iter().filter(|keep| **keep).count();
         let whole = Kept {
             filtered_out: (asked - count) as u64,
+            made: self.letters.iter().map(|letter| letter.body.len()).sum(),
             letters: self.letters,
             ..Kept::whole(stored, count as u32)
         };
@@ -309,9 +345,12 @@ impl Open {
             _ if count == keep.len() => return Ok(whole),
             _ => Some(rebuild(stored, header, &self.records, &keep).map_err(damaged)?),
         };
+        let ordering_keys = select_keys(&whole.ordering_keys, &keep);
+        let rebuilt = batch.as_ref().map_or(0, Bytes::len) + ordering_keys.len();
         Ok(Kept {
             batch,
-            ordering_keys: select_keys(&whole.ordering_keys, &keep),
+            ordering_keys,
+            made: whole.made + rebuilt,
             ..whole
         })
     }

@@ -94,7 +94,7 @@ async fn check(compression: Compression, skip: u32, deltas: &[u32], keys: &[u64]
     let filters = filters();
     let item = item(stored, skip, Some(Verdict::All));
     let verdicts = Verdicts::new(1 << 20, Metrics::new());
-    let mut judged = filters.judge(&verdicts, AT, vec![item]).await;
+    let mut judged = filters.judge(&verdicts, AT, vec![item], false).await;
     assert_eq!(judged.fault, None);
     let kept = judged.kept.pop().unwrap();
     assert_eq!((kept.count as usize, kept.filtered_out), (deltas.len(), 0));
@@ -134,7 +134,7 @@ async fn what_is_remembered_and_what_is_said_are_compared() {
         let mut item = item(compacted(Compression::None), 0, known);
         item.check = true;
         let name = item.name();
-        let judged = filters.judge(&verdicts, AT, vec![item]).await;
+        let judged = filters.judge(&verdicts, AT, vec![item], false).await;
         assert_eq!((judged.kept[0].count, judged.fault), (3, None));
         verdicts.get(&filters.chain, AT, &name)
     };
@@ -146,33 +146,72 @@ async fn what_is_remembered_and_what_is_said_are_compared() {
     assert_eq!(ask(None).await, None);
 }
 
-#[tokio::test]
-async fn batches_that_unfold_to_much_go_one_after_the_other() {
-    let value = vec![0; 20 << 20];
-    let stored = |n: u64| {
-        let mut builder = BatchBuilder::default();
+/// A batch of records of these sizes.
+fn large(base: u64, sizes: &[usize], compression: Compression) -> StoredBatch {
+    let mut builder = BatchBuilder::default();
+    for size in sizes {
+        let value = vec![0; *size];
         let record = NewRecord {
             value: Some(&value),
             ..NewRecord::default()
         };
         builder.push(Timestamp::new(5), &record);
-        let mut batch = builder.finish(Compression::Zstd).unwrap();
-        let epoch = weir_core::shard::LEADER_EPOCH;
-        let crc = weir_wire::batch::stamp(&mut batch, Offset::new(n), epoch);
-        StoredBatch {
-            base_offset: Offset::new(n),
-            count: 1,
-            append_time: Timestamp::new(9),
-            columns: Columns::default(),
-            bytes: batch.into(),
-            crc,
-        }
+    }
+    let mut batch = builder.finish(compression).unwrap();
+    let epoch = weir_core::shard::LEADER_EPOCH;
+    let crc = weir_wire::batch::stamp(&mut batch, Offset::new(base), epoch);
+    StoredBatch {
+        base_offset: Offset::new(base),
+        count: sizes.len() as u32,
+        append_time: Timestamp::new(9),
+        columns: Columns::default(),
+        bytes: batch.into(),
+        crc,
+    }
+}
+
+#[tokio::test]
+async fn what_is_made_of_batches_has_room_until_it_is_sent() {
+    const KIB: usize = 1 << 10;
+    let (budget, verdicts) = (
+        Budget::new(16 * BATCH_INFLATED_MAX),
+        Verdicts::new(1 << 20, Metrics::new()),
+    );
+    let filters = filters_within(&budget);
+    // Of six batches with two records each of that size, the first of each is kept.
+    let judge = async |size, alone| {
+        let half = Some(Verdict::of(&[true, false]));
+        let stored = |n: u64| large(2 * n, &[size, size], Compression::None);
+        let items = (0..6).map(|n| item(stored(n), 0, half.clone())).collect();
+        let judged = filters.judge(&verdicts, AT, items, alone).await;
+        assert_eq!(judged.fault, None);
+        let held = budget.used_bytes() / KIB;
+        (judged.kept.len(), judged.too_much, held)
     };
+    assert_eq!(judge(100 * KIB, false).await, (6, false, 0));
+    // Beside others there is as much as may wait without room, and nobody waits holding some.
+    assert_eq!(judge(400 * KIB, false).await, (2, true, 0));
+    assert_eq!(judge(4096 * KIB, false).await, (0, true, 0));
+    let (kept, too_much, held) = judge(400 * KIB, true).await;
+    assert_eq!((kept, too_much), (6, false));
+    assert!((2400..2410).contains(&held), "{held} KiB");
+    // Four batches of 8 MiB are what may be unfolded together.
+    let (kept, too_much, held) = judge(4095 * KIB, true).await;
+    assert_eq!((kept, too_much), (4, true));
+    assert!((16380..16400).contains(&held), "{held} KiB");
+    assert_eq!(budget.used_bytes(), 0);
+}
+
+#[tokio::test]
+async fn batches_that_unfold_to_much_go_one_after_the_other() {
+    let stored = |n: u64| large(n, &[20 << 20], Compression::Zstd);
     // Room for what one of them may become.
     let budget = Budget::new(BATCH_INFLATED_MAX);
     let verdicts = Verdicts::new(1 << 20, Metrics::new());
     let items = (0..3).map(|n| item(stored(n), 0, None)).collect();
-    let judged = filters_within(&budget).judge(&verdicts, AT, items).await;
+    let judged = filters_within(&budget)
+        .judge(&verdicts, AT, items, false)
+        .await;
     let counts: Vec<_> = judged.kept.iter().map(|kept| kept.count).collect();
     assert_eq!((counts, judged.fault), (vec![1, 1, 1], None));
     assert_eq!(budget.used_bytes(), 0);

@@ -34,6 +34,8 @@ pub(super) struct Outgoing {
     /// What stopped the filters behind these.
     fault: Option<Fault>,
     room: Option<Permit>,
+    /// The right to hold what filters made, until it is sent.
+    held: Option<Permit>,
     /// Readings that followed the first.
     refills: usize,
     /// Whether it was let go of.
@@ -50,6 +52,7 @@ impl Outgoing {
             kept: Vec::new().into_iter(),
             fault: None,
             room: loaded.room,
+            held: None,
             refills: 0,
             gone: false,
         }
@@ -95,11 +98,17 @@ impl Outgoing {
     pub(super) fn came(&mut self, judged: Judged) {
         self.kept = judged.kept.into_iter();
         self.fault = judged.fault;
+        self.held = judged.held;
     }
 
     /// The next batch to be sent.
     pub(super) fn next_kept(&mut self) -> Option<Kept> {
-        self.kept.next()
+        let next = self.kept.next();
+        if next.is_none() {
+            // Before others wait for the same room.
+            self.held = None;
+        }
+        next
     }
 
     /// What ends it here, once everything before was sent.
@@ -107,14 +116,15 @@ impl Outgoing {
         self.fault.take()
     }
 
-    /// Gives everything back that is not sent yet: it is read again.
-    pub(super) fn let_go(&mut self) {
+    /// Gives everything back that is not sent yet: it is read again. Whether it came from disk.
+    pub(super) fn let_go(&mut self) -> bool {
         self.batches = Vec::new().into_iter().peekable();
         self.coming.clear();
         self.kept = Vec::new().into_iter();
         self.fault = None;
-        self.room = None;
+        self.held = None;
         self.gone = true;
+        self.room.take().is_some()
     }
 
     pub(super) const fn is_gone(&self) -> bool {
