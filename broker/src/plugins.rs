@@ -338,7 +338,7 @@ impl Files<'_> {
         let removed = blocking(move || {
             if let Some(Err(error)) = used.map(|used| used.pin()) {
                 // Whoever has it cannot run it once more. For that the files would stay for ever.
-                tracing::warn!(version = %version.short(), %error, "a removed plugin cannot be kept");
+                tracing::warn!(version = %version.short(), %error, "a plugin in use is gone");
             }
             for path in paths {
                 match vfs.remove(&path) {

@@ -84,9 +84,9 @@ impl Plugin {
     }
 
     /// Says how the precompiled form can be read again. From now on bindings without calls let go
-    /// of the code; the next call reads it, on a plugin thread. If it is of no use then, because the
-    /// file was damaged, `damaged` is called: whoever has the component may compile it again, and
-    /// until then calls say that they are to be made again later. Only the first source counts.
+    /// of the code; the next call reads it, on a plugin thread. If it is of no use then, because
+    /// the file was damaged, `damaged` is called: whoever has the component may compile it again,
+    /// and until then calls say that they are to be made again later. Only the first source counts.
     pub fn read_again_by(
         &self,
         read: impl Fn() -> io::Result<Vec<u8>> + Send + Sync + 'static,

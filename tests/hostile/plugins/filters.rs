@@ -120,7 +120,7 @@ async fn many_guilty_records_at_a_limit_in_batch_after_batch_are_got_past() {
     let mut stage = Stage::start().await;
     stage.topic("limited", 1).await;
     push(&stage, "loops-on-poison").await.unwrap();
-    // Nine are more than one call looks for, and the calls of some batches more than eight in a row.
+    // Nine are more than one call looks for, and some batches take more than eight such calls.
     let value = |n: usize| match n % 2 {
         0 => format!("good {n}").into_bytes(),
         _ => b"evil".to_vec(),

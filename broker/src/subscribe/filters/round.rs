@@ -50,9 +50,9 @@ struct Origin<'a> {
 }
 
 impl Filters {
-    /// What is left of batches. Where much is made of them it ends early: who is `alone` in its lane
-    /// keeps room for that until it is sent, others leave it to be made again by one that is. With
-    /// rounds before it that still need room, it could wait for ever.
+    /// What is left of batches. Where much is made of them it ends early: who is `alone` in its
+    /// lane keeps room for that until it is sent, others leave it to be made again by one that is.
+    /// If they kept room, a round before them that needs some could wait for ever.
     pub(super) async fn judge(
         &self,
         verdicts: &Verdicts,
