@@ -156,20 +156,7 @@ async fn components_are_compiled_again_while_the_broker_serves() {
     assert!(made.success());
     let weir = env!("CARGO_BIN_EXE_weir");
     script(&compiler, &format!("exec {weir} \"$@\""));
-    let plugins = format!("[plugins]\ncompiler = \"{}\"\n", compiler.display());
-    let mut process = Process::start(setup().configured(plugins));
-    let client = connect(&process).await;
-    let admin = client.admin();
-    for topic in ["keyed", "plain"] {
-        admin.create_topic(topic, 1).await.unwrap();
-    }
-    push_as(&admin, "record-key", prebuilt("record-key")).await;
-    let bind = Bind::new(
-        "record-key".parse().unwrap(),
-        "keyed".parse().unwrap(),
-        Hook::Key,
-    );
-    admin.bind(&bind).await.unwrap();
+    let (mut process, client) = with_key(&compiler, "plain").await;
     client.close().await;
     process.kill();
 
@@ -213,21 +200,8 @@ async fn a_component_is_compiled_again_once_for_all() {
     let weir = env!("CARGO_BIN_EXE_weir");
     let counted = format!("echo one >> {}; exec {weir} \"$@\"", count.display());
     script(&compiler, &counted);
-    let plugins = format!("[plugins]\ncompiler = \"{}\"\n", compiler.display());
-    let mut process = Process::start(setup().configured(plugins));
-    let client = connect(&process).await;
-    let admin = client.admin();
-    for topic in ["watched", "keyed"] {
-        admin.create_topic(topic, 1).await.unwrap();
-    }
-    push_as(&admin, "tag-filter", prebuilt("tag-filter")).await;
-    push_as(&admin, "record-key", prebuilt("record-key")).await;
-    let bind = Bind::new(
-        "record-key".parse().unwrap(),
-        "keyed".parse().unwrap(),
-        Hook::Key,
-    );
-    admin.bind(&bind).await.unwrap();
+    let (mut process, client) = with_key(&compiler, "watched").await;
+    push_as(&client.admin(), "tag-filter", prebuilt("tag-filter")).await;
     client.close().await;
     process.kill();
 
@@ -253,6 +227,25 @@ async fn a_component_is_compiled_again_once_for_all() {
     assert_eq!(compiled.lines().count(), 2, "of two components");
     drop(subscribers);
     client.close().await;
+}
+
+/// A broker with that compiler: a topic whose records get keys by a plugin, and another one.
+async fn with_key(compiler: &Path, other: &str) -> (Process, Client) {
+    let plugins = format!("[plugins]\ncompiler = \"{}\"\n", compiler.display());
+    let process = Process::start(setup().configured(plugins));
+    let client = connect(&process).await;
+    let admin = client.admin();
+    for topic in ["keyed", other] {
+        admin.create_topic(topic, 1).await.unwrap();
+    }
+    push_as(&admin, "record-key", prebuilt("record-key")).await;
+    let bind = Bind::new(
+        "record-key".parse().unwrap(),
+        "keyed".parse().unwrap(),
+        Hook::Key,
+    );
+    admin.bind(&bind).await.unwrap();
+    (process, client)
 }
 
 fn script(file: &Path, body: &str) {

@@ -90,6 +90,26 @@ fn place_smallest(count: u32, decisions: &Decisions<'_>) -> Result<Placed, Place
     place(&batch, decisions)
 }
 
+/// Places so many of the shortest records where their sets say.
+fn route_smallest(
+    sets: &[u64],
+    targets: &[Target],
+    keys: Option<&[OrderingKey]>,
+) -> Result<Placed, PlaceError> {
+    let addressed = target(1, 1, None);
+    let routing = Routing {
+        binding: BindingId::new(1),
+        targets,
+        sets,
+    };
+    let decisions = Decisions {
+        routes: &[routing],
+        keys,
+        ..decisions(&addressed)
+    };
+    place_smallest(sets.len() as u32, &decisions)
+}
+
 /// A client can read the outcome, and it fits the reply.
 fn check_readable(placed: &Placed, count: u32) -> Outcome {
     let last = Offset::new(u64::MAX >> 1);
@@ -107,21 +127,11 @@ fn assert_outcome_too_large(placed: &Result<Placed, PlaceError>) {
 
 #[test]
 fn an_outcome_has_no_more_sets_than_a_client_reads() {
-    let addressed = target(1, 1, None);
     let targets: Vec<Target> = (2..21).map(|id| target(id, 1, None)).collect();
     // Each record has a set of its own.
     let spread = |count: u32| {
         let sets: Vec<u64> = (1..=u64::from(count)).collect();
-        let routing = Routing {
-            binding: BindingId::new(1),
-            targets: &targets,
-            sets: &sets,
-        };
-        let decisions = Decisions {
-            routes: &[routing],
-            ..decisions(&addressed)
-        };
-        place_smallest(count, &decisions)
+        route_smallest(&sets, &targets, None)
     };
     let most = REPEATED_MAX as u32;
     let outcome = check_readable(&spread(most).unwrap(), most);
@@ -132,7 +142,6 @@ fn an_outcome_has_no_more_sets_than_a_client_reads() {
 #[test]
 fn an_outcome_lists_no_more_places_than_a_client_keeps() {
     const EACH: usize = 40;
-    let addressed = target(1, 1, None);
     let targets: Vec<Target> = (2..=EACH as u64 + 2)
         .map(|id| target(id, 1, None))
         .collect();
@@ -141,16 +150,7 @@ fn an_outcome_lists_no_more_places_than_a_client_keeps() {
         let sets: Vec<u64> = (0..count)
             .map(|index| ((1 << EACH) - 1) << (index % 2))
             .collect();
-        let routing = Routing {
-            binding: BindingId::new(1),
-            targets: &targets,
-            sets: &sets,
-        };
-        let decisions = Decisions {
-            routes: &[routing],
-            ..decisions(&addressed)
-        };
-        place_smallest(count, &decisions)
+        route_smallest(&sets, &targets, None)
     };
     let most = (OUTCOME_PLACES_MAX / EACH) as u32;
     assert_eq!(check_readable(&spread(most).unwrap(), most).sets.len(), 2);
@@ -180,23 +180,12 @@ fn an_outcome_names_no_more_places_than_a_reply_holds() {
 
 #[test]
 fn copies_of_the_smallest_records_are_bounded_too() {
-    let addressed = target(1, 1, None);
     let targets: Vec<Target> = (2..66).map(|id| target(id, 1, None)).collect();
     let copies = |topics: u32, keys: bool| {
-        let count = BATCH_RECORDS_MAX;
-        let sets = vec![u64::MAX >> (64 - topics); count as usize];
-        let named = vec![OrderingKey::hash(b"k"); count as usize];
-        let routing = Routing {
-            binding: BindingId::new(1),
-            targets: &targets,
-            sets: &sets,
-        };
-        let decisions = Decisions {
-            routes: &[routing],
-            keys: keys.then_some(&named),
-            ..decisions(&addressed)
-        };
-        place_smallest(count, &decisions).map(|placed| {
+        let count = BATCH_RECORDS_MAX as usize;
+        let sets = vec![u64::MAX >> (64 - topics); count];
+        let named = vec![OrderingKey::hash(b"k"); count];
+        route_smallest(&sets, &targets, keys.then_some(&named)).map(|placed| {
             let refused = placed.refused();
             (placed.parts.len(), refused)
         })
