@@ -1,7 +1,9 @@
 //! A broker inside a test: on a free loopback port, in a directory of its own, gone afterwards.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use tokio::time::timeout;
 use weir_core::shard::ChangeRequest;
 use weir_log::LogError;
 use weir_wire::error::Fault;
@@ -10,6 +12,18 @@ use weir_wire::name::{GroupName, TopicName};
 
 use crate::config::Config;
 use crate::{Broker, StartError, StartOptions};
+
+/// Far more than anything in a test takes, far less than for ever.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Waits for what must come.
+///
+/// # Panics
+/// When it does not come; says what.
+pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+    let came = timeout(PATIENCE, future).await;
+    came.unwrap_or_else(|_| panic!("{what}: not within {PATIENCE:?}"))
+}
 
 /// A broker for tests, with real certificates, a real token and real files.
 #[derive(Debug)]

@@ -2,27 +2,17 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that meets an error has failed")]
 
-use std::time::Duration;
-
 use futures_util::StreamExt;
-use tokio::time::timeout;
 use weir_broker::StartOptions;
 use weir_broker::config::{ByteSize, Config};
-use weir_broker::testing::TestBroker;
+use weir_broker::testing::{TestBroker, soon};
 use weir_sdk::wire::id::{Offset, PartitionId, Timestamp};
 use weir_sdk::wire::request::{PartitionInfo, TopicSettings};
 use weir_sdk::{Client, Event, Record, Start};
 
-/// Far more than anything here takes, far less than for ever.
-const PATIENCE: Duration = Duration::from_secs(60);
 const DAY_MS: i64 = 24 * 3_600_000;
 const KEYS: u64 = 5;
 const UPDATES: u64 = 40;
-
-/// Waits for what must come.
-async fn soon<T>(future: impl Future<Output = T>) -> T {
-    timeout(PATIENCE, future).await.expect("it comes in time")
-}
 
 async fn started() -> (TestBroker, Client) {
     let small = |config: &mut Config| {
@@ -71,7 +61,7 @@ async fn consume(client: &Client, count: usize) -> Vec<(u64, String, Option<Stri
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     let mut found = Vec::new();
     while found.len() < count {
-        let message = soon(subscriber.next()).await.unwrap().unwrap();
+        let message = soon("a record", subscriber.next()).await.unwrap().unwrap();
         let key = text(message.key.as_ref().unwrap());
         let value = message.value.as_ref().map(|value| text(value));
         found.push((message.offset.value(), key, value));
@@ -152,7 +142,11 @@ async fn a_subscriber_gets_to_the_end_where_nothing_is_left() {
     assert_eq!(subscriber.partitions()[0].end, end);
     let mut found = 0;
     while !subscriber.is_caught_up() {
-        match soon(subscriber.next_event()).await.unwrap().unwrap() {
+        match soon("an event", subscriber.next_event())
+            .await
+            .unwrap()
+            .unwrap()
+        {
             Event::Records(batch) => found += batch.count(),
             Event::Progress(_) => {}
             other => panic!("{other:?}"),
@@ -163,7 +157,7 @@ async fn a_subscriber_gets_to_the_end_where_nothing_is_left() {
     assert_eq!((found, position), (1, Some(end)));
     // And goes on there.
     store(&client, [Record::new("more").key("another")]).await;
-    let more = soon(subscriber.next()).await.unwrap().unwrap();
+    let more = soon("a record", subscriber.next()).await.unwrap().unwrap();
     assert_eq!(more.offset, end);
     broker.shutdown().await;
 }

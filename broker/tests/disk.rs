@@ -13,11 +13,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use weir_broker::StartOptions;
 use weir_broker::config::{ByteSize, Config};
-use weir_broker::testing::TestBroker;
+use weir_broker::testing::{TestBroker, soon};
 use weir_log::{CrashPolicy, SimVfs, Vfs};
 use weir_sdk::wire::error::ErrorCode;
 use weir_sdk::wire::id::Offset;
-use weir_sdk::{Client, Producer, PublishError, Record, Start};
+use weir_sdk::{Client, Producer, PublishError, Record, Start, Subscriber};
 
 /// How long clients try again that are to hear of a failure.
 const SOON: Duration = Duration::from_secs(2);
@@ -55,7 +55,8 @@ async fn counter(broker: &TestBroker, name: &str) -> u64 {
     let request = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     stream.write_all(request).await.unwrap();
     let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.unwrap();
+    let answered = stream.read_to_string(&mut answer);
+    soon("the metrics", answered).await.unwrap();
     let mut lines = answer.lines();
     let line = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     line.unwrap().parse().unwrap()
@@ -119,7 +120,7 @@ async fn many_requests_in_flight_are_left_to_the_logs_thread() {
         tickets.push(producer.send(Record::new("value")).await.unwrap());
     }
     for ticket in tickets {
-        ticket.await.unwrap();
+        soon("an outcome", ticket).await.unwrap();
     }
     let inline = inline(&broker).await;
     assert!(inline < RECORDS / 10, "{inline} of {RECORDS}");
@@ -136,6 +137,10 @@ async fn a_sync_that_fails_is_no_ack_and_the_end_of_the_broker() {
     let producer = client.producer("orders").open().await.unwrap();
     let mut acknowledged = 0;
     while inline(&broker).await == 0 {
+        assert!(
+            acknowledged < 50_000,
+            "requests are left to the log's thread"
+        );
         publish(&producer, 10).await;
         acknowledged += 10;
     }
@@ -145,7 +150,8 @@ async fn a_sync_that_fails_is_no_ack_and_the_end_of_the_broker() {
         matches!(error, PublishError::OutcomeUnknown { .. }),
         "{error}"
     );
-    let fatal = broker.broker().fatal().await.to_string();
+    let fatal = soon("the end of the broker", broker.broker().fatal()).await;
+    let fatal = fatal.to_string();
     assert!(fatal.contains("sync failed, as the test asked"), "{fatal}");
     client.close().await;
     broker.shutdown().await;
@@ -180,8 +186,7 @@ async fn read(client: &Client, topic: &str, records: u64) {
     let subscriber = client.subscribe([topic]).open().await.unwrap();
     let held = usize::try_from(records).unwrap();
     let found = subscriber.take(held).map(Result::unwrap).count();
-    let found = tokio::time::timeout(STEP_MAX, found).await;
-    assert_eq!(found.expect("all that was stored is read"), held);
+    assert_eq!(soon("all that was stored", found).await, held);
 }
 
 /// Sends a record until there is room for it.
@@ -235,6 +240,29 @@ async fn warnings(client: &Client) -> Vec<String> {
     status.warnings.into_iter().filter(damaged).collect()
 }
 
+/// The 20th of 40 records is damaged, and never served; what is around it is.
+async fn reads_around(client: &Client) {
+    let next = async |subscriber: &mut Subscriber| {
+        let next = soon("a record or the damage", subscriber.next()).await;
+        next.expect("a subscription ends with an error")
+    };
+    let mut subscriber = client.subscribe(["orders"]).open().await.unwrap();
+    let error = loop {
+        match next(&mut subscriber).await {
+            Ok(record) => assert!(record.offset < Offset::new(19)),
+            Err(error) => break error.to_string(),
+        }
+    };
+    assert!(error.contains("damaged at byte"), "{error}");
+    let behind = client.subscribe(["orders"]);
+    let behind = behind.from(Start::Offset(Offset::new(20))).open();
+    let mut subscriber = behind.await.unwrap();
+    for number in 20..40 {
+        let record = next(&mut subscriber).await.unwrap();
+        assert_eq!(record.value.unwrap(), vec![number; 10_000]);
+    }
+}
+
 #[tokio::test]
 async fn a_bit_that_flips_in_a_cold_segment_is_found_named_and_not_served() {
     let disk = SimVfs::new(1);
@@ -284,23 +312,7 @@ async fn a_bit_that_flips_in_a_cold_segment_is_found_named_and_not_served() {
     assert!(warning.ends_with("rescue what can be read"), "{warning}");
     assert_eq!(counter(&broker, "weir_damaged_places").await, 1);
 
-    // It is never served; what is around it is.
-    let mut subscriber = client.subscribe(["orders"]).open().await.unwrap();
-    let error = loop {
-        match subscriber.next().await.unwrap() {
-            Ok(record) => assert!(record.offset < Offset::new(19)),
-            Err(error) => break error.to_string(),
-        }
-    };
-    assert!(error.contains("damaged at byte"), "{error}");
-    let behind = client.subscribe(["orders"]);
-    let behind = behind.from(Start::Offset(Offset::new(20))).open();
-    let mut subscriber = behind.await.unwrap();
-    for number in 20..40 {
-        let record = subscriber.next().await.unwrap().unwrap();
-        assert_eq!(record.value.unwrap(), vec![number; 10_000]);
-    }
-
+    reads_around(&client).await;
     client.admin().delete_topic("orders").await.unwrap();
     broker.scrub().await;
     assert_eq!(warnings(&client).await, [] as [&str; 0]);

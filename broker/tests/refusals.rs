@@ -5,7 +5,7 @@
 use futures_util::StreamExt;
 use weir_broker::StartOptions;
 use weir_broker::config::ByteSize;
-use weir_broker::testing::TestBroker;
+use weir_broker::testing::{TestBroker, soon};
 use weir_sdk::wire::batch::{BatchBuilder, NewRecord};
 use weir_sdk::wire::error::ErrorCode;
 use weir_sdk::wire::id::Timestamp;
@@ -49,19 +49,19 @@ async fn a_request_too_large_for_the_log_does_not_block_its_producer() {
     // All of them are under way at once: only the large ones are refused.
     let large = producer.send_batch(largest_batch()).await.unwrap();
     let behind = producer.send(Record::new("behind")).await.unwrap();
-    producer.flush().await;
-    let error = large.await.unwrap_err();
+    soon("all outcomes", producer.flush()).await;
+    let error = soon("the refusal", large).await.unwrap_err();
     let PublishError::Refused(fault) = &error else {
         panic!("{error}");
     };
     assert_eq!(fault.code, ErrorCode::BatchTooLarge, "{fault}");
-    let RecordOutcome::Stored(_) = behind.await.unwrap() else {
+    let RecordOutcome::Stored(_) = soon("the outcome behind it", behind).await.unwrap() else {
         panic!("it is stored");
     };
     producer.publish(Record::new("after")).await.unwrap();
     let mut subscriber = client.subscribe(["orders"]).open().await.unwrap();
     for expected in ["before", "behind", "after"] {
-        let record = subscriber.next().await.unwrap().unwrap();
+        let record = soon("a record", subscriber.next()).await.unwrap().unwrap();
         assert_eq!(record.value.unwrap(), expected.as_bytes());
     }
     client.close().await;

@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that meets an error has failed")]
 
 use futures_util::StreamExt;
-use weir_broker::testing::TestBroker;
+use weir_broker::testing::{TestBroker, soon};
 use weir_broker::{Broker, StartOptions, config::Config};
 use weir_sdk::wire::error::ErrorCode;
 use weir_sdk::wire::id::{Offset, PartitionId, Timestamp};
@@ -77,14 +77,17 @@ async fn create(client: &Client, settings: TopicSettings) {
 /// and its offset.
 async fn two_ages(client: &Client) -> (Timestamp, Offset) {
     store(client, 5).await;
-    loop {
-        let before = first(client).await;
-        store(client, 1).await;
-        let after = first(client).await;
-        if after.newest > before.newest {
-            return (before.newest.unwrap(), before.end);
+    let later = async {
+        loop {
+            let before = first(client).await;
+            store(client, 1).await;
+            let after = first(client).await;
+            if after.newest > before.newest {
+                return (before.newest.unwrap(), before.end);
+            }
         }
-    }
+    };
+    soon("a record of a later time", later).await
 }
 
 async fn subscribe(client: &Client, start: Start) -> Result<Subscriber, SubscribeError> {
@@ -122,7 +125,8 @@ async fn what_is_too_old_goes_and_nothing_else() {
     };
     assert_eq!(fault.code, ErrorCode::OffsetOutOfRange);
     let mut earliest = subscribe(&client, Start::Earliest).await.unwrap();
-    assert_eq!(earliest.next().await.unwrap().unwrap().offset, young);
+    let first = soon("the first record left", earliest.next()).await;
+    assert_eq!(first.unwrap().unwrap().offset, young);
     broker.shutdown().await;
 }
 
@@ -342,12 +346,14 @@ async fn a_subscriber_follows_a_topic_to_its_new_partitions() {
     expected.sort_unstable();
     let mut seen = Vec::new();
     while seen.len() < expected.len() {
-        let record = latest.next().await.unwrap().unwrap();
+        let record = soon("a record of each partition", latest.next()).await;
+        let record = record.unwrap().unwrap();
         seen.push((record.partition, record.offset));
     }
     seen.sort_unstable();
     assert_eq!(seen, expected, "nothing is missed, nothing comes twice");
-    let record = named.next().await.unwrap().unwrap();
+    let record = soon("the record of the partition that was named", named.next()).await;
+    let record = record.unwrap().unwrap();
     assert_eq!(record.partition, PartitionId::new(0));
     broker.shutdown().await;
 }

@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that meets an error has failed")]
 
 use futures_util::StreamExt;
-use weir_broker::testing::TestBroker;
+use weir_broker::testing::{TestBroker, soon};
 use weir_sdk::{Client, Record};
 
 async fn client(broker: &TestBroker) -> Client {
@@ -26,14 +26,14 @@ async fn what_is_produced_is_consumed() {
         let record = Record::new(format!("value {n}")).key(format!("key {}", n % 7));
         tickets.push(producer.send(record).await.unwrap());
     }
-    producer.flush().await;
+    soon("all outcomes", producer.flush()).await;
     for ticket in tickets {
-        ticket.await.unwrap();
+        soon("an outcome", ticket).await.unwrap();
     }
     let mut subscriber = client.subscribe(["orders"]).open().await.unwrap();
     let mut seen = 0;
     while seen < 1000 {
-        let record = subscriber.next().await.unwrap().unwrap();
+        let record = soon("a record", subscriber.next()).await.unwrap().unwrap();
         assert!(record.value.unwrap().starts_with(b"value "));
         seen += 1;
     }

@@ -15,6 +15,7 @@ use tokio::sync::OnceCell;
 use weir_harness::client::connect;
 use weir_harness::directory::{Refusal, copy_to, differences, files, refused, tree};
 use weir_harness::process::{Process, SMALL_FILES};
+use weir_harness::reading::soon;
 use weir_harness::report::say;
 use weir_sdk::wire::batch::Compression;
 use weir_sdk::wire::id::{Offset, PartitionId};
@@ -140,7 +141,7 @@ async fn produce(client: &Client, topic: &str, records: usize, rng: &mut StdRng)
         tickets.push(producer.send(Record::new(value)).await.unwrap());
     }
     for ticket in tickets {
-        ticket.await.unwrap();
+        soon("an outcome", ticket).await.unwrap();
     }
     producer.close().await.unwrap();
 }
@@ -500,7 +501,8 @@ async fn a_segments_body() {
     let end = Start::Offset(Offset::new(orders.end));
     let latest = client.subscribe([ORDERS]).from(end);
     let latest = latest.partition(PartitionId::new(0)).open().await.unwrap();
-    assert_eq!(latest.take(3).count().await, 3);
+    let late = soon("what was stored last", latest.take(3).count()).await;
+    assert_eq!(late, 3);
     client.close().await;
 }
 
@@ -526,7 +528,7 @@ async fn read(client: &Client, topic: &str) -> ReadBack {
         error: None,
     };
     while read.records < end {
-        match subscriber.next().await {
+        match soon("a record or an error", subscriber.next()).await {
             Some(Ok(_)) => read.records += 1,
             Some(Err(error)) => {
                 read.error = Some(error.to_string());

@@ -5,7 +5,7 @@ use std::time::Duration;
 use weir_sdk::wire::error::ErrorCode;
 use weir_sdk::{Client, ConnectError};
 
-use crate::peer::{Identity, Peer};
+use crate::peer::{Identity, Peer, soon};
 
 async fn refusal(peer: &Peer) -> ConnectError {
     let (client, ()) = tokio::join!(peer.client().connect(), peer.shake_hands());
@@ -33,7 +33,7 @@ async fn a_wrong_token_is_not_authorised() {
         stream
             .fail(ErrorCode::NotAuthorised, "the token is wrong")
             .await;
-        connection.closed().await;
+        soon("the connection's end", connection.closed()).await;
     };
     let connect = peer.client().client_name("test 1").connect();
     let (client, ()) = tokio::join!(connect, refuse);

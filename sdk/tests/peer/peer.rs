@@ -21,8 +21,17 @@ use weir_sdk::wire::request::{self, Hello, Welcome};
 use weir_sdk::wire::subscribe::LaneOpened;
 use weir_sdk::{Client, ClientBuilder};
 
+/// Far more than anything here takes, far less than for ever.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 pub const TOKEN: &str = "open sesame";
 pub const TOPIC: &str = "orders";
+
+/// Waits for what must come.
+pub async fn soon<T>(what: &str, future: impl IntoFuture<Output = T>) -> T {
+    let came = tokio::time::timeout(PATIENCE, future).await;
+    came.unwrap_or_else(|_| panic!("{what}: not within {PATIENCE:?}"))
+}
 
 /// How the peer's certificate is made.
 pub struct Identity {
@@ -105,8 +114,8 @@ impl Peer {
 
     /// A connection and its hello.
     pub async fn hello(&self) -> (Connection, Stream, Hello) {
-        let incoming = self.endpoint.accept().await.unwrap();
-        let connection = incoming.await.unwrap();
+        let incoming = soon("a connection", self.endpoint.accept()).await.unwrap();
+        let connection = soon("the handshake's end", incoming).await.unwrap();
         self.connections.lock().unwrap().push(connection.clone());
         let mut stream = accept(&connection).await;
         let hello = stream.take().await;
@@ -115,9 +124,9 @@ impl Peer {
 
     /// Lets a handshake fail or succeed, whatever comes of it.
     pub async fn shake_hands(&self) {
-        let incoming = self.endpoint.accept().await.unwrap();
-        if let Ok(connection) = incoming.await {
-            connection.closed().await;
+        let incoming = soon("a connection", self.endpoint.accept()).await.unwrap();
+        if let Ok(connection) = soon("the handshake's end", incoming).await {
+            soon("the connection's end", connection.closed()).await;
         }
     }
 
@@ -150,7 +159,7 @@ fn certificates(
 
 /// The client's next stream.
 pub async fn accept(connection: &Connection) -> Stream {
-    let (send, receive) = connection.accept_bi().await.unwrap();
+    let (send, receive) = soon("a stream", connection.accept_bi()).await.unwrap();
     Stream {
         send,
         receive,
@@ -168,7 +177,8 @@ impl Stream {
             {
                 return Some(frame);
             }
-            self.rest = self.receive.read_chunk(1 << 20, true).await.ok()??.bytes;
+            let chunk = soon("a frame", self.receive.read_chunk(1 << 20, true)).await;
+            self.rest = chunk.ok()??.bytes;
         }
     }
 

@@ -13,7 +13,7 @@ use weir_sdk::{
     SendError,
 };
 
-use crate::peer::{Peer, Stream, TOPIC, accept, destination, open_producer, opened, values};
+use crate::peer::{Peer, Stream, TOPIC, accept, destination, open_producer, opened, soon, values};
 
 pub async fn connected(peer: &Peer) -> (Client, Connection) {
     let (client, connection) = tokio::join!(peer.client().connect(), peer.welcome());
@@ -84,14 +84,14 @@ async fn records_gather_in_batches_and_keep_their_order() {
                     .unwrap(),
             );
         }
-        producer.flush().await;
+        soon("all outcomes", producer.flush()).await;
         let mut offsets = Vec::new();
         for ticket in tickets {
             let now = ticket
                 .outcome()
                 .expect("a flush waits for outcomes")
                 .unwrap();
-            let outcome = ticket.await.unwrap();
+            let outcome = soon("an outcome", ticket).await.unwrap();
             assert_eq!(now, outcome);
             offsets.push(outcome.stored().unwrap().offset().value());
         }
@@ -135,7 +135,7 @@ async fn requests_flow_without_waiting_for_replies() {
         }
         let mut counts = 0;
         for ticket in tickets {
-            counts += ticket.await.unwrap().count();
+            counts += soon("an outcome", ticket).await.unwrap().count();
         }
         counts
     };

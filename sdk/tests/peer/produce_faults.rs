@@ -8,7 +8,7 @@ use weir_sdk::wire::produce::{OpenProducer, Outcome, Produced};
 use weir_sdk::{Ack, EndReason, PublishError, Record};
 
 use crate::peer::{
-    Peer, Stream, accept, destination, open_producer, opened, reopen_producer, values,
+    Peer, Stream, accept, destination, open_producer, opened, reopen_producer, soon, values,
 };
 use crate::produce::producing;
 
@@ -39,9 +39,12 @@ async fn what_is_unanswered_is_sent_again_under_its_sequence() {
         }
         stream.stored(Sequence::new(0), 0, 1).await;
         // The reply to the second is lost with the connection: it was stored all the same.
-        while producer.stats().outcomes.stored == 0 {
-            tokio::task::yield_now().await;
-        }
+        let first = async {
+            while producer.stats().outcomes.stored == 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        soon("the first outcome", first).await;
         peer.restart();
         let connection = peer.welcome().await;
         let mut stream = reopen_producer(&connection, 1, 2).await;
@@ -56,7 +59,8 @@ async fn what_is_unanswered_is_sent_again_under_its_sequence() {
     let outcomes = async {
         let mut offsets = Vec::new();
         for ticket in tickets {
-            offsets.push(ticket.await.unwrap().stored().unwrap().offset().value());
+            let outcome = soon("an outcome", ticket).await.unwrap();
+            offsets.push(outcome.stored().unwrap().offset().value());
         }
         let summary = producer.close().await.unwrap();
         (offsets, summary.stored)
@@ -97,7 +101,7 @@ async fn a_refusal_for_now_holds_back_what_follows() {
     };
     let outcomes = async {
         for (offset, ticket) in tickets.into_iter().enumerate() {
-            let outcome = ticket.await.unwrap();
+            let outcome = soon("an outcome", ticket).await.unwrap();
             assert_eq!(outcome.stored().unwrap().offset().value(), offset as u64);
         }
     };
@@ -148,7 +152,7 @@ async fn a_forgotten_session_leaves_the_outcome_unknown() {
         (connection, stream)
     };
     let records = async {
-        let first = ticket.await;
+        let first = soon("an outcome", ticket).await;
         let second = producer.publish(Record::new("b")).await;
         (first, second)
     };
@@ -186,7 +190,7 @@ async fn a_session_forgotten_under_way_is_left_for_a_new_one() {
     };
     let records = async {
         for ticket in tickets {
-            let error = ticket.await.unwrap_err();
+            let error = soon("an outcome", ticket).await.unwrap_err();
             assert!(
                 matches!(error, PublishError::OutcomeUnknown { .. }),
                 "{error:?}"
@@ -214,7 +218,7 @@ async fn a_fenced_producer_is_over() {
         .refused(Sequence::new(0), ErrorCode::ProducerFenced)
         .await;
     for ticket in tickets {
-        let error = ticket.await.unwrap_err();
+        let error = soon("an outcome", ticket).await.unwrap_err();
         assert!(
             matches!(error, PublishError::OutcomeUnknown { .. }),
             "{error:?}"
@@ -329,7 +333,7 @@ async fn a_dropped_producer_tells_its_tickets() {
     let ticket = producer.send(Record::new("a")).await.unwrap();
     expect(&mut stream, 0, "a").await;
     drop(producer);
-    let error = ticket.await.unwrap_err();
+    let error = soon("an outcome", ticket).await.unwrap_err();
     assert!(
         error.to_string().contains("the producer was dropped"),
         "{error}"
@@ -428,7 +432,7 @@ async fn one_way_records_lost_with_a_connection_are_counted() {
     for _ in 0..4 {
         producer.send_one_way(Record::new("x")).await.unwrap();
     }
-    producer.flush().await;
+    soon("all outcomes", producer.flush()).await;
     for sequence in 0..4 {
         expect(&mut stream, sequence, "x").await;
     }

@@ -13,9 +13,9 @@ use weir_sdk::wire::placement::OrderingKey;
 use weir_sdk::wire::subscribe::{
     Credit, Progress, Records, START_OFFSET, Subscribe, Subscribed, SubscribedPartition,
 };
-use weir_sdk::{Client, Compression, Event, Start, SubscribeError, Subscriber};
+use weir_sdk::{Client, Compression, Event, Received, Start, SubscribeError, Subscriber};
 
-use crate::peer::{Peer, Stream, TOPIC, accept, open_lane};
+use crate::peer::{Peer, Stream, TOPIC, accept, open_lane, soon};
 use crate::produce::connected;
 
 fn partition(next: u64, end: u64) -> SubscribedPartition {
@@ -92,10 +92,16 @@ async fn subscribed(peer: &Peer, end: u64) -> (Client, Connection, Subscriber, S
     (client, connection, subscriber.unwrap(), stream, subscribe)
 }
 
+/// The next record, or what the subscriber says instead.
+async fn next(subscriber: &mut Subscriber) -> Result<Received, SubscribeError> {
+    let next = soon("a record or an error", subscriber.next()).await;
+    next.expect("more was to come")
+}
+
 async fn take(subscriber: &mut Subscriber, count: usize) -> Vec<(u64, String)> {
     let mut taken = Vec::new();
     while taken.len() < count {
-        let record = subscriber.next().await.expect("more was to come").unwrap();
+        let record = next(subscriber).await.unwrap();
         let value = String::from_utf8(record.value.unwrap().to_vec()).unwrap();
         taken.push((record.offset.value(), value));
     }
@@ -138,7 +144,7 @@ async fn records_come_with_everything_that_belongs_to_them() {
         message.ordering_keys = keys.into();
         push(&mut lane, &message, &batch).await;
     }
-    let record = subscriber.next().await.unwrap().unwrap();
+    let record = next(&mut subscriber).await.unwrap();
     assert_eq!(record.topic.to_string(), TOPIC);
     assert_eq!(record.offset, Offset::new(5));
     assert_eq!(record.key.as_deref(), Some(&b"k"[..]));
@@ -147,7 +153,7 @@ async fn records_come_with_everything_that_belongs_to_them() {
     assert_eq!(record.ordering_key, Some(OrderingKey::from_stored(7)));
     assert_eq!(record.timestamp, Timestamp::new(1000));
     assert_eq!(record.append_time, Timestamp::new(2000));
-    let record = subscriber.next().await.unwrap().unwrap();
+    let record = next(&mut subscriber).await.unwrap();
     assert_eq!(record.ordering_key, None);
     assert!(!subscriber.is_caught_up());
     assert_eq!(take(&mut subscriber, 2).await, pairs(7, &["a", "b"]));
@@ -214,7 +220,8 @@ async fn lanes_find_their_subscription() {
     push_values(&mut lane, 0, &["second"]).await;
     assert_eq!(take(&mut first, 1).await, pairs(0, &["early"]));
     assert_eq!(take(&mut second, 1).await, pairs(0, &["second"]));
-    assert!(nobodys.stopped().await.unwrap().is_some());
+    let turned_away = soon("the end of nobody's lane", nobodys.stopped()).await;
+    assert!(turned_away.unwrap().is_some());
     let _ = nobodys.finish();
 }
 
@@ -242,7 +249,8 @@ async fn credit_comes_back_as_batches_are_taken() {
         push(&mut lane, &records(base + 1, 1), &bytes).await;
     }
     for _ in 0..10 {
-        subscriber.next_batch().await.unwrap().unwrap();
+        let batch = soon("a batch", subscriber.next_batch()).await;
+        batch.unwrap().unwrap();
     }
     // What is less than an eighth of the budget may still be on this side.
     while granted + 500 < sent {
@@ -270,7 +278,8 @@ async fn progress_counts_where_filters_leave_nothing() {
         filtered_out: 50,
     };
     lane.write_all(&progress.to_frame(0)).await.unwrap();
-    match subscriber.next_event().await.unwrap().unwrap() {
+    let event = soon("an event", subscriber.next_event()).await;
+    match event.unwrap().unwrap() {
         Event::Progress(progress) => assert_eq!(progress.filtered_out, 50),
         event => panic!("{event:?} is no progress"),
     }
@@ -289,9 +298,9 @@ async fn an_error_of_the_broker_ends_a_subscription_once() {
     stream
         .fail(ErrorCode::PluginFailed, "the filter traps")
         .await;
-    let error = subscriber.next().await.unwrap().unwrap_err();
+    let error = next(&mut subscriber).await.unwrap_err();
     assert_eq!(error.fault().unwrap().code, ErrorCode::PluginFailed);
-    assert!(subscriber.next().await.is_none());
+    assert!(soon("its end", subscriber.next()).await.is_none());
 }
 
 #[tokio::test]
@@ -305,8 +314,8 @@ async fn a_topic_created_anew_is_not_read_on() {
         other.topic = TopicId::new(8);
         answer(&connection, 1, vec![other]).await
     };
-    let (end, _) = tokio::join!(subscriber.next(), broker);
-    let error = end.unwrap().unwrap_err();
+    let (end, _) = tokio::join!(next(&mut subscriber), broker);
+    let error = end.unwrap_err();
     assert!(
         matches!(error, SubscribeError::TopicRecreated { .. }),
         "{error:?}"
@@ -320,7 +329,7 @@ async fn lie(message: Records, batch: Vec<u8>) -> SubscribeError {
     let mut lane = open_lane(&connection, 3).await;
     push(&mut lane, &message, &batch).await;
     loop {
-        match subscriber.next().await.expect("a lie is told apart") {
+        match next(&mut subscriber).await {
             Ok(record) => assert!(record.offset < Offset::new(2), "{record:?}"),
             Err(error) => return error,
         }

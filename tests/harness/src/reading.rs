@@ -8,6 +8,12 @@ use weir_sdk::{Client, Event, FilterSpec, Received, SubscribeError};
 /// How long a subscriber may hear nothing: far more than a busy machine needs for anything.
 const SILENCE_MAX: Duration = Duration::from_secs(120);
 
+/// Waits for what must come.
+pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+    let came = timeout(SILENCE_MAX, future).await;
+    came.unwrap_or_else(|_| panic!("{what}: not within {SILENCE_MAX:?}"))
+}
+
 /// Hands every record of the topics that is there now to `each`, through a filter if one is given.
 pub async fn to_the_end(
     client: &Client,
@@ -21,8 +27,7 @@ pub async fn to_the_end(
     }
     let mut subscriber = builder.open().await?;
     while !subscriber.is_caught_up() {
-        let event = timeout(SILENCE_MAX, subscriber.next_event()).await;
-        match event.expect("a subscriber hears of the topics' ends") {
+        match soon("the topics' ends", subscriber.next_event()).await {
             Some(Ok(Event::Records(batch))) => {
                 for record in batch {
                     each(record?);
