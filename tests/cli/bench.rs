@@ -83,7 +83,7 @@ fn more_than_fits_on_the_disk_is_refused() {
 }
 
 #[test]
-fn records_one_by_one_and_from_memory_warm_and_cold() {
+fn records_one_by_one_in_batches_and_from_memory_warm_and_cold() {
     let home = Home::new();
     let broker = home.serve("data", &[]);
     let broker = ["--broker", broker.address()];
@@ -103,6 +103,12 @@ fn records_one_by_one_and_from_memory_warm_and_cold() {
         &objects[0],
         &["records_per_s", "mb_per_s", "quinn_mb_per_s"],
     );
+
+    let arguments = ["bench", "produce", "--seconds", "1"];
+    let objects = home.json(&[&arguments[..], &broker].concat());
+    assert_eq!(objects.len(), 1);
+    assert_eq!(objects[0]["name"], "produce");
+    is_positive(&objects[0], &["check_us_per_batch", "check_share"]);
 
     let arguments = ["bench", "consume", "--seconds", "1"];
     let objects = home.json(&[&arguments[..], &broker].concat());

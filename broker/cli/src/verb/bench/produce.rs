@@ -1,10 +1,13 @@
 //! Durable throughput: prepared batches, several on their way, for a while or until the broker
 //! writes its segments as fast as its log.
 
+use std::hint::black_box;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::future::try_join_all;
 use tokio::time::Instant;
+use weir_wire::batch::verify;
 
 use super::Load;
 use super::disk;
@@ -20,6 +23,10 @@ const WARM_UP: Duration = Duration::from_millis(500);
 const STEADY_BYTES: u64 = 4 << 30;
 /// Or after that time.
 const STEADY_TIME: Duration = Duration::from_secs(30);
+
+/// How often the batches are checked to see what that takes; the least counts, since what else a
+/// machine does makes nothing faster.
+const CHECK_ROUNDS: usize = 5;
 
 /// Measures it.
 pub async fn measure(
@@ -73,6 +80,8 @@ pub async fn measure_steady(
 struct Done {
     records: u64,
     took: Duration,
+    /// What checking one batch takes, as the broker does before it stores it.
+    check: Duration,
     latencies: Latencies,
     /// What a block of the broker's log held on average, where that can be known.
     block_bytes: Option<u64>,
@@ -80,6 +89,8 @@ struct Done {
 
 impl Done {
     fn describe(&self, measurement: Measurement, load: Load, producers: u16) -> Measurement {
+        let batches = self.records as f64 / f64::from(load.batch);
+        let check = self.check.as_secs_f64();
         measurement
             .with("partitions", 1)
             .with("size", load.size)
@@ -88,6 +99,8 @@ impl Done {
             .with("ack", "durable")
             .throughput(self.records, load, self.took)
             .latency(&self.latencies)
+            .with("check_us_per_batch", check * 1e6)
+            .with("check_share", check * batches / self.took.as_secs_f64())
     }
 
     fn mb_per_s(&self, load: Load) -> f64 {
@@ -137,9 +150,25 @@ async fn run(
     Ok(Done {
         records: answered * u64::from(load.batch),
         took,
+        check: check_time(&batches)?,
         latencies,
         block_bytes: before
             .zip(after)
             .and_then(|(before, after)| after.mean_since(before)),
     })
+}
+
+/// What checking one of these batches takes, alone on one core.
+fn check_time(batches: &[Bytes]) -> Result<Duration, Failure> {
+    let mut least = Duration::MAX;
+    for _ in 0..CHECK_ROUNDS {
+        let begin = Instant::now();
+        for batch in batches {
+            let verified = verify(batch).map_err(|error| Failure::of(Exit::Failed, &error))?;
+            black_box(verified);
+        }
+        least = least.min(begin.elapsed());
+    }
+    let count = u32::try_from(batches.len()).expect("some hundred are prepared");
+    Ok(least / count.max(1))
 }
