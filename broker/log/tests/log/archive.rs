@@ -7,7 +7,7 @@ use weir_log::{DiskReserve, LogConfig, Op, SimVfs, Submission, SubmitError, Vfs}
 use weir_wire::id::Offset;
 
 use crate::support::{
-    Driven, Opened, append, config, drive, entry, open, partition, payload, read_all,
+    Driven, Opened, append, config, drive, entry, open, partition, payload, read_all, until,
 };
 
 const FILE: u64 = 64 << 10;
@@ -174,9 +174,7 @@ fn with_the_reserve_touched_only_records_are_refused() {
     opened.submit(1_000, vec![Op::Metadata(payload(1, 10)), trim]);
     opened.wait_for(1_000);
     sim.set_capacity(None);
-    while append_at(&opened, base).is_err() {
-        std::thread::yield_now();
-    }
+    until("room for records", || append_at(&opened, base).is_ok());
     opened.wait_for(base);
 }
 

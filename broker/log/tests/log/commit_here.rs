@@ -13,7 +13,9 @@ use weir_log::{
 };
 
 use crate::history::History;
-use crate::support::{append, config, drive, entry, open, partition, payload, plant, read_all};
+use crate::support::{
+    append, config, drive, entry, open, partition, payload, plant, read_all, until,
+};
 
 /// The tokens of a block and who committed it, or what failed.
 #[derive(Debug, PartialEq, Eq)]
@@ -205,15 +207,12 @@ fn what_a_submitter_committed_is_stated_as_durable_when_nothing_follows() {
     let watched = watched(&sim, small(), None, false);
     assert!(watched.commit_here(0, 100));
     // The thread slept, and was not told of the entry; it is of what is to be stated.
-    loop {
+    until("the seal", || {
         let left = sim.snapshot().crash(CrashPolicy::DropUnsynced, 1);
         let driven = drive(Arc::new(left), small()).unwrap();
         assert_eq!(driven.replayed.len(), 1);
-        if driven.report.blocks == 2 {
-            break;
-        }
-        std::thread::yield_now();
-    }
+        driven.report.blocks == 2
+    });
 }
 
 #[test]
@@ -273,9 +272,9 @@ fn cuts(bug: Option<Bug>) -> Vec<usize> {
         let held = log.submit_held(submission(number, 500)).unwrap();
         here += u64::from(held.commit_here());
         number += 1;
-        while (acknowledged.load(Ordering::SeqCst) as u64) < number {
-            std::thread::yield_now();
-        }
+        until("an acknowledgement", || {
+            acknowledged.load(Ordering::SeqCst) as u64 >= number
+        });
     }
     sim.unwatch();
     log.shutdown();

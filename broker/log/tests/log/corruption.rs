@@ -15,7 +15,7 @@ use weir_wire::id::Offset;
 
 use crate::crash_plan::{Plan, Step};
 use crate::support::{
-    Driven, append, config, deep, drive, entry, line, open, partition, payload, read_all,
+    Driven, append, config, deep, drive, entry, line, open, partition, payload, read_all, until,
 };
 
 const PAGE: usize = 4096;
@@ -65,9 +65,10 @@ fn filled(plan: &Plan) -> (SimVfs, usize) {
     let newest = || sim.list(Path::new("/data/wal")).unwrap().pop();
     let used = newest();
     let driven = drive(Arc::new(sim.clone()), config).unwrap();
-    while newest() == used || newest().is_some_and(|name| name.ends_with(".making")) {
-        std::thread::yield_now();
-    }
+    let is_made = |name: String| !name.ends_with(".making");
+    until("the next file", || {
+        newest() != used && newest().is_some_and(is_made)
+    });
     drop(driven);
     (sim, next)
 }

@@ -13,7 +13,7 @@ use weir_log::{
 use crate::crash_plan::{Plan, Step};
 use crate::history::History;
 use crate::support::{
-    Driven, Opened, append, config, deep, drive, entry, open, partition, payload, read_all,
+    Driven, Opened, append, config, deep, drive, entry, open, partition, payload, read_all, until,
 };
 
 /// Where a run stopped: how many entries were acknowledged, and how many were handed over.
@@ -223,9 +223,7 @@ fn full() -> Full {
     submit(0).unwrap();
     assert_eq!(heard.recv().unwrap(), Ok(vec![0]));
     let second = Path::new("/data/wal/0000000000000002.wal");
-    while sim.read(second).is_err() {
-        std::thread::yield_now();
-    }
+    until("the second file", || sim.read(second).is_ok());
     // Others took all the room, and take that of the reserve once it is given up.
     sim.set_capacity(Some(0));
     (1..10).for_each(|number| submit(number).unwrap());
@@ -240,9 +238,7 @@ fn full() -> Full {
             token: PROBE,
         })
     };
-    while probe() != Err(SubmitError::DiskFull) {
-        std::thread::yield_now();
-    }
+    until("a full disk", || probe() == Err(SubmitError::DiskFull));
     Full { sim, log, heard }
 }
 
@@ -313,14 +309,13 @@ fn when_the_thread_panics_nobody_waits_for_ever() {
         };
         log.submit(submission)
     };
-    let mut number = 0;
-    let refused = loop {
-        match submit(number) {
-            Ok(()) => number += 1,
-            Err(refused) => break refused,
-        }
-        std::thread::yield_now();
-    };
+    let (mut number, mut refused) = (0, None);
+    until("the end of the log", || {
+        refused = submit(number).err();
+        number += 1;
+        refused.is_some()
+    });
+    let refused = refused.unwrap();
     assert!(matches!(refused, SubmitError::Poisoned { .. }), "{refused}");
 }
 

@@ -3,7 +3,6 @@
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
 
 use expect_test::expect;
 use weir_log::{
@@ -14,12 +13,11 @@ use weir_wire::id::Offset;
 use crate::history::History;
 use crate::support::{
     Driven, Opened, append, config, drive, entry, open, partition, payload, read_all, try_open,
+    until,
 };
 
 const FILE: u64 = 64 << 10;
 const RESERVE: &str = "/data/reserve";
-/// Nothing here takes that long unless something hangs.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 fn small() -> LogConfig {
     let mut config = config(Path::new("/data"));
@@ -162,24 +160,13 @@ fn what_cannot_become_segments_leaves_a_place_for_what_removes_it() {
 
 /// Waits until the log takes a record, or does not.
 fn submit_until(opened: &Opened, expected: Result<(), SubmitError>) {
-    let end = Instant::now() + PATIENCE;
-    let probe = |token| {
-        let entry = entry(vec![append(partition(9, 0), token, 1, payload(token, 10))]);
-        opened.log.submit(Submission { entry, token })
-    };
     let mut token = 1_000;
-    loop {
-        let answer = probe(token);
-        if answer == expected {
-            return;
-        }
-        assert!(
-            Instant::now() < end,
-            "{answer:?} although {expected:?} was waited for"
-        );
+    until(&format!("{expected:?}"), || {
+        let entry = entry(vec![append(partition(9, 0), token, 1, payload(token, 10))]);
+        let answer = opened.log.submit(Submission { entry, token });
         token += u64::from(answer.is_ok());
-        std::thread::yield_now();
-    }
+        answer == expected
+    });
 }
 
 #[test]
