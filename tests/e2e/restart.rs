@@ -29,8 +29,8 @@ use crate::setup;
 const PARTITIONS: u32 = 1000;
 /// What the WAL holds, by default; `WEIR_DEEP` multiplies, and 32 makes it 512 MiB.
 const WAL_MIB: usize = 16;
-/// Files are larger than all that, so nothing of it is in segments.
-const CONFIG: &str = "[log]\nwal_file_bytes = \"1GiB\"\nwal_bytes = \"4GiB\"\n";
+/// A file is larger than all that, so nothing of it is in segments.
+const FILE_MIB: usize = 2 * WAL_MIB;
 const RECORD_BYTES: usize = 64 << 10;
 /// Longer no restart may take.
 const READY_MAX: Duration = Duration::from_secs(5);
@@ -254,7 +254,9 @@ fn script(file: &Path, body: &str) {
 }
 
 fn config() -> Setup {
-    setup().configured(CONFIG)
+    let file = deep(FILE_MIB);
+    let config = format!("[log]\nwal_file_bytes = \"{file}MiB\"\nwal_bytes = \"4GiB\"\n");
+    setup().configured(config)
 }
 
 /// Sends that much, to every partition in turn; answers how many records that were.
