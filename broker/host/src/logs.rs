@@ -36,7 +36,7 @@ pub struct LogLine {
     pub number: u64,
     /// How important it is.
     pub level: LogLevel,
-    /// The text, at most 2 KiB.
+    /// The text, at most 2 KiB, on one line; characters that act on a terminal are spelled out.
     pub message: String,
 }
 
@@ -79,13 +79,12 @@ impl Logs {
 
     /// Takes a line in, unless the plugin has logged too much lately.
     pub(crate) fn push(&self, level: LogLevel, message: &str) {
-        let message = cut(message, LINE_MAX);
-        if !self.kept().take_in(self.per_second, level, message) {
+        // Neither does anything to the terminals that show it, nor looks like another line.
+        let message = one_line(cut(message, LINE_MAX), LINE_MAX);
+        if !self.kept().take_in(self.per_second, level, &message) {
             return;
         }
         self.more.notify_waiters();
-        // A line of the broker's own log must not look like another of them.
-        let message = one_line(message, LINE_MAX);
         let (version, hook) = (self.version.short(), self.hook);
         match level {
             LogLevel::Debug => {

@@ -439,6 +439,8 @@ fn what_a_plugin_says_does_nothing_to_the_terminal_that_shows_it() {
     let verdicts = block(bound.filter(values(&["x"]))).unwrap();
     assert_eq!(verdicts.failures[0].message, said);
     assert_eq!(bound.stats().last_error.as_deref(), Some(said));
+    let line = bound.log_lines().remove(0).message;
+    assert!(said.ends_with(&line), "{line:?}");
     let nine = values(&["x"; 9]);
     let error = block(bound.filter(nine)).unwrap_err().to_string();
     assert!(error.contains(said), "{error}");
