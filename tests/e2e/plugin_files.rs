@@ -4,14 +4,19 @@
 use std::path::{Path, PathBuf};
 
 use weir_harness::client::connect;
-use weir_harness::plugins::{key, prebuilt, push_as};
-use weir_harness::process::Process;
-use weir_sdk::{Admin, PublishError, Record};
+use weir_harness::plugins::{filter, key, prebuilt, push_as};
+use weir_harness::process::{Process, Setup};
+use weir_sdk::wire::plugin::ErrorPolicy;
+use weir_sdk::wire::request::BindingLimits;
+use weir_sdk::{Admin, FilterSpec, PublishError, Record};
 
 use crate::setup;
 
 const TOPIC: &str = "keyed";
 const PLUGIN: &str = "json-key";
+/// As much memory for all instances together as one may take.
+const ROOM_FOR_ONE: &str = "[log]\nwal_file_bytes = \"32MiB\"\n\n[plugins]\nmemory_bytes = \"64MiB\"\n\
+                            total_memory_bytes = \"64MiB\"\n";
 
 /// What is done to a file.
 type Harm = fn(&Path);
@@ -29,7 +34,11 @@ fn changed(path: &Path) {
 
 /// A broker with a plugin that is bound, and its component's file.
 async fn bound() -> (Process, PathBuf) {
-    let process = Process::start(setup());
+    bound_by(setup()).await
+}
+
+async fn bound_by(setup: Setup) -> (Process, PathBuf) {
+    let process = Process::start(setup);
     let client = connect(&process).await;
     let admin = client.admin();
     for topic in [TOPIC, "plain"] {
@@ -104,6 +113,59 @@ async fn a_component_that_is_gone_altogether_is_pushed_and_bound_again() {
         client.close().await;
         publish(&process, TOPIC).await.unwrap();
     }
+}
+
+/// There is no room for its compiled form when it has to be compiled again: it runs all the same,
+/// also when its instance had to go meanwhile, and is compiled once more by the next start.
+#[tokio::test]
+async fn code_that_cannot_be_stored_is_kept() {
+    let (mut process, component) = bound_by(setup().configured(ROOM_FOR_ONE)).await;
+    let compiled = component.with_extension("cwasm");
+    missing(&compiled);
+    // What is written first, before it gets its name, cannot be: there is a directory.
+    let in_the_way = component.with_extension("cwasm.tmp");
+    std::fs::create_dir(&in_the_way).unwrap();
+    process.restart();
+    publish(&process, TOPIC).await.unwrap();
+    assert!(!compiled.exists());
+
+    // A filter takes all the memory that there is, so that nothing idle keeps an instance.
+    let client = connect(&process).await;
+    push_as(
+        &client.admin(),
+        "eats-memory",
+        prebuilt("hostile/eats-memory"),
+    )
+    .await;
+    let limits = BindingLimits {
+        cpu_ms: Some(10_000),
+        ..BindingLimits::default()
+    };
+    let greedy = FilterSpec {
+        on_error: Some(ErrorPolicy::Drop),
+        limits: Some(limits),
+        ..filter("eats-memory", ("any", "thing"))
+    };
+    let mut subscriber = client
+        .subscribe([TOPIC])
+        .filter(greedy)
+        .open()
+        .await
+        .unwrap();
+    while !subscriber.is_caught_up() {
+        subscriber.next_event().await.unwrap().unwrap();
+    }
+    let described = client.admin().describe_plugin("eats-memory").await.unwrap();
+    let counters = &described.subscriptions[0].counters;
+    assert!(counters.memory_bytes > 60 << 20, "{counters:?}");
+    client.close().await;
+    publish(&process, TOPIC).await.unwrap();
+    assert!(!compiled.exists());
+
+    std::fs::remove_dir(&in_the_way).unwrap();
+    process.restart();
+    publish(&process, TOPIC).await.unwrap();
+    assert!(compiled.exists());
 }
 
 fn assert_says(error: &str, component: &Path, what: &str) {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 use weir_core::change;
 use weir_core::dedup::ProducerState;
 use weir_core::machine::{Machine, MachineError};
@@ -165,8 +166,18 @@ pub(super) async fn bind_all(
 
 /// Makes those bindings ready whose components have to be compiled, while the broker serves. What
 /// passes by itself (a busy machine, no memory for the moment) is tried until it has.
-pub(super) async fn bind_late(shared: Arc<Shared>, mut late: Vec<BindingId>) {
-    let (draining, mut pause) = (&shared.draining, AGAIN_AFTER);
+pub(super) async fn bind_late(shared: Arc<Shared>, late: Vec<BindingId>) {
+    let bind = |id, round| bind_one(&shared, id, round);
+    until_bound(&shared.draining, late, bind).await;
+}
+
+/// Tries those again for which `bind` says so; it is told when the round began.
+async fn until_bound<F: Future<Output = bool>>(
+    draining: &CancellationToken,
+    mut late: Vec<BindingId>,
+    mut bind: impl FnMut(BindingId, Instant) -> F,
+) {
+    let mut pause = AGAIN_AFTER;
     while !late.is_empty() {
         let mut again = Vec::new();
         // Several of them may have a component that cannot be compiled: once a round is enough.
@@ -174,7 +185,7 @@ pub(super) async fn bind_late(shared: Arc<Shared>, mut late: Vec<BindingId>) {
         for id in late {
             let passes = tokio::select! {
                 () = draining.cancelled() => return,
-                passes = bind_one(&shared, id, round) => passes,
+                passes = bind(id, round) => passes,
             };
             if passes {
                 again.push(id);
@@ -248,4 +259,49 @@ async fn ready(
         }
         unready
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::ready;
+    use std::time::Duration;
+
+    use tokio::time::{Instant, timeout};
+    use tokio_util::sync::CancellationToken;
+    use weir_wire::id::BindingId;
+
+    use super::until_bound;
+
+    /// The clock jumps whenever nobody has anything to do.
+    #[tokio::test(start_paused = true)]
+    async fn what_passes_is_waited_for_by_those_alone_that_it_keeps() {
+        let (draining, begun) = (CancellationToken::new(), Instant::now());
+        let mut tried = Vec::new();
+        let bind = |id: BindingId, _| {
+            let number = id.value();
+            tried.push((begun.elapsed().as_secs(), number));
+            // One is there at once, the others when it is their third and their ninth time.
+            let times = tried.iter().filter(|(_, other)| *other == number).count();
+            ready(times < [1, 3, 9][number as usize])
+        };
+        until_bound(&draining, [0, 1, 2].map(BindingId::new).to_vec(), bind).await;
+        let of = |wanted: u64| {
+            let tried = tried.iter().filter(|(_, number)| *number == wanted);
+            tried.map(|(seconds, _)| *seconds).collect::<Vec<_>>()
+        };
+        assert_eq!((of(0), of(1)), (vec![0], vec![0, 5, 15]));
+        // Less and less often, but at least every five minutes.
+        assert_eq!(of(2), [0, 5, 15, 35, 75, 155, 315, 615, 915]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_broker_that_ends_waits_for_none() {
+        let draining = CancellationToken::new();
+        let late = vec![BindingId::new(1)];
+        let forever = until_bound(&draining, late.clone(), |_, _| ready(true));
+        let hour = timeout(Duration::from_secs(3600), forever).await;
+        assert!(hour.is_err(), "it is tried as long as the broker serves");
+        draining.cancel();
+        until_bound(&draining, late, |_, _| ready(true)).await;
+    }
 }
