@@ -18,7 +18,7 @@ use weir_wire::frame::Kind;
 mod sample;
 mod server;
 
-pub use sample::{HighWaterMark, Sample, Sampler};
+pub use sample::{HighWaterMark, Sample, Sampler, SubscriptionPlugins};
 pub use server::{MetricsError, MetricsServer, Readiness, ReadinessView, State};
 
 /// 50 µs to 26 s, doubling: from the fastest fsync to the deadline of a request and beyond.
@@ -150,11 +150,13 @@ impl Metrics {
         histogram.observe(time.as_secs_f64());
     }
 
-    /// The bindings that rest after grave failures, a sentence for each.
+    /// The bindings that rest after grave failures, a sentence for each, and what rests of
+    /// subscriptions.
     pub(crate) fn quarantined(&self) -> Vec<String> {
-        let sample = self.sampler.get().and_then(|sampler| sampler());
-        let bindings = sample.map(|sample| sample.status.bindings);
-        let bindings = bindings.unwrap_or_default().into_iter();
+        let Some(sample) = self.sampler.get().and_then(|sampler| sampler()) else {
+            return Vec::new();
+        };
+        let bindings = sample.status.bindings.into_iter();
         let resting = bindings.filter_map(|binding| {
             let quarantine = binding.counters.quarantine?;
             Some(format!(
@@ -162,7 +164,7 @@ impl Metrics {
                 binding.id, binding.plugin, binding.topic, quarantine.reason
             ))
         });
-        resting.collect()
+        resting.chain(sample.resting).collect()
     }
 
     /// Says how to take what is asked for at a scrape. Only the first sampler counts: it belongs

@@ -17,7 +17,7 @@ use crate::fault::IntoFault;
 use crate::frames::{Payload, Received};
 use crate::state::Shared;
 
-pub(crate) use bindings::{binding_info, binding_state};
+pub(crate) use bindings::{binding_info, binding_state, counters};
 pub(crate) use status::status;
 
 /// A request's answer.

@@ -5,9 +5,10 @@ use std::sync::{Arc, Weak};
 use weir_wire::id::{PartitionId, TopicPartition};
 
 use crate::config::ByteSize;
-use crate::metrics::{HighWaterMark, Sample};
-use crate::requests::status;
+use crate::metrics::{HighWaterMark, Sample, SubscriptionPlugins};
+use crate::requests::{counters, status};
 use crate::state::Shared;
+use crate::subscribe::KindSum;
 
 /// Partitions whose high-water marks are shown; the exporter shows no more than that.
 const PARTITIONS_SHOWN_MAX: usize = 1000;
@@ -47,5 +48,21 @@ fn sample(shared: &Shared) -> Sample {
         status: status(shared),
         buffered: ByteSize::bytes(shared.budget.used_bytes() as u64),
         high_water_marks,
+        resting: shared.watch.resting(),
+        subscription_plugins: shared.watch.kinds().into_iter().map(sum).collect(),
+    }
+}
+
+fn sum(of_kind: KindSum) -> SubscriptionPlugins {
+    let kind = of_kind.kind;
+    SubscriptionPlugins {
+        plugin: kind.plugin,
+        version: kind.version,
+        hook: kind.hook,
+        topic: kind.read.to_string(),
+        at_work: of_kind.at_work,
+        resting: of_kind.resting,
+        impure: of_kind.impure,
+        counters: counters(of_kind.stats),
     }
 }

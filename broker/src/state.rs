@@ -24,7 +24,7 @@ use crate::producers::Producers;
 use crate::retention::HeldBack;
 use crate::scrub::Damages;
 use crate::sequence::Command;
-use crate::subscribe::Verdicts;
+use crate::subscribe::{Verdicts, Watch};
 use crate::tails::Tails;
 use crate::topics::Topics;
 
@@ -62,6 +62,8 @@ pub(crate) struct Shared {
     pub(crate) fetched: Budget,
     /// What filters said about stored batches.
     pub(crate) verdicts: Verdicts,
+    /// The filters and projections of subscriptions.
+    pub(crate) watch: Arc<Watch>,
     pub(crate) sequencer: mpsc::Sender<Command>,
     pub(crate) activity: Activity,
     pub(crate) connections: AtomicUsize,

@@ -8,6 +8,7 @@ mod filters;
 mod lane;
 mod start;
 mod verdicts;
+mod watch;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -33,6 +34,7 @@ use lane::{Counts, Subscription};
 pub(crate) use lane::read_fault;
 pub(crate) use start::numbers;
 pub(crate) use verdicts::Verdicts;
+pub(crate) use watch::{Doing, Guest, KindSum, Watch};
 
 /// Serves a subscription from its first frame on.
 pub(crate) async fn run(
@@ -45,6 +47,7 @@ pub(crate) async fn run(
     let ended = match begin(&shared, &request).await {
         Ok((filters, subscribed)) => {
             shared.metrics.request(Kind::Subscribe, Ok(()));
+            let _watching = filters.watch(&shared.watch, subscribed.id, &request);
             if send(&mut stream, &subscribed).await.is_err() {
                 return;
             }

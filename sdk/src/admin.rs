@@ -142,7 +142,8 @@ impl Admin {
         }
     }
 
-    /// A plugin with its versions and all its bindings, in order of their topics' names.
+    /// A plugin with its versions, all its bindings, in order of their topics' names, and the
+    /// subscriptions that use it.
     pub async fn describe_plugin(&self, name: &str) -> Result<PluginDescription, AdminError> {
         let name: PluginName = name.parse()?;
         let mut bindings: Vec<BindingInfo> = Vec::new();
@@ -159,6 +160,8 @@ impl Admin {
                     plugin: page.plugin,
                     bindings,
                     more: false,
+                    subscriptions: page.subscriptions,
+                    subscriptions_unlisted: page.subscriptions_unlisted,
                 });
             }
         }
@@ -217,8 +220,9 @@ impl Admin {
         Ok(())
     }
 
-    /// What the bindings of a plugin have logged, behind the lines that are known already. Waits
-    /// for a line if there is none, at most so long, and never longer than 10 s.
+    /// What a plugin has logged, for bindings and for subscriptions, behind the lines that are
+    /// known already. Waits for a line if there is none, at most so long, and never longer than
+    /// 10 s.
     pub async fn plugin_logs(
         &self,
         plugin: &str,

@@ -24,6 +24,8 @@ use crate::stage::{Stage, soon};
 mod filters;
 #[path = "plugins/uploads.rs"]
 mod uploads;
+#[path = "plugins/watched.rs"]
+mod watched;
 
 /// The committed components, or those that WEIR_PREBUILT names.
 pub fn prebuilt(name: &str) -> Bytes {

@@ -331,6 +331,7 @@ async fn assemble(
     let budget = || Budget::new(config.limits.broker_buffer_bytes.as_usize());
     let shared = Arc::new(Shared {
         verdicts: Verdicts::new(verdict_bytes, metrics.clone()),
+        watch: Arc::default(),
         vfs: options.vfs.clone(),
         data_dir: absolute(data_dir.root()),
         node: report.node.value(),

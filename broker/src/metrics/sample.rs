@@ -8,10 +8,10 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
-use weir_wire::id::{Offset, PartitionId};
-use weir_wire::name::TopicName;
-use weir_wire::plugin::CALL_TIMES_US;
-use weir_wire::request::{BindingInfo, BrokerStatus};
+use weir_wire::id::{Offset, PartitionId, PluginVersion};
+use weir_wire::name::{PluginName, TopicName};
+use weir_wire::plugin::{CALL_TIMES_US, Hook};
+use weir_wire::request::{BindingCounters, BindingInfo, BrokerStatus};
 
 use crate::config::ByteSize;
 
@@ -31,6 +31,31 @@ pub struct Sample {
     pub buffered: ByteSize,
     /// Where partitions end; the first thousand are shown.
     pub high_water_marks: Vec<HighWaterMark>,
+    /// A sentence for each filter or projection of subscriptions that rests.
+    pub resting: Vec<String>,
+    /// What filters and projections of subscriptions do; the first thousand are shown.
+    pub subscription_plugins: Vec<SubscriptionPlugins>,
+}
+
+/// What a plugin has done since the broker started for all subscriptions that name the same topics.
+#[derive(Clone, Debug)]
+pub struct SubscriptionPlugins {
+    /// The plugin.
+    pub plugin: PluginName,
+    /// Its version.
+    pub version: PluginVersion,
+    /// Its hook.
+    pub hook: Hook,
+    /// The topic; of several the first, and how many more there are.
+    pub topic: String,
+    /// For how many subscriptions it is at work now.
+    pub at_work: u64,
+    /// For how many of these it rests.
+    pub resting: u64,
+    /// For how many of these it gave two answers to one question.
+    pub impure: u64,
+    /// What it has done, also for those that have ended; and the most memory for one that has not.
+    pub counters: BindingCounters,
 }
 
 /// Where a partition ends.
@@ -67,7 +92,8 @@ impl collector::Collector for Collector {
         };
         encode_status(&mut encoder, &sample)?;
         encode_high_water_marks(&mut encoder, &sample.high_water_marks)?;
-        encode_bindings(&mut encoder, &sample.status.bindings)
+        encode_bindings(&mut encoder, &sample.status.bindings)?;
+        encode_subscription_plugins(&mut encoder, &sample.subscription_plugins)
     }
 }
 
@@ -136,66 +162,92 @@ fn encode_high_water_marks(
     Ok(())
 }
 
-/// One number of a binding: name, help, how it is read.
-type Series = (&'static str, &'static str, fn(&BindingInfo) -> f64);
+/// What is told of plugins by the same names and words: of bindings of topics, one by one, and of
+/// the filters and projections of subscriptions, those of one kind together.
+#[derive(Clone, Copy)]
+struct Family {
+    /// What the names begin with.
+    prefix: &'static str,
+    /// What stands for `{}` in the help.
+    whose: &'static str,
+}
 
-const BINDING_COUNTERS: [Series; 8] = [
+const BINDINGS: Family = Family {
+    prefix: "binding",
+    whose: "a binding's plugin",
+};
+const SUBSCRIPTION_PLUGINS: Family = Family {
+    prefix: "subscription_plugin",
+    whose: "a plugin of subscriptions",
+};
+
+type Labels = Vec<(&'static str, String)>;
+
+/// One number of a plugin: the end of its name, help, how it is read.
+type Series = (&'static str, &'static str, fn(&BindingCounters) -> f64);
+
+const COUNTERS: [Series; 8] = [
+    ("records", "Records that {} saw", |c| c.records as f64),
     (
-        "binding_records",
-        "Records that a binding's plugin saw",
-        |b| b.counters.records as f64,
+        "records_out",
+        "Records that {} kept, placed, gave a key, or made",
+        |c| c.records_out as f64,
     ),
-    (
-        "binding_records_out",
-        "Records that a binding's plugin placed, gave a key, or made",
-        |b| b.counters.records_out as f64,
-    ),
-    ("binding_traps", "Traps of a binding's plugin", |b| {
-        b.counters.traps as f64
+    ("traps", "Traps of {}", |c| c.traps as f64),
+    ("limits", "Calls of {} that were stopped at a limit", |c| {
+        c.limits as f64
     }),
+    ("failed", "Records on which {} failed", |c| c.failed as f64),
+    ("calls", "Calls of {}", |c| c.calls as f64),
+    ("cpu_seconds", "CPU time of {}", |c| c.cpu_ns as f64 / 1e9),
     (
-        "binding_limits",
-        "Calls of a binding's plugin that were stopped at a limit",
-        |b| b.counters.limits as f64,
-    ),
-    (
-        "binding_failed",
-        "Records on which a binding's plugin failed",
-        |b| b.counters.failed as f64,
-    ),
-    ("binding_calls", "Calls of a binding's plugin", |b| {
-        b.counters.calls as f64
-    }),
-    (
-        "binding_cpu_seconds",
-        "CPU time of a binding's plugin",
-        |b| b.counters.cpu_ns as f64 / 1e9,
-    ),
-    (
-        "binding_log_lines_suppressed",
-        "Log lines of a binding's plugin left out because there were too many",
-        |b| b.counters.log_lines_suppressed as f64,
+        "log_lines_suppressed",
+        "Log lines of {} left out because there were too many",
+        |c| c.log_lines_suppressed as f64,
     ),
 ];
 
-/// The same of a number that is whole.
-type WholeSeries = (&'static str, &'static str, fn(&BindingInfo) -> u64);
+/// The same of what is whole and may go down again.
+type Gauge<T> = (&'static str, &'static str, fn(&T) -> u64);
 
-const BINDING_GAUGES: [WholeSeries; 3] = [
+const BINDING_GAUGES: [Gauge<BindingInfo>; 3] = [
     (
-        "binding_memory_bytes",
-        "The most memory that one instance of a binding's plugin had",
+        "memory_bytes",
+        "The most memory that one instance of {} had",
         |b| b.counters.memory_bytes,
     ),
     (
-        "binding_quarantined",
+        "quarantined",
         "Whether a binding rests after grave failures",
         |b| u64::from(b.counters.quarantine.is_some()),
     ),
     (
-        "binding_impure",
-        "Whether a binding's plugin gave two answers to one question",
+        "impure",
+        "Whether {} gave two answers to one question",
         |b| u64::from(b.counters.impure),
+    ),
+];
+
+const SUBSCRIPTION_GAUGES: [Gauge<SubscriptionPlugins>; 4] = [
+    (
+        "at_work",
+        "For how many subscriptions a plugin is at work now",
+        |p| p.at_work,
+    ),
+    (
+        "memory_bytes",
+        "The most memory that one instance of {} had that is at work now",
+        |p| p.counters.memory_bytes,
+    ),
+    (
+        "quarantined",
+        "For how many subscriptions a plugin rests after grave failures",
+        |p| p.resting,
+    ),
+    (
+        "impure",
+        "For how many subscriptions a plugin gave two answers to one question",
+        |p| p.impure,
     ),
 ];
 
@@ -203,35 +255,65 @@ fn encode_bindings(
     encoder: &mut DescriptorEncoder<'_>,
     bindings: &[BindingInfo],
 ) -> Result<(), fmt::Error> {
-    for (name, help, value) in BINDING_COUNTERS {
-        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
-        for binding in bindings.iter().take(SERIES_MAX) {
-            let metric = ConstCounter::new(value(binding));
-            metric.encode(family.encode_family(&binding_labels(binding))?)?;
-        }
-    }
-    for (name, help, value) in BINDING_GAUGES {
-        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-        for binding in bindings.iter().take(SERIES_MAX) {
-            let metric = ConstGauge::new(as_gauge(value(binding)));
-            metric.encode(family.encode_family(&binding_labels(binding))?)?;
-        }
-    }
-    encode_call_times(encoder, bindings)
+    let shown: Vec<_> = bindings.iter().take(SERIES_MAX).collect();
+    let counted = shown.iter().map(|b| (binding_labels(b), &b.counters));
+    encode_counters(encoder, BINDINGS, &counted.collect::<Vec<_>>())?;
+    let shown = shown.iter().map(|b| (binding_labels(b), *b));
+    encode_gauges(
+        encoder,
+        BINDINGS,
+        &BINDING_GAUGES,
+        &shown.collect::<Vec<_>>(),
+    )
 }
 
-fn encode_call_times(
+fn encode_subscription_plugins(
     encoder: &mut DescriptorEncoder<'_>,
-    bindings: &[BindingInfo],
+    plugins: &[SubscriptionPlugins],
 ) -> Result<(), fmt::Error> {
-    let (name, help) = (
-        "binding_call_seconds",
-        "How long the calls of a binding took",
-    );
+    let shown: Vec<_> = plugins.iter().take(SERIES_MAX).collect();
+    let counted = shown.iter().map(|p| (plugin_labels(p), &p.counters));
+    encode_counters(encoder, SUBSCRIPTION_PLUGINS, &counted.collect::<Vec<_>>())?;
+    let shown = shown.iter().map(|p| (plugin_labels(p), *p));
+    let shown: Vec<_> = shown.collect();
+    encode_gauges(encoder, SUBSCRIPTION_PLUGINS, &SUBSCRIPTION_GAUGES, &shown)
+}
+
+fn encode_gauges<T>(
+    encoder: &mut DescriptorEncoder<'_>,
+    family: Family,
+    gauges: &[Gauge<T>],
+    shown: &[(Labels, &T)],
+) -> Result<(), fmt::Error> {
+    for (name, help, value) in gauges {
+        let (name, help) = family.named(name, help);
+        let mut series = encoder.encode_descriptor(&name, &help, None, MetricType::Gauge)?;
+        for (labels, one) in shown {
+            let metric = ConstGauge::new(as_gauge(value(one)));
+            metric.encode(series.encode_family(labels)?)?;
+        }
+    }
+    Ok(())
+}
+
+/// The counters, and how long calls took.
+fn encode_counters(
+    encoder: &mut DescriptorEncoder<'_>,
+    family: Family,
+    shown: &[(Labels, &BindingCounters)],
+) -> Result<(), fmt::Error> {
+    for (name, help, value) in COUNTERS {
+        let (name, help) = family.named(name, help);
+        let mut series = encoder.encode_descriptor(&name, &help, None, MetricType::Counter)?;
+        for (labels, counters) in shown {
+            let metric = ConstCounter::new(value(counters));
+            metric.encode(series.encode_family(labels)?)?;
+        }
+    }
+    let (name, help) = family.named("call_seconds", "How long the calls of {} took");
     let kind = MetricType::Histogram;
-    let mut family = encoder.encode_descriptor(name, help, None, kind)?;
-    for binding in bindings.iter().take(SERIES_MAX) {
-        let counters = &binding.counters;
+    let mut series = encoder.encode_descriptor(&name, &help, None, kind)?;
+    for (labels, counters) in shown {
         let bounds = CALL_TIMES_US.iter().map(|bound| *bound as f64 / 1e6);
         let bounds = bounds.chain([f64::INFINITY]);
         let counts = counters.call_times.iter().copied();
@@ -240,20 +322,36 @@ fn encode_call_times(
         let buckets: Vec<(f64, u64)> = bounds.zip(counts).collect();
         let calls = buckets.iter().map(|(_, calls)| calls).sum();
         let seconds = counters.call_ns as f64 / 1e9;
-        family
-            .encode_family(&binding_labels(binding))?
+        series
+            .encode_family(labels)?
             .encode_histogram::<NoLabelSet>(seconds, calls, &buckets, None)?;
     }
     Ok(())
 }
 
-fn binding_labels(binding: &BindingInfo) -> [(&'static str, String); 5] {
-    [
+impl Family {
+    fn named(self, name: &str, help: &str) -> (String, String) {
+        let name = format!("{}_{name}", self.prefix);
+        (name, help.replace("{}", self.whose))
+    }
+}
+
+fn binding_labels(binding: &BindingInfo) -> Labels {
+    vec![
         ("binding", binding.id.to_string()),
         ("topic", binding.topic.to_string()),
         ("hook", binding.hook.to_string()),
         ("plugin", binding.plugin.to_string()),
         ("version", binding.version.to_string()),
+    ]
+}
+
+fn plugin_labels(plugin: &SubscriptionPlugins) -> Labels {
+    vec![
+        ("topic", plugin.topic.clone()),
+        ("hook", plugin.hook.to_string()),
+        ("plugin", plugin.plugin.to_string()),
+        ("version", plugin.version.to_string()),
     ]
 }
 

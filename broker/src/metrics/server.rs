@@ -95,7 +95,7 @@ struct View {
 }
 
 impl View {
-    /// A word for programs, then a line for each binding that rests.
+    /// A word for programs, then a line for each binding or plugin of subscriptions that rests.
     fn with_troubles(&self, word: &str) -> String {
         let mut text = format!("{word}\n");
         for line in self.metrics.quarantined() {

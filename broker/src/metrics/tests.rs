@@ -14,7 +14,7 @@ use weir_wire::message::Message;
 use weir_wire::plugin::{ErrorPolicy, Hook};
 use weir_wire::request::{BindingCounters, BindingInfo, BrokerStatus, Quarantine};
 
-use super::{HighWaterMark, Metrics, MetricsServer, Readiness, Sample, State};
+use super::{HighWaterMark, Metrics, MetricsServer, Readiness, Sample, State, SubscriptionPlugins};
 use crate::config::ByteSize;
 
 async fn fetch(address: SocketAddr, path: &str) -> (u16, String) {
@@ -126,6 +126,8 @@ async fn a_scrape_takes_a_sample() {
             },
             buffered: ByteSize::bytes(77),
             high_water_marks: (0..2000).map(mark).collect(),
+            resting: vec!["the filter of a subscription rests".to_owned()],
+            subscription_plugins: vec![subscribed()],
         })
     }));
     let (_, text) = fetch(endpoint.address, "/metrics").await;
@@ -135,6 +137,8 @@ async fn a_scrape_takes_a_sample() {
         "weir_buffered_bytes 77",
         "weir_broker_info{version=\"1.2.3\"} 1",
         "weir_high_water_mark{topic=\"orders\",partition=\"999\"} 5",
+        "# HELP weir_binding_traps Traps of a binding's plugin",
+        "# HELP weir_subscription_plugin_traps Traps of a plugin of subscriptions",
     ] {
         assert!(
             text.lines().any(|found| found == line),
@@ -164,8 +168,26 @@ async fn a_scrape_takes_a_sample() {
             "no line {line:?} in\n{text}"
         );
     }
+    for line in [
+        "weir_subscription_plugin_at_work{LABELS} 3",
+        "weir_subscription_plugin_quarantined{LABELS} 2",
+        "weir_subscription_plugin_impure{LABELS} 1",
+        "weir_subscription_plugin_records_total{LABELS} 8.0",
+        "weir_subscription_plugin_call_seconds_bucket{le=\"+Inf\",LABELS} 5",
+    ] {
+        let labels = format!(
+            "topic=\"orders and 1 more\",hook=\"filter\",plugin=\"tag-filter\",version=\"{}\"",
+            "cd".repeat(32)
+        );
+        let line = line.replace("LABELS", &labels);
+        assert!(
+            text.lines().any(|found| found == line),
+            "no line {line:?} in\n{text}"
+        );
+    }
     let (status, text) = fetch(endpoint.address, "/healthz").await;
-    let resting = "binding 9 (plugin \"json-key\" on topic \"orders\") is quarantined: it traps";
+    let resting = "binding 9 (plugin \"json-key\" on topic \"orders\") is quarantined: it traps\n\
+                   the filter of a subscription rests";
     assert_eq!((status, text), (200, format!("ok\n{resting}\n")));
     let (_, text) = fetch(endpoint.address, "/metrics").await;
     assert!(
@@ -203,6 +225,23 @@ fn binding() -> BindingInfo {
         limits: None,
         time: Timestamp::new(0),
         dead_letters: None,
+    }
+}
+
+fn subscribed() -> SubscriptionPlugins {
+    SubscriptionPlugins {
+        plugin: "tag-filter".parse().unwrap(),
+        version: PluginVersion::new([0xcd; 32]),
+        hook: Hook::Filter,
+        topic: "orders and 1 more".to_owned(),
+        at_work: 3,
+        resting: 2,
+        impure: 1,
+        counters: BindingCounters {
+            records: 8,
+            call_times: vec![2, 3],
+            ..BindingCounters::decode(&[]).unwrap()
+        },
     }
 }
 

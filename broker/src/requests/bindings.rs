@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use weir_core::catalog::Topic;
 use weir_core::change;
 use weir_core::shard::{BindRequest, ChangeError, ChangeRequest, RouteRequest, Shard};
+use weir_host::BindingStats;
 use weir_wire::error::{ErrorCode, Fault};
 use weir_wire::id::Timestamp;
 use weir_wire::request::{
@@ -173,7 +174,7 @@ pub(crate) fn binding_state(
         config: Vec::new(),
         routes: Vec::new(),
         on_error: bound.on_error,
-        counters: counters(shared, bound),
+        counters: counters_of(shared, bound),
         position,
         limits: bound.limits.clone(),
         time: bound.time,
@@ -220,24 +221,26 @@ fn event_info(shard: &Shard, event: &change::BindingEvent) -> BindingEvent {
     }
 }
 
-fn counters(shared: &Shared, bound: &change::Bound) -> BindingCounters {
-    let (stats, broken) = match shared.topics.bound(bound.id) {
-        Some(Ok(ready)) => (ready.stats(), None),
-        Some(Err(unready)) => (
-            weir_host::BindingStats::default(),
-            Some(unready.to_string()),
-        ),
-        None => (
-            weir_host::BindingStats::default(),
-            Some("the plugin is not loaded".to_owned()),
-        ),
+fn counters_of(shared: &Shared, bound: &change::Bound) -> BindingCounters {
+    let broken = match shared.topics.bound(bound.id) {
+        Some(Ok(ready)) => return counters(ready.stats()),
+        Some(Err(unready)) => unready.to_string(),
+        None => "the plugin is not loaded".to_owned(),
     };
+    counters(BindingStats {
+        last_error: Some(broken),
+        ..BindingStats::default()
+    })
+}
+
+/// What the host has counted, as it is told.
+pub(crate) fn counters(stats: BindingStats) -> BindingCounters {
     BindingCounters {
         records: stats.records_in,
         failed: stats.records_failed,
         calls: stats.plugin_calls,
         cpu_ns: stats.cpu.as_nanos() as u64,
-        last_error: broken.or(stats.last_error),
+        last_error: stats.last_error,
         memory_bytes: stats.memory_max,
         records_out: stats.records_out,
         traps: stats.traps,

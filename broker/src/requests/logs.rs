@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use weir_core::change::Bound;
 use weir_host::{LogLevel, Logs};
 use weir_wire::error::Fault;
-use weir_wire::id::{BindingId, PluginVersion};
+use weir_wire::id::{BindingId, PluginVersion, SubscriptionId};
 use weir_wire::limits::{LOGS_WAIT_MAX, PAGE_ITEMS_MAX};
 use weir_wire::name::TopicName;
 use weir_wire::plugin::Hook;
@@ -19,11 +19,20 @@ use weir_wire::request::{LogLine, PluginLogLines, PluginLogs};
 
 use crate::fault::IntoFault;
 use crate::state::Shared;
+use crate::subscribe::Guest;
 
-/// A binding of the plugin, with the last line that is known of it.
+/// Who logs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Who {
+    Binding(BindingId),
+    /// The filter or projection at that place of a subscription.
+    Guest(SubscriptionId, u32),
+}
+
+/// Somebody who logs for the plugin, with the last line that is known of it.
 struct Followed {
+    who: Who,
     topic: TopicName,
-    id: BindingId,
     hook: Hook,
     version: PluginVersion,
     logs: Arc<Logs>,
@@ -35,23 +44,26 @@ pub(super) async fn lines(shared: &Shared, request: &PluginLogs) -> Result<Plugi
     let wait = Duration::from_millis(request.wait_ms).min(LOGS_WAIT_MAX);
     let found = timeout(wait, async {
         loop {
-            let mut change = pin!(shared.topics.change());
-            // A binding that comes while the others are looked at must wake this up.
-            change.as_mut().enable();
-            let bindings = followed(shared, request)?;
-            let lines = kept(&bindings);
+            let mut bound = pin!(shared.topics.change());
+            let mut subscribed = pin!(shared.watch.change());
+            // One that comes while the others are looked at must wake this up.
+            bound.as_mut().enable();
+            subscribed.as_mut().enable();
+            let all = followed(shared, request)?;
+            let lines = kept(&all);
             if !lines.is_empty() || wait.is_zero() {
                 return Ok(lines);
             }
-            let waiting = bindings.iter().map(|binding| -> BoxFuture<'_, ()> {
-                let more = binding.logs.wait_after(binding.after);
+            let waiting = all.iter().map(|one| -> BoxFuture<'_, ()> {
+                let more = one.logs.wait_after(one.after);
                 more.map(drop).boxed()
             });
-            // Without a binding there is nothing to wait for, but a binding may come.
+            // Without anybody there is nothing to wait for, but somebody may come.
             let never: BoxFuture<'_, ()> = pending().boxed();
             tokio::select! {
                 _ = select_all(waiting.chain([never])) => {}
-                () = change => {}
+                () = bound => {}
+                () = subscribed => {}
             }
         }
     });
@@ -64,33 +76,62 @@ pub(super) async fn lines(shared: &Shared, request: &PluginLogs) -> Result<Plugi
 }
 
 /// The lines that there are, as many as an answer holds.
-fn kept(bindings: &[Followed]) -> Vec<LogLine> {
+fn kept(all: &[Followed]) -> Vec<LogLine> {
     let mut lines = Vec::new();
-    for binding in bindings {
+    for one in all {
         let room = PAGE_ITEMS_MAX - lines.len();
         if room == 0 {
             break;
         }
-        let later = binding.logs.lines_after(binding.after, room);
-        lines.extend(later.into_iter().map(|line| info(binding, line)));
+        let later = one.logs.lines_after(one.after, room);
+        lines.extend(later.into_iter().map(|line| info(one, line)));
     }
     lines
 }
 
-/// The bindings of the plugin that have ended and those that run, in this order.
+/// The bindings of the plugin and then the subscriptions with it: of each first those that have
+/// ended, then those that run.
 fn followed(shared: &Shared, request: &PluginLogs) -> Result<Vec<Followed>, Fault> {
     let after = request.after.iter();
-    let after: HashMap<BindingId, u64> = after.map(|at| (at.binding, at.number)).collect();
+    let after: HashMap<Who, u64> = after
+        .map(|at| {
+            let guest = at.subscription.map(|id| Who::Guest(id, at.position));
+            (guest.unwrap_or(Who::Binding(at.binding)), at.number)
+        })
+        .collect();
+    let after = |who: &Who| after.get(who).copied().unwrap_or(0);
+    let mut followed = bindings(shared, request, after)?;
+    let guests = shared.watch.logs(&request.plugin).into_iter();
+    followed.extend(guests.map(|(guest, logs)| {
+        let Guest { place, read, .. } = guest;
+        let who = Who::Guest(place.subscription, place.position);
+        Followed {
+            after: after(&who),
+            who,
+            topic: read.topic,
+            hook: guest.hook,
+            version: guest.version,
+            logs,
+        }
+    }));
+    Ok(followed)
+}
+
+fn bindings(
+    shared: &Shared,
+    request: &PluginLogs,
+    after: impl Fn(&Who) -> u64,
+) -> Result<Vec<Followed>, Fault> {
     let shard = shared.shard.read();
     let known = shard.resolve_version(&request.plugin, None);
     known.map_err(IntoFault::into_fault)?;
     let follow = |topic: &TopicName, bound: &Bound, logs: Arc<Logs>| Followed {
+        who: Who::Binding(bound.id),
         topic: topic.clone(),
-        id: bound.id,
         hook: bound.hook,
         version: bound.version,
         logs,
-        after: after.get(&bound.id).copied().unwrap_or(0),
+        after: after(&Who::Binding(bound.id)),
     };
     let is_asked_for = |bound: &Bound| bound.plugin == request.plugin;
     let mut followed = Vec::new();
@@ -115,12 +156,16 @@ fn followed(shared: &Shared, request: &PluginLogs) -> Result<Vec<Followed>, Faul
     Ok(followed)
 }
 
-fn info(binding: &Followed, line: weir_host::LogLine) -> LogLine {
+fn info(one: &Followed, line: weir_host::LogLine) -> LogLine {
+    let (binding, subscription, position) = match one.who {
+        Who::Binding(id) => (id, None, 0),
+        Who::Guest(subscription, position) => (BindingId::new(0), Some(subscription), position),
+    };
     LogLine {
-        binding: binding.id,
-        topic: binding.topic.clone(),
-        hook: binding.hook,
-        version: binding.version,
+        binding,
+        topic: one.topic.clone(),
+        hook: one.hook,
+        version: one.version,
         number: line.number,
         level: match line.level {
             LogLevel::Debug => 0,
@@ -129,5 +174,7 @@ fn info(binding: &Followed, line: weir_host::LogLine) -> LogLine {
             LogLevel::Error => 3,
         },
         message: line.message,
+        subscription,
+        position,
     }
 }

@@ -10,18 +10,22 @@ use weir_core::change;
 use weir_core::shard::{ChangeRequest, Shard};
 use weir_wire::error::{ErrorCode, Fault};
 use weir_wire::id::PluginVersion;
-use weir_wire::limits::{BINDINGS_MAX, PAGE_ITEMS_MAX, RECORDS_HEADER_MAX};
+use weir_wire::limits::{
+    BINDINGS_MAX, PAGE_ITEMS_MAX, PLUGIN_SUBSCRIPTIONS_MAX, RECORDS_HEADER_MAX,
+};
 use weir_wire::message::Message;
 use weir_wire::name::PluginName;
 use weir_wire::request::{
     DescribePlugin, Done, FetchPlugin, ListPlugins, PluginDescription, PluginFetched, PluginInfo,
-    PluginPushed, PluginVersionInfo, Plugins, PushPlugin, RemovePlugin,
+    PluginPushed, PluginVersionInfo, Plugins, PushPlugin, RemovePlugin, Setting,
+    SubscriptionPlugin,
 };
 
-use super::binding_info;
+use super::{binding_info, counters};
 use crate::budget::Held;
 use crate::fault::IntoFault;
 use crate::state::Shared;
+use crate::subscribe::Doing;
 use crate::{plugins, sequence};
 
 /// Bindings of a page before those of its last topic, which has at most so many at each of its
@@ -122,12 +126,18 @@ pub(super) fn describe(
         }
     }
     let more = users.next().is_some();
+    let (subscriptions, subscriptions_unlisted) = match more {
+        true => (Vec::new(), 0),
+        false => shared.watch.of_plugin(name, PLUGIN_SUBSCRIPTIONS_MAX),
+    };
     let uses = catalog.bindings();
     let uses = uses.filter(|(_, bound)| bound.plugin == *name).count();
     Ok(PluginDescription {
         plugin: info(name, versions, uses as u64),
         bindings,
         more,
+        subscriptions: subscriptions.into_iter().map(subscription_info).collect(),
+        subscriptions_unlisted,
     })
 }
 
@@ -189,6 +199,27 @@ pub(super) async fn fetch(
     })?;
     let component = shared.plugins.component(version.version).await?;
     Ok((PluginFetched { version }, component, room))
+}
+
+fn subscription_info(doing: Doing) -> SubscriptionPlugin {
+    let guest = doing.guest;
+    let config = doing.identity.config().iter();
+    let config = config.map(|(name, value)| Setting {
+        name: name.clone(),
+        value: value.clone(),
+    });
+    SubscriptionPlugin {
+        subscription: guest.place.subscription,
+        position: guest.place.position,
+        hook: guest.hook,
+        version: guest.version,
+        topic: guest.read.topic,
+        topics: guest.read.topics,
+        config: config.collect(),
+        on_error: doing.on_error,
+        limits: doing.limits,
+        counters: counters(doing.stats),
+    }
 }
 
 fn info(name: &PluginName, versions: &[change::PluginPushed], bindings: u64) -> PluginInfo {

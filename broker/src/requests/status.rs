@@ -43,10 +43,14 @@ pub(crate) fn status(shared: &Shared) -> BrokerStatus {
             "{unlisted} more bindings are not listed here (weir plugin show NAME)"
         ));
     }
-    let warnings = at_most(
-        STATUS_WARNINGS_MAX,
-        warnings.into_iter().chain(bindings.iter().filter_map(ails)),
-    );
+    let warnings = warnings.into_iter();
+    let warnings = warnings.chain(bindings.iter().filter_map(ails));
+    let of_subscriptions = shared
+        .watch
+        .resting()
+        .into_iter()
+        .chain(shared.watch.impure());
+    let warnings = at_most(STATUS_WARNINGS_MAX, warnings.chain(of_subscriptions));
     BrokerStatus {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         started: shared.started,

@@ -15,7 +15,7 @@ use weir_host::{Bound, CallError};
 use weir_log::StoredBatch;
 use weir_wire::batch::BatchHeader;
 use weir_wire::error::{ErrorCode, Fault};
-use weir_wire::id::{Offset, TopicId, TopicPartition};
+use weir_wire::id::{Offset, SubscriptionId, TopicId, TopicPartition};
 use weir_wire::limits::CONFIG_ENTRIES_MAX;
 use weir_wire::name::PluginName;
 use weir_wire::plugin::{ErrorPolicy, Hook};
@@ -24,6 +24,7 @@ use weir_wire::subscribe::{FilterSpec, Subscribe};
 
 use super::dead_letters::{DeadLetters, Letter};
 use super::verdicts::{BatchName, Chain, Link, Skip, Verdict, Verdicts};
+use super::watch::{Guest, Place, Read, Watch, Watched, Watching, noun};
 use crate::budget::{Permit, Share};
 use crate::fault::IntoFault;
 use crate::metrics::Metrics;
@@ -149,6 +150,41 @@ impl Filters {
         };
         filters.check_purity(&shared.verdicts);
         Ok(filters)
+    }
+
+    /// Lets others see how they do for the subscription, for as long as what it answers lives.
+    pub(super) fn watch(
+        &self,
+        watch: &Arc<Watch>,
+        subscription: SubscriptionId,
+        request: &Subscribe,
+    ) -> Vec<Watching> {
+        let topic = request.topics.first();
+        let read = Read {
+            topic: topic.expect("one without topics was refused").clone(),
+            topics: u32::try_from(request.topics.len()).unwrap_or(u32::MAX),
+        };
+        let steps = self.filters.iter().chain(&self.projections);
+        let specs = request.filters.iter().chain(&request.projections);
+        let watched = steps
+            .zip(specs)
+            .zip(0..)
+            .map(|((step, spec), position)| Watched {
+                guest: Guest {
+                    place: Place {
+                        subscription,
+                        position,
+                    },
+                    plugin: step.plugin.clone(),
+                    version: step.bound.version(),
+                    hook: step.bound.hook(),
+                    read: read.clone(),
+                },
+                on_error: step.on_error,
+                limits: spec.limits.clone(),
+                bound: step.bound.clone(),
+            });
+        watched.map(|watched| watch.begin(watched)).collect()
     }
 
     /// Keeps the records of a batch on which plugins failed; returns once they are durable.
@@ -380,14 +416,6 @@ fn named(hook: Hook, plugin: &PluginName, fault: &Fault) -> Fault {
         code => code,
     };
     Fault::new(code, text)
-}
-
-/// What a plugin of a subscription is called.
-const fn noun(hook: Hook) -> &'static str {
-    match hook {
-        Hook::Project => "projection",
-        _ => "filter",
-    }
 }
 
 fn damaged(error: impl std::fmt::Display) -> Fault {

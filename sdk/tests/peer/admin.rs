@@ -134,6 +134,8 @@ async fn a_plugins_bindings_come_in_pages() {
                 plugin,
                 bindings,
                 more,
+                subscriptions: Vec::new(),
+                subscriptions_unlisted: if more { 0 } else { 7 },
             })
             .await;
         let _ = stream.send.finish();
@@ -150,6 +152,7 @@ async fn a_plugins_bindings_come_in_pages() {
         let described = admin.describe_plugin("tags").await.unwrap();
         assert_eq!(described.bindings, ["a", "a", "b"].map(binding));
         assert!(!described.more);
+        assert_eq!(described.subscriptions_unlisted, 7, "of the last page");
         let unused = admin.describe_plugin("tags").await.unwrap();
         assert_eq!(unused.bindings, []);
         admin.describe_plugin("tags").await.unwrap_err()

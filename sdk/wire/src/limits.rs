@@ -61,6 +61,9 @@ pub const PLUGIN_VERSIONS_MAX: usize = 100;
 pub const STATUS_BINDINGS_MAX: usize = 4096;
 /// Warnings of a broker's status.
 pub const STATUS_WARNINGS_MAX: usize = 100;
+/// Filters and projections of subscriptions that the description of a plugin tells of: with the
+/// longest settings they take less than half a frame.
+pub const PLUGIN_SUBSCRIPTIONS_MAX: usize = 100;
 /// Events that a topic's history of bindings goes back.
 pub const HISTORY_EVENTS_MAX: usize = 1000;
 /// Partitions whose ends one event of a history lists.

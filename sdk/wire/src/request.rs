@@ -14,8 +14,8 @@ mod bindings;
 
 pub use bindings::{
     BindingEvent, BindingLimits, DescribeHistory, FetchPlugin, History, LimitOutOfRange, LogCursor,
-    LogLine, PluginFetched, PluginLogLines, PluginLogs, Quarantine, Rollback, TopicEnds,
-    Unquarantine,
+    LogLine, PluginFetched, PluginLogLines, PluginLogs, Quarantine, Rollback, SubscriptionPlugin,
+    TopicEnds, Unquarantine,
 };
 
 macro_rules! frames {
@@ -308,6 +308,11 @@ message! {
         2 => bindings: Vec<BindingInfo>,
         /// Whether more bindings follow, those of further topics.
         3 => more: bool,
+        /// With the last page, the filters and projections of subscriptions that use it: those that
+        /// rest first, then those that failed.
+        4 => subscriptions: Vec<SubscriptionPlugin>,
+        /// How many more of these there are.
+        5 => subscriptions_unlisted: u64,
     }
 
     /// Remove a plugin, or one version of it.

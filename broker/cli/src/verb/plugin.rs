@@ -25,6 +25,7 @@ mod limits;
 mod logs;
 mod new;
 mod show;
+mod subscriptions;
 mod test;
 
 pub use limits::cpu_time;
@@ -45,7 +46,7 @@ pub enum PluginVerb {
   weir plugin list
   weir plugin list --output json")]
     List(ListArgs),
-    /// Show a plugin with its versions and bindings
+    /// Show a plugin with its versions, its bindings, and the subscriptions that use it
     #[command(after_help = "Examples:
   weir plugin show json-key
   weir plugin show json-key --output json")]
@@ -100,9 +101,10 @@ Examples:
   weir plugin unquarantine 3
   weir plugin unquarantine 3 --broker weir://127.0.0.1:7650")]
     Unquarantine(UnquarantineArgs),
-    /// Show what a plugin's bindings have logged
+    /// Show what a plugin has logged
     #[command(
-        after_help = "The broker keeps the last lines of each binding of a topic.
+        after_help = "The broker keeps the last lines of each binding of a topic, and of each \
+filter or projection of a subscription, also of the last ones that have ended.
 
 Examples:
   weir plugin logs json-route

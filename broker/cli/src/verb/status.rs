@@ -9,6 +9,7 @@ use super::plugin::{binding_json, binding_listing};
 use crate::connect::{ConnectArgs, connect};
 use crate::exit::Failure;
 use crate::output::{self, OutputArgs};
+use crate::record::Shown;
 use crate::{size, time};
 
 /// Arguments of `status`.
@@ -73,7 +74,7 @@ fn text(status: &BrokerStatus, uptime: Duration) -> String {
     }
     // Among these is what binding failed last, and which one is quarantined.
     for warning in &status.warnings {
-        text.push_str(&format!("warning: {warning}\n"));
+        text.push_str(&format!("warning: {}\n", Shown(warning.as_bytes())));
     }
     text
 }

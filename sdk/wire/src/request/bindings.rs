@@ -1,6 +1,8 @@
 //! The messages about how bindings change and how they are: limits, history, rollback, logs.
 
-use crate::id::{BindingEpoch, BindingId, Offset, PluginVersion, Timestamp, TopicId};
+use crate::id::{
+    BindingEpoch, BindingId, Offset, PluginVersion, SubscriptionId, Timestamp, TopicId,
+};
 use crate::limits::{
     BINDING_CPU_MAX, BINDING_LOG_RATE_MAX, BINDING_MEMORY_MAX, BINDING_MEMORY_MIN,
     BINDING_OUTPUT_MAX,
@@ -9,7 +11,7 @@ use crate::message;
 use crate::name::{PluginName, TopicName};
 use crate::plugin::{BindingAction, ErrorPolicy, Hook};
 
-use super::{Bind, PluginVersionInfo, Route, Setting};
+use super::{Bind, BindingCounters, PluginVersionInfo, Route, Setting};
 
 message! {
     /// What a binding's calls may cost; what is absent is as the broker is configured.
@@ -112,43 +114,75 @@ message! {
     pub struct PluginLogs {
         /// The plugin.
         1 => plugin: PluginName,
-        /// What is known already; lines of other bindings come from the oldest that is kept.
+        /// What is known already; lines of others come from the oldest that is kept.
         2 => after: Vec<LogCursor>,
         /// How long to wait for a line if there is none, in milliseconds; at most 10 s.
         3 => wait_ms: u64,
     }
 
-    /// How far the lines of a binding are known.
+    /// How far the lines of a binding are known, or of a filter or projection of a subscription.
     pub struct LogCursor {
-        /// The binding.
+        /// The binding; 0 if it is none.
         1 => binding: BindingId,
         /// The last line's number; one that the binding has not reached, as after a restart of
         /// the broker, counts as 0.
         2 => number: u64,
+        /// The subscription, if it is one's.
+        3 => subscription: Option<SubscriptionId>,
+        /// The place among the filters and projections of the subscription.
+        4 => position: u32,
     }
 
     /// Lines of a plugin's log.
     pub struct PluginLogLines {
-        /// Those of one binding in their order.
+        /// Those of one binding, or of one plugin of a subscription, in their order.
         1 => lines: Vec<LogLine>,
     }
 
     /// A line of a plugin's log.
     pub struct LogLine {
-        /// The binding.
+        /// The binding; 0 if it is none.
         1 => binding: BindingId,
-        /// Its topic.
+        /// Its topic; of a subscription the first that it names.
         2 => topic: TopicName,
         /// Its hook.
         3 => hook: Hook,
         /// The version that logged it.
         4 => version: PluginVersion,
-        /// Counts the binding's lines, from 1; a gap means that lines were forgotten.
+        /// Counts the lines of the one that logs, from 1; a gap means that lines were forgotten.
         5 => number: u64,
         /// 0 debug, 1 info, 2 warn, 3 error.
         6 => level: u32,
-        /// The text.
+        /// The text, on one line, with characters that act on a terminal spelled out.
         7 => message: String,
+        /// The subscription whose filter or projection logged it, if that was no binding.
+        8 => subscription: Option<SubscriptionId>,
+        /// The place among the filters and projections of the subscription.
+        9 => position: u32,
+    }
+
+    /// A filter or projection of a subscription.
+    pub struct SubscriptionPlugin {
+        /// The subscription.
+        1 => subscription: SubscriptionId,
+        /// Its place: the filters from 0, in their order, then the projections.
+        2 => position: u32,
+        /// Its hook.
+        3 => hook: Hook,
+        /// The plugin's version.
+        4 => version: PluginVersion,
+        /// The first topic that the subscription names.
+        5 => topic: TopicName,
+        /// How many topics it names.
+        6 => topics: u32,
+        /// The plugin's settings, in the order of their names.
+        7 => config: Vec<Setting>,
+        /// What happens to a record whose hook failed.
+        8 => on_error: ErrorPolicy,
+        /// What its calls may cost, where that was said.
+        9 => limits: Option<BindingLimits>,
+        /// What it has done since the subscription began.
+        10 => counters: BindingCounters,
     }
 
     /// Send the component of a plugin's version.

@@ -34,7 +34,7 @@ messages! {
         RemovePlugin Bind Setting Route Bound BindingInfo BindingCounters Unbind Status
         BrokerStatus BindingLimits Rollback DescribeHistory History BindingEvent TopicEnds
         Unquarantine Quarantine PluginLogs LogCursor PluginLogLines LogLine FetchPlugin
-        PluginFetched;
+        PluginFetched SubscriptionPlugin;
     produce: OpenProducer ProducerSession ProducerOpened Produce Produced Outcome Destination
         Refusal;
     subscribe: Subscribe Cursor FilterSpec Subscribed SubscribedPartition Credit LaneOpened
@@ -290,6 +290,10 @@ fn the_document_states_the_limits_of_the_code() {
         ("versions of a plugin", limits::PLUGIN_VERSIONS_MAX),
         ("bindings in a `BrokerStatus`", limits::STATUS_BINDINGS_MAX),
         ("warnings in a `BrokerStatus`", limits::STATUS_WARNINGS_MAX),
+        (
+            "subscriptions in a `PluginDescription`",
+            limits::PLUGIN_SUBSCRIPTIONS_MAX,
+        ),
         ("places in a set of an outcome", limits::SET_PLACES_MAX),
         ("places in an outcome", limits::OUTCOME_PLACES_MAX),
         ("events of a topic's history", limits::HISTORY_EVENTS_MAX),

@@ -1,10 +1,11 @@
-//! `weir plugin logs`: what the bindings of a plugin have logged.
+//! `weir plugin logs`: what a plugin has logged, for bindings of topics and for subscriptions.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use weir_wire::id::BindingId;
+use weir_wire::id::{BindingId, SubscriptionId};
 use weir_wire::limits::PAGE_ITEMS_MAX;
 use weir_wire::name::PluginName;
 use weir_wire::request::{LogCursor, LogLine};
@@ -15,10 +16,12 @@ use crate::failure::of_plugin;
 use crate::output::{self, Format, OutputArgs};
 use crate::record::Shown;
 
-use super::show::suppressed;
+use super::{show, subscriptions};
 
 /// How long the broker waits for a line before it answers that there is none.
 const WAIT: Duration = Duration::from_secs(5);
+/// Those that log whose last lines are remembered: subscriptions come and go.
+const KNOWN_MAX: usize = 10_000;
 
 /// Arguments of `plugin logs`.
 #[derive(Debug, clap::Args)]
@@ -50,10 +53,7 @@ pub async fn run(args: LogsArgs) -> Result<(), Failure> {
         for line in &lines {
             let lost = known.take(line);
             if lost > 0 {
-                output::note(&format!(
-                    "binding {}: {lost} lines were forgotten",
-                    line.binding
-                ));
+                output::note(&format!("{}: {lost} lines were forgotten", Who::of(line)));
             }
             text.push_str(&told(line, args.output.output));
             text.push('\n');
@@ -61,9 +61,9 @@ pub async fn run(args: LogsArgs) -> Result<(), Failure> {
         output::print(&text)?;
         if !args.follow && known.0.is_empty() {
             output::note(&format!(
-                "no binding that there is now of plugin \"{name}\" has logged anything since the \
-                 broker started; lines go with their binding, and filters and projections of \
-                 subscriptions keep none here"
+                "no binding that there is now of plugin \"{name}\", and no filter or projection of \
+                 a subscription, has logged anything since the broker started; lines go with \
+                 their binding or subscription, but for those of the last that ended"
             ));
         }
         if args.follow {
@@ -72,32 +72,75 @@ pub async fn run(args: LogsArgs) -> Result<(), Failure> {
             break;
         }
     }
-    for binding in &admin.describe_plugin(name).await?.bindings {
-        if binding.counters.log_lines_suppressed > 0 {
-            output::note(&suppressed(binding));
-        }
+    let plugin = admin.describe_plugin(name).await?;
+    let bindings = plugin.bindings.iter().filter_map(show::suppressed);
+    let others = plugin.subscriptions.iter();
+    for text in bindings.chain(others.filter_map(subscriptions::suppressed)) {
+        output::note(&text);
     }
     Ok(())
 }
 
-/// How far each binding's lines are known.
+/// Who logs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Who {
+    /// The filter or projection at a place of a subscription.
+    Guest(SubscriptionId, u32),
+    Binding(BindingId),
+}
+
+impl Who {
+    fn of(line: &LogLine) -> Self {
+        match line.subscription {
+            Some(subscription) => Self::Guest(subscription, line.position),
+            None => Self::Binding(line.binding),
+        }
+    }
+}
+
+impl fmt::Display for Who {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Guest(subscription, position) => {
+                write!(f, "{}", subscriptions::name(*subscription, *position))
+            }
+            Self::Binding(binding) => write!(f, "binding {binding}"),
+        }
+    }
+}
+
+/// How far each one's lines are known.
 #[derive(Debug, Default)]
-struct Known(BTreeMap<BindingId, u64>);
+struct Known(BTreeMap<Who, u64>);
 
 impl Known {
     fn cursors(&self) -> Vec<LogCursor> {
-        let cursors = self.0.iter();
-        cursors
-            .map(|(&binding, &number)| LogCursor { binding, number })
-            .collect()
+        let cursors = self.0.iter().map(|(&who, &number)| {
+            let (binding, subscription, position) = match who {
+                Who::Binding(binding) => (binding, None, 0),
+                Who::Guest(id, position) => (BindingId::new(0), Some(id), position),
+            };
+            LogCursor {
+                binding,
+                number,
+                subscription,
+                position,
+            }
+        });
+        cursors.collect()
     }
 
     /// Takes a line in; how many lines between it and the one before it were forgotten.
     fn take(&mut self, line: &LogLine) -> u64 {
-        match self.0.insert(line.binding, line.number) {
+        let lost = match self.0.insert(Who::of(line), line.number) {
             Some(before) => line.number.saturating_sub(before.saturating_add(1)),
             None => 0,
+        };
+        if self.0.len() > KNOWN_MAX {
+            // The oldest subscription: it is the one most likely to have ended.
+            self.0.pop_first();
         }
+        lost
     }
 }
 
@@ -106,23 +149,25 @@ fn told(line: &LogLine, format: Format) -> String {
         Format::Json => json(line).to_string(),
         Format::Table => {
             let LogLine {
-                binding,
                 topic,
                 hook,
                 level,
                 message,
                 ..
             } = line;
-            let message = Shown(message.as_bytes());
+            let (who, message) = (Who::of(line), Shown(message.as_bytes()));
             let level = word(*level);
-            format!("binding {binding} ({hook} of {topic})  {level:<5}  {message}")
+            format!("{who} ({hook} of {topic})  {level:<5}  {message}")
         }
     }
 }
 
 fn json(line: &LogLine) -> Value {
+    let is_bound = line.subscription.is_none();
     json!({
-        "binding": line.binding.value(),
+        "binding": is_bound.then(|| line.binding.value()),
+        "subscription": line.subscription.map(SubscriptionId::value),
+        "position": (!is_bound).then_some(line.position),
         "topic": line.topic.to_string(),
         "hook": line.hook.word(),
         "version": line.version.to_string(),
@@ -158,6 +203,17 @@ mod tests {
             number,
             level: 2,
             message: "no\tkey".to_owned(),
+            subscription: None,
+            position: 0,
+        }
+    }
+
+    fn line_of(subscription: u64, position: u32, number: u64) -> LogLine {
+        LogLine {
+            subscription: Some(SubscriptionId::new(subscription)),
+            position,
+            hook: Hook::Filter,
+            ..line(0, number)
         }
     }
 
@@ -174,12 +230,55 @@ mod tests {
     }
 
     #[test]
+    fn plugins_of_subscriptions_are_told_apart_from_bindings_and_each_other() {
+        let mut known = Known::default();
+        assert_eq!(known.take(&line(7, 1)), 0);
+        assert_eq!(known.take(&line_of(7, 0, 5)), 0);
+        assert_eq!(known.take(&line_of(7, 1, 9)), 0);
+        assert_eq!(known.take(&line_of(7, 0, 7)), 1);
+        let cursors = known.cursors();
+        let told = cursors.iter().map(|at| {
+            let subscription = at.subscription.map(SubscriptionId::value);
+            (subscription, at.position, at.binding.value(), at.number)
+        });
+        let expected = [(Some(7), 0, 0, 7), (Some(7), 1, 0, 9), (None, 0, 7, 1)];
+        assert_eq!(told.collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn so_many_are_known_and_subscriptions_that_are_old_are_forgotten() {
+        let mut known = Known::default();
+        known.take(&line(1, 1));
+        for id in 0..KNOWN_MAX as u64 + 5 {
+            known.take(&line_of(id, 0, 1));
+        }
+        let cursors = known.cursors();
+        assert_eq!(cursors.len(), KNOWN_MAX);
+        assert_eq!(cursors[0].subscription, Some(SubscriptionId::new(6)));
+        assert_eq!(cursors[KNOWN_MAX - 1].binding, BindingId::new(1));
+    }
+
+    #[test]
     fn a_line_is_told() {
         assert_eq!(
             told(&line(3, 1), Format::Table),
             "binding 3 (key of orders)  warn   no\\tkey"
         );
+        assert_eq!(
+            told(&line_of(3, 1, 1), Format::Table),
+            "subscription 3 at place 1 (filter of orders)  warn   no\\tkey"
+        );
+        let object = json(&line_of(3, 1, 1));
+        assert_eq!(
+            (&object["subscription"], &object["position"]),
+            (&json!(3), &json!(1))
+        );
+        assert_eq!(object["binding"], Value::Null);
         let object = json(&line(3, 1));
+        assert_eq!(
+            (&object["binding"], &object["subscription"]),
+            (&json!(3), &Value::Null)
+        );
         assert_eq!(object["level"], "warn");
         assert_eq!(object["message"], "no\tkey");
     }

@@ -9,7 +9,7 @@ use weir_wire::request::{
     PluginVersionInfo, Quarantine, Route, Setting,
 };
 
-use super::limits;
+use super::{limits, subscriptions};
 use crate::exit::Failure;
 use crate::output::{self, Format, Listing};
 use crate::record::Shown;
@@ -17,9 +17,8 @@ use crate::{size, time};
 
 /// A binding as an object.
 pub fn binding_json(binding: &BindingInfo) -> Value {
-    let counters = &binding.counters;
     let dead_letters = binding.dead_letters.as_ref();
-    json!({
+    let binding_itself = json!({
         "binding": binding.id.value(),
         "topic": binding.topic.to_string(),
         "hook": binding.hook.word(),
@@ -32,6 +31,13 @@ pub fn binding_json(binding: &BindingInfo) -> Value {
         "dead_letters": dead_letters.map(ToString::to_string),
         "limits": binding.limits.as_ref().map(limits_json),
         "bound": time::format(binding.time),
+    });
+    with_counters(binding_itself, &binding.counters)
+}
+
+/// The object of what counts, with what it has counted.
+pub(super) fn with_counters(mut object: Value, counters: &BindingCounters) -> Value {
+    let counted = json!({
         "records": counters.records,
         "records_out": counters.records_out,
         "failed": counters.failed,
@@ -44,7 +50,11 @@ pub fn binding_json(binding: &BindingInfo) -> Value {
         "log_lines_suppressed": counters.log_lines_suppressed,
         "quarantine": counters.quarantine.as_ref().map(quarantine_json),
         "last_error": counters.last_error,
-    })
+    });
+    if let (Value::Object(object), Value::Object(counted)) = (&mut object, counted) {
+        object.extend(counted);
+    }
+    object
 }
 
 pub(super) fn config_json(config: &[Setting]) -> Map<String, Value> {
@@ -101,7 +111,6 @@ pub fn binding_listing(bindings: &[BindingInfo]) -> Listing {
     let mut table = Listing::new(&columns);
     for binding in bindings {
         let counters = &binding.counters;
-        let per_record = counters.cpu_ns.checked_div(counters.records);
         let before = [
             binding.id.to_string(),
             binding.topic.to_string(),
@@ -114,7 +123,7 @@ pub fn binding_listing(bindings: &[BindingInfo]) -> Listing {
             binding.on_error.to_string(),
             size::count(counters.records),
             size::count(counters.failed),
-            per_record.map_or_else(|| "-".to_owned(), size::count),
+            per_record(counters),
             state(counters).to_owned(),
         ];
         let limits = limits.then(|| limits::text(binding.limits.as_ref()));
@@ -124,7 +133,13 @@ pub fn binding_listing(bindings: &[BindingInfo]) -> Listing {
     table
 }
 
-const fn state(counters: &BindingCounters) -> &'static str {
+/// Nanoseconds of processor time.
+pub(super) fn per_record(counters: &BindingCounters) -> String {
+    let per_record = counters.cpu_ns.checked_div(counters.records);
+    per_record.map_or_else(|| "-".to_owned(), size::count)
+}
+
+pub(super) const fn state(counters: &BindingCounters) -> &'static str {
     match (&counters.quarantine, counters.impure) {
         (Some(_), _) => "quarantined",
         (None, true) => "impure",
@@ -136,36 +151,38 @@ const fn state(counters: &BindingCounters) -> &'static str {
 fn troubles(bindings: &[BindingInfo]) -> String {
     let mut text = String::new();
     for binding in bindings {
-        let counters = &binding.counters;
-        if let Some(quarantine) = &counters.quarantine {
-            text.push_str(&format!(
-                "binding {} is quarantined until {} (weir plugin unquarantine {}): {}\n",
-                binding.id,
-                time::format(quarantine.until),
-                binding.id,
-                Shown(quarantine.reason.as_bytes())
-            ));
-        } else if let Some(error) = &counters.last_error {
-            text.push_str(&format!(
-                "binding {} failed last with: {}\n",
-                binding.id,
-                Shown(error.as_bytes())
-            ));
-        }
-        if counters.log_lines_suppressed > 0 {
-            text.push_str(&format!("{}\n", suppressed(binding)));
+        let hint = format!(" (weir plugin unquarantine {})", binding.id);
+        let trouble = trouble(&binding.counters, &hint);
+        let trouble = trouble.map(|trouble| format!("binding {} {trouble}", binding.id));
+        for line in trouble.into_iter().chain(suppressed(binding)) {
+            text.push_str(&format!("{line}\n"));
         }
     }
     text
 }
 
+/// What is wrong: why it rests, and what to do then; or what failed last.
+pub(super) fn trouble(counters: &BindingCounters, hint: &str) -> Option<String> {
+    if let Some(quarantine) = &counters.quarantine {
+        let until = time::format(quarantine.until);
+        let reason = Shown(quarantine.reason.as_bytes());
+        return Some(format!("is quarantined until {until}{hint}: {reason}"));
+    }
+    let error = counters.last_error.as_ref()?;
+    Some(format!("failed last with: {}", Shown(error.as_bytes())))
+}
+
 /// What is said of a binding that logs too much.
-pub(super) fn suppressed(binding: &BindingInfo) -> String {
-    let lines = size::count(binding.counters.log_lines_suppressed);
-    format!(
-        "binding {}: {lines} log lines were left out, since it logs more than it may (--log-rate)",
-        binding.id
-    )
+pub(super) fn suppressed(binding: &BindingInfo) -> Option<String> {
+    let who = format!("binding {}", binding.id);
+    left_out(&who, binding.counters.log_lines_suppressed)
+}
+
+/// What is said where lines were left out.
+pub(super) fn left_out(who: &str, lines: u64) -> Option<String> {
+    let count = size::count(lines);
+    let text = "log lines were left out, since it logs more than it may (--log-rate)";
+    (lines > 0).then(|| format!("{who}: {count} {text}"))
 }
 
 pub(super) fn settings_text(config: &[Setting], routes: &[Route]) -> String {
@@ -219,8 +236,12 @@ pub fn print_plugin(format: Format, description: &PluginDescription) -> Result<(
         text.push('\n');
         text.push_str(&troubles(&description.bindings));
     }
+    text.push_str(&subscriptions::text(description));
     let mut object = plugin_json(plugin);
     object["bindings"] = description.bindings.iter().map(binding_json).collect();
+    let used = description.subscriptions.iter();
+    object["subscriptions"] = used.map(subscriptions::json).collect();
+    object["subscriptions_unlisted"] = json!(description.subscriptions_unlisted);
     output::print_one(format, &object, &text)
 }
 
