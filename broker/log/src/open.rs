@@ -1,5 +1,6 @@
 //! Opening a log: all that it holds is read and checked first; only then is anything changed.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, RwLock};
@@ -24,6 +25,9 @@ use crate::reserve::Reserve;
 use crate::segment::{SEGMENT_SUFFIX, SegmentError, read_footer, segment_path, segments_dir};
 use crate::vfs::Vfs;
 use crate::wal::{self, Files, Found, Origin, RecoveryReport, Wal};
+
+/// A sound file, but of something else: what is in it says nothing of what is missing.
+const SUBSTITUTE: &str = "it is not the segment that the manifest names";
 
 /// A log that was read, and is to be started: by [`Log::start`](crate::Log::start), or by
 /// [`Committer::start`](crate::Committer::start).
@@ -295,7 +299,7 @@ fn restore_segments<E>(
         Some(SegmentError::Io { path, source }) => OpenError::Io { path, source },
         Some(SegmentError::Foreign { path, what }) => OpenError::Foreign { path, what },
         Some(SegmentError::Corrupt { path, offset, what }) => OpenError::Corrupt {
-            partitions: touched(vfs, &path, manifest, index),
+            partitions: touched(vfs, (&path, what), manifest, index),
             path,
             offset,
             what: what.to_owned(),
@@ -325,7 +329,7 @@ fn restore_segment(
         meta => meta?,
     };
     if SegmentRef::from(&meta) != segment {
-        return Err(corrupt(0, "it is not the segment that the manifest names"));
+        return Err(corrupt(0, SUBSTITUTE));
     }
     for run in meta.runs {
         let restored = index.restore_run(run);
@@ -335,9 +339,18 @@ fn restore_segment(
 }
 
 /// The partitions that a segment has something of which cannot be used: its frames name them. If
-/// there are none, it is those that lack something which the other segments do not hold.
-fn touched(vfs: &dyn Vfs, segment: &Path, manifest: &Manifest, index: &Index) -> String {
-    let mut partitions = partitions_in(vfs, segment);
+/// there are none, or they are another segment's, it is those that lack something which the other
+/// segments do not hold.
+fn touched(
+    vfs: &dyn Vfs,
+    (segment, what): (&Path, &str),
+    manifest: &Manifest,
+    index: &Index,
+) -> String {
+    let mut partitions = match what {
+        SUBSTITUTE => BTreeSet::new(),
+        _ => partitions_in(vfs, segment),
+    };
     if partitions.is_empty() {
         let lack = |state: &&PartitionState| {
             // Below, compaction may have taken away what is not there.

@@ -494,3 +494,35 @@ fn a_block_with_the_nonce_of_another_file_is_none() {
     assert_eq!(driven.replayed.len(), 15);
     assert_eq!(driven.report.cut, None, "it is what the file held before");
 }
+
+/// A segment of the same name and another past is sound: what it holds is not what is missing.
+#[test]
+fn a_segment_of_another_past_names_what_is_missing() {
+    let base = SimVfs::new(1);
+    drive(Arc::new(base.clone()), small()).unwrap();
+    let archived = |topic: u64| {
+        let sim = copy(&base);
+        let mut driven = drive(Arc::new(sim.clone()), small()).unwrap();
+        for number in 0..3 {
+            let ops = vec![append(
+                partition(topic, 0),
+                number,
+                1,
+                payload(number, 20_000),
+            )];
+            let entry = entry(ops);
+            driven
+                .committer
+                .commit(vec![Submission { entry, token: 0 }])
+                .unwrap();
+        }
+        driven.committer.flush().unwrap();
+        sim
+    };
+    let (sim, other) = (archived(5), archived(6));
+    let names = sim.list(Path::new("/data/segments")).unwrap();
+    let segment = Path::new("/data/segments").join(&names[0]);
+    let other = other.read(&segment).unwrap();
+    sim.damage(&segment, |bytes| *bytes = other).unwrap();
+    expect!["acknowledged data is damaged: /data/segments/0000000000000001.seg at byte 0: it is not the segment that the manifest names; partitions touched: topic id 5 partition 0. Nothing was changed: restore this file from a copy"].assert_eq(&refusal(&sim));
+}
