@@ -171,11 +171,19 @@ impl DataDir {
         })
     }
 
+    /// Takes it as [`Self::lock`] does, if there is one that a broker ever took.
+    pub fn lock_existing(&self, vfs: &dyn Vfs) -> Result<Option<DirLock>, DataDirError> {
+        // Looking must not make a file where no broker ever was.
+        if vfs.read(&self.lock_file()).is_err() {
+            return Ok(None);
+        }
+        self.lock(vfs).map(Some)
+    }
+
     /// Whether a broker has taken the directory.
     #[must_use]
     pub fn is_locked(&self, vfs: &dyn Vfs) -> bool {
         let path = self.lock_file();
-        // Looking must not make a file where no broker ever was.
         vfs.read(&path).is_ok() && matches!(vfs.lock(&path), Ok(None))
     }
 

@@ -45,17 +45,29 @@ pub enum ListenError {
     Crypto(#[from] NoInitialCipherSuite),
 }
 
+/// A socket with its address.
+pub(crate) struct Bound {
+    address: SocketAddr,
+    socket: std::net::UdpSocket,
+}
+
+/// Takes the address.
+pub(crate) fn bind(address: SocketAddr) -> Result<Bound, ListenError> {
+    match socket(address) {
+        Ok(socket) => Ok(Bound { address, socket }),
+        Err(source) => Err(ListenError::Address { address, source }),
+    }
+}
+
 /// Listens. Must be called on the runtime that is to drive the endpoint.
 pub(crate) fn listen(
-    address: SocketAddr,
+    Bound { address, socket }: Bound,
     tls: Arc<rustls::ServerConfig>,
     reset: &ResetSecret,
 ) -> Result<Endpoint, ListenError> {
     let crypto = QuicServerConfig::try_from(tls)?;
     let mut server = ServerConfig::with_crypto(Arc::new(crypto));
     server.transport_config(Arc::new(transport()));
-    let failed = |source| ListenError::Address { address, source };
-    let socket = socket(address).map_err(failed)?;
     let mut endpoint = reset.endpoint();
     endpoint
         .max_udp_payload_size(PACKET_MAX)
@@ -66,7 +78,7 @@ pub(crate) fn listen(
         socket,
         Arc::new(quinn::TokioRuntime),
     )
-    .map_err(failed)
+    .map_err(|source| ListenError::Address { address, source })
 }
 
 /// The client has authenticated: it gets room to work.

@@ -179,15 +179,9 @@ impl Running {
         let vfs = options.vfs.clone();
         let data_dir = DataDir::new(&config.data_dir);
         data_dir.check(&*vfs)?;
-        data_dir.create(&*vfs)?;
-        let lock = data_dir.lock(&*vfs)?;
-        let identity = tls::prepare(&*vfs, &config, clock::system_time())?;
-        let auth = if config.no_auth {
-            Authenticator::open()
-        } else {
-            Authenticator::with_token_file(&*vfs, &data_dir.token())?
-        };
-        let token = auth.token().map(str::to_owned);
+        // A broker that has the directory is named first; an address that is taken leaves no new
+        // directory behind.
+        let lock = data_dir.lock_existing(&*vfs)?;
         let metrics = Metrics::new();
         let readiness = Readiness::starting();
         let metrics_server = match config.metrics {
@@ -196,9 +190,19 @@ impl Running {
                 Some(MetricsServer::bind(address, metrics.clone(), readiness.watch()).await?)
             }
         };
+        let socket = transport::bind(config.listen)?;
+        data_dir.create(&*vfs)?;
+        let lock = lock.map_or_else(|| data_dir.lock(&*vfs), Ok)?;
+        let identity = tls::prepare(&*vfs, &config, clock::system_time())?;
+        let auth = if config.no_auth {
+            Authenticator::open()
+        } else {
+            Authenticator::with_token_file(&*vfs, &data_dir.token())?
+        };
+        let token = auth.token().map(str::to_owned);
         let metrics_address = metrics_server.as_ref().map(MetricsServer::address);
         let reset = ResetSecret::with_file(&*vfs, &data_dir.reset_key())?;
-        let endpoint = transport::listen(config.listen, identity.server_crypto(), &reset)?;
+        let endpoint = transport::listen(socket, identity.server_crypto(), &reset)?;
         let address = endpoint.local_addr()?;
         let (shared, sequencer, late) = assemble(
             config,

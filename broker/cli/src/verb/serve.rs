@@ -32,7 +32,7 @@ pub struct ServeArgs {
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// The UDP address to listen on [default: 127.0.0.1:7650]
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = socket_address)]
     listen: Option<SocketAddr>,
     /// A TOML file with settings; flags count more
     #[arg(long, value_name = "FILE.toml")]
@@ -53,7 +53,7 @@ pub struct ServeArgs {
     #[arg(long, value_name = "HOST", conflicts_with = "tls_cert")]
     name: Vec<String>,
     /// Serve Prometheus metrics, /healthz and /readyz at this TCP address
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = socket_address)]
     metrics: Option<SocketAddr>,
     /// Let everybody in who reaches the address; on loopback only
     #[arg(long)]
@@ -61,6 +61,13 @@ pub struct ServeArgs {
     /// Do not write the context `local`
     #[arg(long)]
     no_context: bool,
+}
+
+fn socket_address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        "write an IP address and a port up to 65535, such as 127.0.0.1:7650 or [::1]:7650"
+            .to_owned()
+    })
 }
 
 /// Runs a broker until a signal ends it.
