@@ -40,6 +40,9 @@ pub struct TopicNames {
     /// How many partitions each has.
     partitions: BTreeMap<TopicId, u32>,
     deleted: BTreeSet<TopicId>,
+    /// The id that the next topic had when the checkpoint was written: of those below it, all that
+    /// were not deleted are in its catalog.
+    next: TopicId,
     is_incomplete: bool,
 }
 
@@ -66,10 +69,12 @@ impl TopicNames {
         self.is_incomplete
     }
 
-    /// Whether a topic is known to be deleted.
+    /// Whether a topic is known to be deleted. Once a checkpoint is behind its deletion, that its
+    /// name is missing is all that tells.
     #[must_use]
     pub fn is_deleted(&self, topic: TopicId) -> bool {
-        self.deleted.contains(&topic)
+        let is_named = self.names.contains_key(&topic);
+        self.deleted.contains(&topic) || topic < self.next && !is_named
     }
 
     /// All of them, by id.
@@ -97,7 +102,9 @@ impl TopicNames {
                 let mut machine = Machine::new(Limits::default());
                 // What cannot be read names nothing; that it is damaged, the log says itself.
                 if machine.restore(CATALOG, &bytes).is_ok() {
-                    for topic in machine.shard().catalog().topics() {
+                    let catalog = machine.shard().catalog();
+                    self.next = catalog.next_topic_id();
+                    for topic in catalog.topics() {
                         self.names.insert(topic.id, topic.name.clone());
                         self.partitions.insert(topic.id, topic.partitions);
                     }

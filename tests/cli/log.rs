@@ -37,13 +37,37 @@ fn object(done: &Done) -> Value {
     serde_json::from_str(&done.stdout).unwrap()
 }
 
+fn wal_files(data: &str) -> Vec<PathBuf> {
+    let folder = Path::new(data).join("log/wal");
+    let files = std::fs::read_dir(folder).unwrap();
+    files.map(|item| item.unwrap().path()).collect()
+}
+
+/// The newest checkpoint's catalog, if there is one.
+fn catalog(home: &Home) -> Option<PathBuf> {
+    let names = std::fs::read_dir(home.path("data/log/checkpoints"));
+    let paths = names.into_iter().flatten().map(|item| item.unwrap().path());
+    let is_catalog = |path: &PathBuf| {
+        let name = path.file_name().unwrap().to_string_lossy();
+        name.starts_with("catalog-")
+    };
+    paths.filter(is_catalog).max()
+}
+
+/// Produces a MiB at a time to a topic, until something is so.
+fn fill_until(home: &Home, topic: &str, what: &str, is_so: impl Fn() -> bool) {
+    let lines = format!("{}\n", "x".repeat(1000)).repeat(1000);
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "no {what}");
+        home.weir_with_input(&["produce", topic], lines.as_bytes())
+            .expect(0);
+    }
+}
+
 /// The one file of the WAL that holds these bytes, and where.
 fn find(data: &str, bytes: &[u8]) -> (PathBuf, usize) {
-    let folder = Path::new(data).join("log/wal");
-    let files = std::fs::read_dir(folder)
-        .unwrap()
-        .map(|item| item.unwrap().path());
-    let found = files.filter_map(|path| {
+    let found = wal_files(data).into_iter().filter_map(|path| {
         let content = std::fs::read(&path).unwrap();
         let at = content
             .windows(bytes.len())
@@ -235,28 +259,15 @@ fn topics_that_lost_their_names_are_told() {
     let config = home.file("weir.toml", "[log]\nwal_file_bytes = \"1MiB\"\n");
     let broker = home.serve("data", &["--config", &config]);
     home.ok(&["topic", "create", "orders"]);
-    let checkpoints = home.path("data/log/checkpoints");
-    let catalog = || {
-        let names = std::fs::read_dir(&checkpoints).into_iter().flatten();
-        let paths = names.map(|item| item.unwrap().path());
-        let catalogs = paths.filter(|path| {
-            let name = path.file_name().unwrap().to_string_lossy();
-            name.starts_with("catalog-")
-        });
-        catalogs.max()
-    };
-    let begun = Instant::now();
-    while catalog().is_none() {
-        assert!(begun.elapsed() < Duration::from_secs(60), "no checkpoint");
-        let lines = format!("{}\n", "x".repeat(1000)).repeat(1000);
-        home.weir_with_input(&["produce", "orders"], lines.as_bytes())
-            .expect(0);
-    }
+    fill_until(&home, "orders", "checkpoint", || catalog(&home).is_some());
     broker.stop();
     let partition = ["--topic", "orders", "--partition", "1"];
     home.weir(&[&["log", "rescue", "data", "--out", "none"][..], &partition].concat())
-        .fails(1, "orders has no partition 1; it has 1");
-    flip(&catalog().unwrap(), 80);
+        .fails(
+            1,
+            "topic \"orders\" has no partition 1; it has 1, numbered from 0",
+        );
+    flip(&catalog(&home).unwrap(), 80);
     let done = home
         .weir(&["log", "rescue", "data", "--out", "out"])
         .expect(1);
@@ -274,9 +285,118 @@ fn topics_that_lost_their_names_are_told() {
     home.weir(&[
         "log", "rescue", "data", "--out", "none", "--topic", "orders",
     ])
-    .fails(1, "\"orders\" may be among them");
+    .fails(1, "names of topics may be lost, \"orders\" among them");
     let found = home.weir(&["log", "inspect", "data"]).expect(0);
     assert!(found.stderr.contains("catalog-"), "{found:?}");
+}
+
+/// Once a checkpoint is behind a topic's deletion, nothing tells of it any more but that its name
+/// is missing; its records may still be in a segment that others share.
+#[test]
+fn records_of_deleted_topics_do_not_come_back() {
+    let home = Home::new();
+    let config = "[log]\nwal_file_bytes = \"1MiB\"\nwal_bytes = \"4MiB\"\n";
+    let config = home.file("weir.toml", config);
+    let broker = home.serve("data", &["--config", &config]);
+    for topic in ["victim", "keep", "filler"] {
+        home.ok(&["topic", "create", topic]);
+    }
+    let lines: String = (0..400).map(|n| format!("of the victim {n}\n")).collect();
+    home.weir_with_input(&["produce", "victim"], lines.as_bytes())
+        .expect(0);
+    let lines = format!("{}\n", "k".repeat(1000)).repeat(500);
+    home.weir_with_input(&["produce", "keep"], lines.as_bytes())
+        .expect(0);
+    let segments = || std::fs::read_dir(home.path("data/log/segments"));
+    let has_segment = || segments().is_ok_and(|mut files| files.next().is_some());
+    fill_until(&home, "filler", "segment", has_segment);
+    home.ok(&["topic", "delete", "victim", "--yes"]);
+    let before = catalog(&home);
+    fill_until(&home, "filler", "checkpoint", || catalog(&home) > before);
+    drop(broker);
+
+    let found = &home.json(&["log", "inspect", "data"])[0];
+    let runs = found["segments"].as_array().unwrap().iter();
+    let mut runs = runs.flat_map(|segment| segment["runs"].as_array().unwrap());
+    assert!(
+        runs.any(|run| run["topic_id"] == 1),
+        "it is what this is about: {found}"
+    );
+    let done = home.weir(&["log", "rescue", "data", "--out", "out"]);
+    let done = done.expect(0);
+    let rescued = std::fs::read_to_string(home.path("out")).unwrap();
+    assert!(!rescued.contains("of the victim"), "{done:?}");
+    assert!(rescued.contains("kkkk"));
+    let gone = ["log", "rescue", "data", "--out", "gone", "--topic"];
+    home.weir(&[&gone[..], &["unknown/topic-1"]].concat())
+        .fails(1, "was deleted, and its records with it");
+}
+
+/// What names topics may be damaged in the WAL as well as in a checkpoint.
+#[test]
+fn topics_of_damaged_blocks_are_not_denied() {
+    let home = Home::new();
+    let broker = home.serve("data", &[]);
+    let data = home.path("data");
+    let data = data.to_str().unwrap();
+    home.ok(&["topic", "create", "old"]);
+    let read = |path: PathBuf| (std::fs::read(&path).unwrap(), path);
+    let before: Vec<_> = wal_files(data).into_iter().map(read).collect();
+    home.ok(&["topic", "update", "old", "--partitions", "3"]);
+    let mut changed = before.into_iter().filter_map(|(before, path)| {
+        let after = std::fs::read(&path).unwrap();
+        let at = before
+            .iter()
+            .zip(&after)
+            .position(|(one, other)| one != other)?;
+        Some((path, at))
+    });
+    let changed = changed.next().unwrap();
+    home.ok(&["topic", "create", "fresh-topic"]);
+    home.weir_with_input(&["produce", "fresh-topic"], b"of the fresh one\n")
+        .expect(0);
+    home.weir_with_input(&["produce", "old", "--partition", "2"], b"of the new one\n")
+        .expect(0);
+    drop(broker);
+    let rescue = ["log", "rescue", data, "--out"];
+    let rescue = |out: &str, more: &[&str]| home.weir(&[&rescue[..], &[out], more].concat());
+    let none = |more: &[&str], expected: &str| {
+        rescue("none", more).fails(1, expected);
+        assert!(!home.path("none").exists() && !home.path("none.incomplete").exists());
+    };
+    let fresh = ["--topic", "fresh-topic"];
+    let added = ["--topic", "old", "--partition", "2"];
+    let never = ["--topic", "old", "--partition", "9"];
+    for wanted in [&fresh[..], &added] {
+        rescue("sound", wanted).expect(0);
+        std::fs::remove_file(home.path("sound")).unwrap();
+    }
+    none(&never, "topic \"old\" has no partition 9; it has 3");
+    none(&["--topic", "unknown/anything"], "is not in this log");
+    none(&["--topic", "unknown/topic-77"], "nothing of topic");
+
+    let (path, at) = find(data, b"fresh-topic");
+    flip(&path, at);
+    flip(&changed.0, changed.1);
+    let done = rescue("none", &fresh).expect(1);
+    assert!(
+        done.stderr.contains("\"fresh-topic\" among them"),
+        "{done:?}"
+    );
+    assert!(done.stderr.contains("damaged: "), "{done:?}");
+    let nameless = ["--topic", "unknown/topic-2"];
+    for (out, wanted, value) in [
+        ("nameless", &nameless[..], "of the fresh one"),
+        ("added", &added, "of the new one"),
+    ] {
+        rescue(out, wanted).expect(1);
+        let rescued = std::fs::read_to_string(home.path(out)).unwrap();
+        assert!(rescued.contains(value), "{out}: {rescued}");
+    }
+    none(
+        &never,
+        "nothing of partition 9 of topic \"old\" can be found",
+    );
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Sizes, counts and rates as people read and write them.
 
+use std::str::FromStr;
+
 use bytesize::ByteSize;
 
 /// Bytes for people: `1.5 GiB`.
@@ -30,6 +32,12 @@ pub fn counted(number: u64, thing: &str) -> String {
 pub fn parse_bytes(text: &str) -> Result<u64, String> {
     let bytes = text.parse::<ByteSize>().map(|size| size.as_u64());
     bytes.map_err(|_| format!("{text:?} is no size; write it like 10GiB or 500MB"))
+}
+
+/// A count, or a number that counts from 0.
+pub fn parse_count<T: FromStr>(text: &str) -> Result<T, String> {
+    text.parse()
+        .map_err(|_| "it is a whole number, from 0".to_owned())
 }
 
 /// Records per second that `--rate` asks for: `5000` or `5000/s`.

@@ -135,6 +135,11 @@ impl Closed {
         })
     }
 
+    /// Whether there may be topics whose name, or all of whose partitions, cannot be read.
+    const fn lacks_names(&self) -> bool {
+        self.topics.is_incomplete() || !self.damages.is_empty()
+    }
+
     /// All that is known to be damaged, with what a closer look has found.
     fn damages_with(&self, found: &[Damage]) -> Vec<Damage> {
         let mut damages = found.to_vec();
@@ -152,6 +157,7 @@ impl Closed {
     fn topic_text(&self, topic: TopicId) -> String {
         match self.topics.name(topic) {
             Some(name) => name.to_string(),
+            None if self.topics.is_deleted(topic) => format!("topic {topic} (deleted)"),
             None => format!("topic {topic} (name unknown)"),
         }
     }

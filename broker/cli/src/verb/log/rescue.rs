@@ -25,8 +25,9 @@ use crate::record::{RecordFormat, Row};
 use crate::size;
 
 const BUFFER_BYTES: usize = 1 << 20;
-/// The namespace of topics whose name is lost.
+/// The namespace of topics whose name is lost, and what their names there begin with.
 const UNKNOWN: &str = "unknown";
+const UNKNOWN_PREFIX: &str = "topic-";
 
 /// Arguments of `log rescue`.
 #[derive(Debug, clap::Args)]
@@ -41,7 +42,7 @@ pub struct RescueArgs {
     #[arg(long, value_name = "TOPIC")]
     topic: Option<TopicName>,
     /// Only records of this partition
-    #[arg(long, value_name = "N", requires = "topic")]
+    #[arg(long, value_name = "N", requires = "topic", value_parser = size::parse_count::<u32>)]
     partition: Option<u32>,
     #[command(flatten)]
     output: OutputArgs,
@@ -59,7 +60,14 @@ impl RescueArgs {
 /// Does it. What should be there and cannot be read is a failure, behind everything that can.
 pub fn run(args: &RescueArgs) -> Result<(), Failure> {
     let closed = Closed::open(&args.dir)?;
-    check_topic(&closed, args)?;
+    if let Some(why) = args
+        .topic
+        .as_ref()
+        .and_then(|it| nothing_of(&closed, it, args))
+    {
+        note_damages(&closed, &closed.damages);
+        return Err(Failure::failed(why));
+    }
     let wanted = Wanted::new(&closed, args);
     let mut out = Out::create(args, &closed)?;
     let bar = Bar::spinner();
@@ -82,59 +90,89 @@ pub fn run(args: &RescueArgs) -> Result<(), Failure> {
         let shown = path.display();
         Failure::failed(format!("{error}; {shown} holds a part of the records only"))
     })?;
-    out.finish(args)?;
     let damages = closed.damages_with(&report.damages);
+    if report.batches == 0 && !is_known(&closed, args) {
+        out.discard(args);
+        note_damages(&closed, &damages);
+        return Err(nothing_found(args));
+    }
+    out.finish(args)?;
     let printed = tell(args, &closed, &out, &report, &damages);
     // Nobody may read the counts: what is lost is lost all the same.
     verdict(args, &closed, &out, &report).and(printed)
 }
 
-/// A topic that the log does not have, or no longer, is a slip: nothing would come.
-fn check_topic(closed: &Closed, args: &RescueArgs) -> Result<(), Failure> {
-    let Some(topic) = &args.topic else {
-        return Ok(());
-    };
+/// Why nothing would come of a topic: that the log does not have it, or no longer, is a slip.
+fn nothing_of(closed: &Closed, topic: &TopicName, args: &RescueArgs) -> Option<String> {
+    let shown = topic.to_string();
+    let deleted = || format!("topic {shown:?} was deleted, and its records with it");
     let known = || closed.topics.topics().filter(|(_, name)| *name == topic);
     if let Some((id, _)) = known().find(|(id, _)| !closed.topics.is_deleted(*id)) {
-        return check_partition(closed, id, args.partition);
+        return no_partition(closed, id, args.partition?);
     }
-    if topic.namespace() == UNKNOWN {
-        return Ok(());
+    if let Some(id) = nameless(topic) {
+        // Whether there is one of that number, only its records tell.
+        return closed.topics.is_deleted(id).then(deleted);
     }
-    let shown = topic.to_string();
+    if closed.lacks_names() {
+        return Some(format!(
+            "names of topics may be lost, {shown:?} among them; without --topic all records \
+             come, those of such topics under {UNKNOWN}/{UNKNOWN_PREFIX}ID"
+        ));
+    }
     if known().next().is_some() {
-        return Err(Failure::failed(format!(
-            "topic {shown:?} was deleted, and its records with it"
-        )));
+        return Some(deleted());
     }
-    if closed.topics.is_incomplete() {
-        return Err(Failure::failed(format!(
-            "names of topics are lost, and {shown:?} may be among them; without --topic all \
-             records come, those of such topics under {UNKNOWN}/topic-ID"
-        )));
-    }
-    let names: Vec<String> = closed
-        .topics
-        .topics()
-        .map(|(_, name)| name.to_string())
-        .collect();
+    let names = closed.topics.topics().map(|(_, name)| name.to_string());
+    let names: Vec<String> = names.collect();
     let meant = closest(&shown, &names).map(|meant| format!("; did you mean {meant:?}?"));
-    Err(Failure::failed(format!(
-        "topic {shown:?} is not in this log{}",
-        meant.unwrap_or_default()
-    )))
+    let meant = meant.unwrap_or_default();
+    Some(format!("topic {shown:?} is not in this log{meant}"))
 }
 
-fn check_partition(closed: &Closed, topic: TopicId, wanted: Option<u32>) -> Result<(), Failure> {
+/// That a partition is none of a topic. Where something is damaged it may have been added since.
+fn no_partition(closed: &Closed, topic: TopicId, number: u32) -> Option<String> {
     let partitions = closed.topics.partitions();
     let count = partitions.iter().filter(|at| at.topic == topic).count();
-    match wanted {
-        Some(number) if number as usize >= count => Err(Failure::failed(format!(
-            "{} has no partition {number}; it has {count}, counted from 0",
-            closed.topic_text(topic)
-        ))),
-        _ => Ok(()),
+    if closed.lacks_names() || (number as usize) < count {
+        return None;
     }
+    let name = closed.topic_text(topic);
+    Some(format!(
+        "topic {name:?} has no partition {number}; it has {count}, numbered from 0"
+    ))
+}
+
+/// The topic that is called like this because its name is lost.
+fn nameless(topic: &TopicName) -> Option<TopicId> {
+    let number = topic.topic().strip_prefix(UNKNOWN_PREFIX)?;
+    let id = number.parse().ok().map(TopicId::new);
+    id.filter(|_| topic.namespace() == UNKNOWN)
+}
+
+/// Whether the log's names tell of what is asked for, so that it may well be empty.
+fn is_known(closed: &Closed, args: &RescueArgs) -> bool {
+    let Some(topic) = &args.topic else {
+        return true;
+    };
+    let is_it = |at: &TopicPartition| {
+        let number = at.partition.value();
+        closed.topics.name(at.topic) == Some(topic) && args.partition.is_none_or(|it| it == number)
+    };
+    closed.topics.partitions().iter().any(is_it)
+}
+
+fn nothing_found(args: &RescueArgs) -> Failure {
+    let topic = args.topic.as_ref().map(ToString::to_string);
+    let partition = args
+        .partition
+        .map(|number| format!("partition {number} of "));
+    Failure::failed(format!(
+        "nothing of {}topic {:?} can be found in {}",
+        partition.unwrap_or_default(),
+        topic.unwrap_or_default(),
+        args.dir.display()
+    ))
 }
 
 fn tell(
@@ -208,13 +246,12 @@ fn verdict(
 
 /// A failure if records came out whose topics have lost their names, or may have.
 fn names_verdict(args: &RescueArgs, closed: &Closed, out: &Out) -> Result<(), Failure> {
-    let is_damaged = out.has_nameless && !closed.damages.is_empty();
     // A topic that was asked for by its name has one.
-    if !is_damaged && (!closed.topics.is_incomplete() || args.topic.is_some()) {
+    if !out.has_nameless && (!closed.topics.is_incomplete() || args.topic.is_some()) {
         return Ok(());
     }
     Err(Failure::failed(format!(
-        "names of topics are lost: their records are under {UNKNOWN}/topic-ID in {}",
+        "names of topics are lost: their records are under {UNKNOWN}/{UNKNOWN_PREFIX}ID in {}",
         args.out.display()
     )))
 }
@@ -288,7 +325,7 @@ impl<'a> Wanted<'a> {
         }
         let mut unknown = self.unknown.borrow_mut();
         let name = unknown.entry(topic).or_insert_with(|| {
-            let name = format!("{UNKNOWN}/topic-{}", topic.value());
+            let name = format!("{UNKNOWN}/{UNKNOWN_PREFIX}{}", topic.value());
             name.parse().expect("it has letters, digits and a dash")
         });
         name.clone()
@@ -395,6 +432,13 @@ impl Out {
             self.records += 1;
         }
         Ok(Ok(()))
+    }
+
+    /// Nothing came: nothing is left behind.
+    fn discard(self, args: &RescueArgs) {
+        drop(self.file);
+        // If it cannot be removed it is empty, and its name says that it is no result.
+        std::fs::remove_file(args.incomplete()).ok();
     }
 
     /// Everything is written: the file gets its name.
