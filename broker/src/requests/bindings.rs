@@ -92,7 +92,8 @@ async fn make(shared: &Shared, request: BindRequest) -> Result<Bound, Fault> {
             &routes,
             request.limits.as_ref(),
         )
-        .await?;
+        .await
+        .map_err(|fault| named(&request, fault))?;
     let name = request.topic.clone();
     let change = sequence::change(shared, ChangeRequest::Bind(request), Some(bound)).await?;
     let made = change.bound.expect("that is the change that was asked for");
@@ -108,6 +109,21 @@ async fn make(shared: &Shared, request: BindRequest) -> Result<Bound, Fault> {
         ),
         replaced: made.replaces,
     })
+}
+
+/// What a plugin is not bound for, with what was to be bound.
+fn named(request: &BindRequest, fault: Fault) -> Fault {
+    let BindRequest {
+        plugin,
+        hook,
+        topic,
+        ..
+    } = request;
+    let message = format!(
+        "plugin \"{plugin}\" for the hook {hook} of topic \"{topic}\": {}",
+        fault.message
+    );
+    Fault { message, ..fault }
 }
 
 /// Everything that can be checked before the plugin is asked.

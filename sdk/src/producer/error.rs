@@ -34,7 +34,7 @@ pub enum OpenProducerError {
         topic: TopicName,
     },
     /// The topic has no such partition.
-    #[error("{topic} has no partition {partition}; it has {partitions}, counted from 0")]
+    #[error("topic \"{topic}\" has no partition {partition}; it has {partitions}, numbered from 0")]
     UnknownPartition {
         /// The topic.
         topic: TopicName,

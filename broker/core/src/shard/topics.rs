@@ -31,7 +31,7 @@ pub enum TrimError {
     #[error("the topic was deleted meanwhile (id {0})")]
     UnknownTopic(TopicId),
     /// No such partition.
-    #[error("topic \"{topic}\" has no partition {partition}; it has {partitions}, from 0 on")]
+    #[error("topic \"{topic}\" has no partition {partition}; it has {partitions}, numbered from 0")]
     UnknownPartition {
         /// The topic.
         topic: TopicName,

@@ -147,7 +147,7 @@ fn back_and_back_again() {
             13 epoch 6: rolled-back 6 at 0 instead of 4 1:[0]
             14 epoch 7: bound 7 at 0 1:[0]
             back one a: plugin "one" is not bound to topic "a" (see what was: weir plugin history --topic a)
-            back one a: binding 1 of plugin "one" on topic "a" took the place of none, as far as is remembered (see it: weir plugin history --topic a)
+            back one a: binding 1 of plugin "one" on topic "a" has no earlier version to go back to (see what was: weir plugin history --topic a)
             back one a: plugin "one" is bound to topic "a" at the hooks transform and key; say which (--hook transform)
             back one a key: plugin "one" is bound to topic "a" several times, as bindings 7, 6; bind the version you want in the place of one (--replace 7)
             back two a: plugin "two" is not bound to topic "a" (see what was: weir plugin history --topic a)

@@ -162,7 +162,7 @@ fn what_goes_unread_is_counted_once_for_each_group_that_had_not_read_it() {
             0 from 6 to 6: nobody loses
             0 from 6 to 10: quick loses 1 slow loses 4 
             0 from 10 to 11: offset 11 of topic "flights" partition 0 does not exist yet; it ends at 10: name an offset up to there
-            2 from 0 to 0: topic "flights" has no partition 2; it has 2, from 0 on
+            2 from 0 to 0: topic "flights" has no partition 2; it has 2, numbered from 0
             other at [0], lost 0
             quick at [10], lost 1
             slow at [10], lost 8
