@@ -41,6 +41,8 @@ fn a_refused_request_names_its_line_and_what_is_to_be_sent_again() {
     let file = home.file("input", bad.concat());
     let done = home.weir(&["produce", "inbox", &file]).expect(1);
     assert!(done.stderr.contains("error: line 60000: "), "{done:?}");
+    assert!(!done.stderr.contains("of the batch"), "{done:?}");
+    assert!(!done.stdout.contains("of the batch"), "{done:?}");
     assert!(done.stdout.contains("because of line 60000"), "{done:?}");
 
     home.file("input", good.concat());
@@ -179,6 +181,18 @@ fn batches_are_as_large_as_a_small_log_takes() {
 
 #[test]
 fn a_producer_names_the_topic_that_was_deleted() {
+    for (again, expected) in [
+        (false, "topic \"t\" was deleted\n"),
+        (
+            true,
+            "topic \"t\" was deleted and made again; start once more",
+        ),
+    ] {
+        producing_to_what_is_deleted(again, expected);
+    }
+}
+
+fn producing_to_what_is_deleted(again: bool, expected: &str) {
     let home = Home::new();
     let _broker = home.serve("data", &[]);
     home.ok(&["topic", "create", "t"]);
@@ -191,6 +205,9 @@ fn a_producer_names_the_topic_that_was_deleted() {
     stdin.write_all(b"first\n").unwrap();
     assert_eq!(home.ok(&["consume", "t", "--limit", "1"]), "first\n");
     home.ok(&["topic", "delete", "t", "--yes"]);
+    if again {
+        home.ok(&["topic", "create", "t"]);
+    }
     // It may end before all of them are taken.
     for _ in 0..100 {
         if stdin.write_all("more\n".repeat(1000).as_bytes()).is_err() {
@@ -201,7 +218,51 @@ fn a_producer_names_the_topic_that_was_deleted() {
     let done = Done::from(child.wait_with_output().unwrap());
     assert!(!done.stderr.contains("to go on"), "{done:?}");
     let done = done.expect(1);
-    assert!(done.stderr.contains("topic \"t\" was deleted"), "{done:?}");
+    assert!(done.stderr.contains(expected), "{done:?}");
+}
+
+/// A line that is none is wrong in any topic.
+#[test]
+fn a_bad_line_is_told_also_where_the_topic_is_gone() {
+    let home = Home::new();
+    let _broker = home.serve("data", &[]);
+    home.ok(&["topic", "create", "t"]);
+    let mut child = home
+        .command(&["produce", "t", "--format", "ndjson"])
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(b"{\"n\":1}\n").unwrap();
+    home.ok(&["consume", "t", "--limit", "1"]);
+    home.ok(&["topic", "delete", "t", "--yes"]);
+    stdin.write_all(b"no JSON\n").unwrap();
+    drop(stdin);
+    let done = Done::from(child.wait_with_output().unwrap()).expect(1);
+    assert!(done.stderr.contains("line 2: not JSON"), "{done:?}");
+}
+
+/// An address that is taken leaves no data directory behind.
+#[test]
+fn a_broker_that_cannot_listen_makes_nothing() {
+    let home = Home::new();
+    let udp = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let udp_at = udp.local_addr().unwrap().to_string();
+    let tcp_at = tcp.local_addr().unwrap().to_string();
+    for more in [
+        &["--listen", &udp_at][..],
+        &["--listen", "127.0.0.1:0", "--metrics", &tcp_at],
+    ] {
+        home.weir(&[&["serve", "--data", "data"][..], more].concat())
+            .fails(1, "Address already in use");
+        assert!(!home.path("data").exists(), "{more:?}");
+    }
+    // Whose directory it is counts more than the address.
+    let broker = home.serve("data", &[]);
+    let address = broker.address().trim_start_matches("weir://").to_owned();
+    home.weir(&["serve", "--data", "data", "--listen", &address])
+        .fails(1, "is in use by another broker");
 }
 
 /// What becomes of records is told whether or not anybody reads the counts.

@@ -2,6 +2,7 @@
 
 use weir_sdk::{AdminError, Client, ConnectError, OpenProducerError, PublishError, SubscribeError};
 use weir_wire::error::{ErrorCode, Fault};
+use weir_wire::id::TopicId;
 use weir_wire::name::TopicName;
 
 use crate::exit::{Exit, Failure};
@@ -129,10 +130,16 @@ pub async fn deleted_topic(client: &Client, names: &[String]) -> Failure {
 }
 
 /// The failure for a producer whose topic was deleted, if that is what happened.
-pub async fn if_deleted(client: &Client, topic: &TopicName) -> Option<Failure> {
+pub async fn if_deleted(client: &Client, topic: &TopicName, id: TopicId) -> Option<Failure> {
     let name = topic.to_string();
-    let error = client.admin().describe_topic(&name).await.err()?;
-    is_unknown_topic(error.fault()).then(|| deleted(short(&name)))
+    match client.admin().describe_topic(&name).await {
+        Ok(described) if described.topic.id == id => None,
+        Ok(_) => Some(Failure::failed(format!(
+            "topic {:?} was deleted and made again; start once more to send to the new one",
+            short(&name)
+        ))),
+        Err(error) => is_unknown_topic(error.fault()).then(|| deleted(short(&name))),
+    }
 }
 
 fn deleted(name: &str) -> Failure {
@@ -144,24 +151,42 @@ async fn topic_names(client: &Client) -> Result<Vec<String>, Failure> {
     Ok(topics.iter().map(|topic| topic.name.to_string()).collect())
 }
 
-/// The failure for a plugin that does not exist, with the one that was probably meant.
-async fn unknown_plugin(client: &Client, name: &str) -> Failure {
-    match client.admin().list_plugins().await {
-        Ok(plugins) => {
-            let known: Vec<String> = plugins.iter().map(|it| it.name.to_string()).collect();
-            Failure::failed(missing_one("plugin", name, &known))
-        }
-        Err(error) => error.into(),
+/// Whether an error says that a plugin does not exist.
+pub fn is_unknown_plugin(fault: Option<&Fault>) -> bool {
+    fault.is_some_and(|fault| fault.code == ErrorCode::UnknownPlugin)
+}
+
+/// The failure for a plugin that does not exist and is to be used, with the one that was probably
+/// meant. Of several names, the one that is missing is found.
+pub async fn unknown_plugin(client: &Client, names: &[&str]) -> Failure {
+    let known = match plugin_names(client).await {
+        Ok(known) => known,
+        Err(failure) => return failure,
+    };
+    let is_missing = |name: &&&str| !known.iter().any(|known| known == **name);
+    match names.iter().find(is_missing) {
+        Some(name) => Failure::failed(format!(
+            "{} (upload it: weir plugin push FILE.wasm --name {name})",
+            missing_one("plugin", name, &known)
+        )),
+        None => Failure::failed("the plugin was uploaded this moment; try again"),
     }
+}
+
+async fn plugin_names(client: &Client) -> Result<Vec<String>, Failure> {
+    let plugins = client.admin().list_plugins().await?;
+    Ok(plugins.iter().map(|it| it.name.to_string()).collect())
 }
 
 /// An error that a wrong name of a plugin may be behind.
 pub async fn of_plugin(client: &Client, name: &str, error: AdminError) -> Failure {
-    let is_unknown = |fault: &Fault| fault.code == ErrorCode::UnknownPlugin;
-    if error.fault().is_some_and(is_unknown) {
-        return unknown_plugin(client, name).await;
+    if !is_unknown_plugin(error.fault()) {
+        return error.into();
     }
-    error.into()
+    match plugin_names(client).await {
+        Ok(known) => Failure::failed(missing_one("plugin", name, &known)),
+        Err(failure) => failure,
+    }
 }
 
 /// The name without the namespace that may be left out.

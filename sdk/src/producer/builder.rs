@@ -115,6 +115,7 @@ impl ProducerBuilder {
                 OpenProducerError::Protocol { reason }
             }
         })?;
+        let topic_id = opened.topic;
         let partitions = opened.partitions;
         let placement_by_plugin = opened.placement_by_plugin;
         if let Some(partition) = self.options.partition {
@@ -138,7 +139,7 @@ impl ProducerBuilder {
         let task = tokio::spawn(session.run(stream));
         Ok(Producer::new(
             shared,
-            topic,
+            (topic, topic_id),
             partitions,
             placement_by_plugin,
             task,

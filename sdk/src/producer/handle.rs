@@ -8,6 +8,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 use weir_wire::batch::BatchHeader;
+use weir_wire::id::TopicId;
 use weir_wire::limits::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX};
 use weir_wire::name::TopicName;
 use weir_wire::produce::Ack;
@@ -34,6 +35,7 @@ pub struct Producer {
 struct Inner {
     shared: Arc<Shared>,
     topic: TopicName,
+    topic_id: TopicId,
     partitions: u32,
     placement_by_plugin: bool,
     one_way: bool,
@@ -46,7 +48,7 @@ struct Inner {
 impl Producer {
     pub(super) fn new(
         shared: Arc<Shared>,
-        topic: TopicName,
+        (topic, topic_id): (TopicName, TopicId),
         partitions: u32,
         placement_by_plugin: bool,
         session: JoinHandle<()>,
@@ -56,6 +58,7 @@ impl Producer {
             inner: Arc::new(Inner {
                 shared,
                 topic,
+                topic_id,
                 partitions,
                 placement_by_plugin,
                 one_way,
@@ -69,6 +72,12 @@ impl Producer {
     #[must_use]
     pub fn topic(&self) -> &TopicName {
         &self.inner.topic
+    }
+
+    /// The topic's id: one that is deleted and made again has another.
+    #[must_use]
+    pub fn topic_id(&self) -> TopicId {
+        self.inner.topic_id
     }
 
     /// How many partitions the topic had when the producer was opened.

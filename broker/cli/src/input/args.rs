@@ -26,7 +26,7 @@ pub struct LineArgs {
     /// A header for every record
     #[arg(long = "header", value_name = "K=V", value_parser = header)]
     pub headers: Vec<(String, String)>,
-    /// The tag of every record
+    /// The tag of every record; with `--format record` of those that have none
     #[arg(long, conflicts_with = "tag_field")]
     pub tag: Option<String>,
     /// The top-level JSON field that is the tag

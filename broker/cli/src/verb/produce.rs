@@ -53,10 +53,15 @@ pub struct ProduceArgs {
     #[arg(long, value_enum, default_value_t = AckWord::Durable)]
     ack: AckWord,
     /// Leave out so many lines at the start
-    #[arg(long, value_name = "LINES", default_value_t = 0)]
+    #[arg(
+        long,
+        value_name = "LINES",
+        default_value_t = 0,
+        value_parser = size::parse_count::<u64>
+    )]
     skip: u64,
     /// Send no more than so many lines, behind those that are left out
-    #[arg(long, value_name = "LINES")]
+    #[arg(long, value_name = "LINES", value_parser = size::parse_count::<u64>)]
     limit: Option<u64>,
     /// Send batches of at most so many bytes [default: 1MiB, or what the broker's log takes]
     #[arg(long, value_name = "SIZE", value_parser = size::parse_bytes)]

@@ -9,7 +9,7 @@ use weir_wire::error::{ErrorCode, Fault};
 use super::again::{self, Stopped};
 use super::bad::BadLines;
 use super::pace::Pace;
-use super::tally::Tally;
+use super::tally::{Tally, by_line};
 use super::waiting::{Settled, Waiting};
 use super::watch::watch;
 use crate::bar::Bar;
@@ -126,12 +126,12 @@ impl Sending {
         let watch = tokio::spawn(watch(self.producer.clone()));
         let fed = tokio::select! {
             biased;
-            () = runtime::interrupt() => Err(Failure::interrupted()),
+            () = runtime::interrupt() => Err(Failure::interrupted().into()),
             fed = self.feed() => fed,
         };
         if fed
             .as_ref()
-            .is_err_and(|failure| failure.exit() == Exit::Interrupted)
+            .is_err_and(|end| end.failure.exit() == Exit::Interrupted)
         {
             output::note("waiting for what was sent; Ctrl-C again ends at once");
         }
@@ -145,7 +145,7 @@ impl Sending {
         let more = fed.is_err();
         let sent = match fed.and(settled) {
             Ok(()) => Ok(()),
-            Err(failure) => Err(self.explained(failure).await),
+            Err(end) => Err(self.explained(end).await),
         };
         impatient.abort();
         watch.abort();
@@ -194,7 +194,8 @@ impl Sending {
 
     /// The failure with the line that it is about, and the code for a broker that is away. That
     /// the topic is gone, only the broker can tell.
-    async fn explained(&self, failure: Failure) -> Unsent {
+    async fn explained(&self, end: End) -> Unsent {
+        let End { failure, sending } = end;
         let failure = match self.tally.guilty_of(&failure.to_string()) {
             Some(line) => failure.at(format_args!("line {line}")),
             None => failure,
@@ -203,13 +204,15 @@ impl Sending {
             failure,
             is_worth_going_on: true,
         };
-        if failure.exit() != Exit::Failed {
+        // What is wrong with the input is wrong whatever became of the topic.
+        if !sending || failure.exit() != Exit::Failed {
             return unsent(failure);
         }
         if self.producer.stall().is_some_and(|stall| stall.away) {
             return unsent(failure.with_exit(Exit::Unreachable));
         }
-        match if_deleted(&self.client, self.producer.topic()).await {
+        let (topic, id) = (self.producer.topic(), self.producer.topic_id());
+        match if_deleted(&self.client, topic, id).await {
             Some(failure) => Unsent {
                 failure,
                 is_worth_going_on: false,
@@ -219,7 +222,7 @@ impl Sending {
     }
 
     /// Reads and sends to the end of the input; ends early at the first request that failed.
-    async fn feed(&mut self) -> Result<(), Failure> {
+    async fn feed(&mut self) -> Result<(), End> {
         loop {
             let chunk = tokio::select! {
                 biased;
@@ -232,7 +235,7 @@ impl Sending {
             let Some(chunk) = chunk else {
                 return Ok(());
             };
-            let lines = chunk.map_err(|error| Failure::of(Exit::Failed, &error))?;
+            let lines = chunk.map_err(|error| End::from(Failure::of(Exit::Failed, &error)))?;
             for line in lines {
                 if self.last.is_some_and(|last| line.number > last) {
                     return Ok(());
@@ -247,7 +250,7 @@ impl Sending {
         }
     }
 
-    async fn send(&mut self, line: Line) -> Result<(), Failure> {
+    async fn send(&mut self, line: Line) -> Result<(), End> {
         let number = line.number;
         self.sent = number;
         let input = match line.item {
@@ -285,18 +288,18 @@ impl Sending {
     }
 
     /// The producer has ended, or the record does not fit: what its tickets say comes first.
-    fn refused_to_send(&mut self, number: LineNumber, error: SendError) -> Failure {
-        let failure = self.settle_ready().err();
-        let failure = failure.unwrap_or_else(|| match &error {
-            SendError::TooLarge { .. } => Failure::failed(format!("line {number}: {error}")),
-            _ => PublishError::Send(error.clone()).into(),
+    fn refused_to_send(&mut self, number: LineNumber, error: SendError) -> End {
+        let end = self.settle_ready().err();
+        let end = end.unwrap_or_else(|| match &error {
+            SendError::TooLarge { .. } => Failure::failed(format!("line {number}: {error}")).into(),
+            _ => End::sending(PublishError::Send(error.clone()).into()),
         });
         self.bar.update(self.tally.records);
-        failure
+        end
     }
 
     /// Counts the outcomes that are there, without waiting.
-    fn settle_ready(&mut self) -> Result<(), Failure> {
+    fn settle_ready(&mut self) -> Result<(), End> {
         while let Some(settled) = self.waiting.pop_ready() {
             self.count(settled)?;
         }
@@ -304,7 +307,7 @@ impl Sending {
     }
 
     /// Waits for all outcomes; the first failure among them counts.
-    async fn settle_all(&mut self) -> Result<(), Failure> {
+    async fn settle_all(&mut self) -> Result<(), End> {
         let closed = self.producer.close().await;
         let mut result = Ok(());
         while !self.waiting.is_empty() {
@@ -315,12 +318,13 @@ impl Sending {
             let outcomes = self.producer.stats().outcomes;
             self.tally.one_way = outcomes.one_way;
             self.tally.maybe_lost = outcomes.maybe_lost;
-            result = result.and(closed.map(drop).map_err(|e| Failure::of(Exit::Failed, &e)));
+            let failed = |error| End::sending(Failure::of(Exit::Failed, &error));
+            result = result.and(closed.map(drop).map_err(failed));
         }
         result
     }
 
-    fn count(&mut self, (line, outcome): Settled) -> Result<(), Failure> {
+    fn count(&mut self, (line, outcome): Settled) -> Result<(), End> {
         match outcome {
             None => {
                 self.tally.settled(line);
@@ -334,7 +338,7 @@ impl Sending {
                 let is_alone = position == 0 && next.is_none_or(|position| position == 0);
                 outcome
                     .map(drop)
-                    .map_err(|error| refusal(error, line, is_alone))
+                    .map_err(|error| End::sending(refusal(error, line, is_alone)))
             }
         }
     }
@@ -347,7 +351,32 @@ impl Sending {
     }
 }
 
-/// Why a run ended early, and whether there is a point in going on.
+/// Why a run ended early.
+struct End {
+    failure: Failure,
+    /// Whether it came of what was sent, not of what was to be sent.
+    sending: bool,
+}
+
+impl End {
+    const fn sending(failure: Failure) -> Self {
+        Self {
+            failure,
+            sending: true,
+        }
+    }
+}
+
+impl From<Failure> for End {
+    fn from(failure: Failure) -> Self {
+        Self {
+            failure,
+            sending: false,
+        }
+    }
+}
+
+/// What is said of it, and whether there is a point in going on.
 struct Unsent {
     failure: Failure,
     is_worth_going_on: bool,
@@ -358,7 +387,7 @@ struct Unsent {
 fn refusal(error: PublishError, line: LineNumber, is_alone: bool) -> Failure {
     let is_too_large = |fault: &Fault| fault.code == ErrorCode::BatchTooLarge;
     if !error.fault().is_some_and(is_too_large) {
-        return error.into();
+        return by_line(error).into();
     }
     if is_alone {
         return Failure::failed(format!(

@@ -162,6 +162,7 @@ impl Tally {
 
     /// A request without an outcome leaves its lines open.
     fn add_error(&mut self, line: LineNumber, position: u32, error: &PublishError) {
+        let error = &by_line(error.clone());
         let text = error.to_string();
         let why = match error {
             PublishError::Refused(fault) if !fault.is_retryable() => {
@@ -305,6 +306,17 @@ impl Tally {
         }
         text
     }
+}
+
+/// The error without the record's place in its request: users know lines, and the line is named.
+pub fn by_line(mut error: PublishError) -> PublishError {
+    if let PublishError::Refused(fault) = &mut error
+        && let Some(record) = fault.record
+    {
+        let place = format!("record {record} of the batch: ");
+        fault.message = fault.message.replacen(&place, "", 1);
+    }
+    error
 }
 
 impl Lines {
