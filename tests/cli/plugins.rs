@@ -282,3 +282,74 @@ fn what_a_plugin_fails_on_is_a_dead_letter() {
     let deleted = home.json(&["topic", "delete", "orders.dlq", "--yes"]);
     assert_eq!(deleted[0]["records"], 1);
 }
+
+/// What does not exist is told as such, whatever it was to be used for.
+#[test]
+fn the_plugin_that_was_meant_is_named() {
+    let home = Home::new();
+    let _broker = home.serve("data", &[]);
+    home.ok(&["topic", "create", "orders"]);
+    push(&home, "json-key", "json-key");
+    let lines = home.file("lines", "x\n");
+    for arguments in [
+        &["plugin", "show", "jsonkey"][..],
+        &["plugin", "logs", "jsonkey"],
+        &["plugin", "remove", "jsonkey@abc"],
+        &[
+            "plugin", "bind", "jsonkey", "--topic", "orders", "--hook", "key",
+        ],
+        &[
+            "plugin", "test", "jsonkey", "--hook", "key", "--input", &lines,
+        ],
+        &["consume", "orders", "--filter", "jsonkey"],
+        &["consume", "orders", "--project", "jsonkey"],
+    ] {
+        home.weir(arguments).fails(
+            1,
+            "plugin \"jsonkey\" does not exist; did you mean \"json-key\"?",
+        );
+    }
+    let remove = ["plugin", "remove"];
+    home.weir(&[&remove[..], &["json-key@zz"]].concat())
+        .fails(2, "is no version");
+    home.weir(&[&remove[..], &["json-key@0123456789abcdef"]].concat())
+        .fails(1, "no version of plugin \"json-key\" begins with");
+    home.weir(&[&remove[..], &["json-key"]].concat())
+        .fails(2, "--yes");
+    // A plugin that says no says of itself what it is.
+    home.weir(&[
+        "plugin", "bind", "json-key", "--topic", "orders", "--hook", "key",
+    ])
+    .fails(
+        1,
+        "plugin \"json-key\" for the hook key of topic \"orders\": ",
+    );
+}
+
+/// Whoever binds may write anything into a setting.
+#[test]
+fn settings_do_not_move_the_cursor() {
+    let home = Home::new();
+    let _broker = home.serve("data", &[]);
+    home.ok(&["topic", "create", "orders"]);
+    push(&home, "json-key", "by-field");
+    let bind = |field: &str| {
+        let field = format!("field={field}");
+        let bind = [
+            "plugin", "bind", "by-field", "--topic", "orders", "--hook", "key",
+        ];
+        home.ok(&[&bind[..], &["--config", &field]].concat())
+    };
+    bind("a\x1b[2Jb");
+    let shown = [
+        bind("c"),
+        home.ok(&["plugin", "history", "--topic", "orders"]),
+        home.ok(&["plugin", "rollback", "by-field", "--topic", "orders"]),
+        home.ok(&["plugin", "show", "by-field"]),
+        home.ok(&["topic", "describe", "orders"]),
+    ];
+    for text in shown {
+        assert!(!text.contains('\x1b'), "{text:?}");
+        assert!(text.contains("a\\u{1b}[2Jb"), "{text:?}");
+    }
+}

@@ -127,6 +127,8 @@ fn wrong_usage_ends_with_2() {
         ),
         (&["consume", "t", "--memory", "8MiB"], "--filter NAME"),
         (&["consume", "t", "--from", "-1"], "-1h"),
+        (&["consume", "t", "--limit", "x"], "a whole number, from 0"),
+        (&["serve", "--listen", "127.0.0.1:79510"], "127.0.0.1:7650"),
         (&["topic", "create", "t", "--retention", "0s"], "write none"),
         (&["status", "--connect-timeout", "foo"], "500ms, 3s"),
         (&["plugin", "test", "p.wasm", "--hook", "key"], "--topic"),
@@ -137,6 +139,20 @@ fn wrong_usage_ends_with_2() {
         (
             &["plugin", "bind", "p", "--topic", "t", "--hook", "route"],
             "--to VALUE=TOPIC",
+        ),
+        (
+            &[
+                "plugin",
+                "bind",
+                "p",
+                "--topic",
+                "t",
+                "--hook",
+                "key",
+                "--position",
+                "x",
+            ],
+            "a whole number, from 0",
         ),
         (&["plugin", "unbind", "x"], "number"),
         (&["status", "--broker", "http://x"], "weir://host:port"),
@@ -173,12 +189,6 @@ fn log_lines_have_no_escape_codes() {
     let done = done.expect(3);
     assert!(done.stderr.contains("DEBUG"), "{done:?}");
     assert!(!done.stderr.contains('\x1b'), "{done:?}");
-}
-
-#[test]
-fn destruction_asks_or_needs_yes() {
-    let home = Home::new();
-    home.weir(&["plugin", "remove", "p"]).fails(2, "--yes");
 }
 
 #[test]

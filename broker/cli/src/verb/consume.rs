@@ -1,27 +1,32 @@
 //! `weir consume`: records to standard output. Filters and projections as they are typed are in
-//! `consume/filters.rs`, the thread that writes in `consume/writer.rs`.
+//! `consume/filters.rs`, the thread that writes in `consume/writer.rs`, where to go on behind a
+//! lost connection in `consume/go_on.rs`.
 
 use std::collections::HashMap;
 
 use futures_util::FutureExt;
 use weir_sdk::{Client, Event, Received, ReceivedBatch, Start, SubscribeError, Subscriber};
-use weir_wire::id::{Offset, PartitionId, Timestamp, TopicId};
+use weir_wire::id::{Offset, PartitionId, TopicId};
 use weir_wire::name::TopicName;
 use weir_wire::placement::OrderingKey;
 
 use crate::connect::{ConnectArgs, connect};
 use crate::environment;
 use crate::exit::{Exit, Failure};
-use crate::failure::{deleted_topic, is_unknown_topic, unknown_topic};
+use crate::failure::{
+    deleted_topic, is_unknown_plugin, is_unknown_topic, unknown_plugin, unknown_topic,
+};
 use crate::record::{RecordFormat, Row};
-use crate::time;
+use crate::{size, time};
 
 mod away;
 mod filters;
+mod go_on;
 mod writer;
 
 use away::Interruption;
 use filters::FilterArgs;
+use go_on::Times;
 use writer::Writer;
 
 /// Bytes that are gathered before they go to the writing thread.
@@ -58,7 +63,7 @@ pub struct ConsumeArgs {
     #[command(flatten)]
     filters: FilterArgs,
     /// End after so many records
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = size::parse_count::<u64>)]
     limit: Option<u64>,
     /// End where the topics end now
     #[arg(long)]
@@ -91,10 +96,7 @@ pub fn start(text: &str) -> Result<Start, String> {
 
 /// Reads `--partition`.
 pub fn partition(text: &str) -> Result<PartitionId, String> {
-    let number = text
-        .parse()
-        .map_err(|_| "it is a number, from 0".to_owned());
-    number.map(PartitionId::new)
+    size::parse_count(text).map(PartitionId::new)
 }
 
 /// Does it.
@@ -115,7 +117,7 @@ pub async fn run(args: ConsumeArgs) -> Result<(), Failure> {
         format: args.output,
         width: environment::width(),
         buffer: Vec::new(),
-        times: HashMap::new(),
+        times: Times::new(),
         interruption: Interruption::default(),
     };
     let result = printed.run(&mut writer).await;
@@ -145,6 +147,11 @@ async fn subscribe(
     match builder.open().await {
         Ok(subscriber) => Ok(subscriber),
         Err(error) if is_unknown_topic(error.fault()) => Err(unknown_topic(client, names).await),
+        Err(error) if is_unknown_plugin(error.fault()) => {
+            let specs = args.filters.filters.iter().chain(&args.filters.projections);
+            let plugins: Vec<_> = specs.map(|spec| spec.plugin.as_str()).collect();
+            Err(unknown_plugin(client, &plugins).await)
+        }
         Err(error) => Err(error.into()),
     }
 }
@@ -169,8 +176,7 @@ struct Printing {
     format: RecordFormat,
     width: Option<usize>,
     buffer: Vec<u8>,
-    /// When the last record of each partition was appended, as far as any came.
-    times: HashMap<(TopicId, PartitionId), Timestamp>,
+    times: Times,
     interruption: Interruption,
 }
 
@@ -215,24 +221,8 @@ impl Printing {
         let SubscribeError::Lost { reason } = &error else {
             return error.into();
         };
-        let place = self.place().map(|place| format!(" with --from {place}"));
-        let place = place.unwrap_or_default();
-        Failure::new(
-            Exit::Unreachable,
-            format!("{reason}; to go on, consume again{place}"),
-        )
-    }
-
-    /// Where to go on so that nothing is left out, as `--from` takes it.
-    fn place(&self) -> Option<String> {
-        if let [only] = self.subscriber.partitions() {
-            let offset = self.subscriber.position(&only.topic, only.partition)?;
-            return Some(format!("offset:{offset}"));
-        }
-        let partitions = self.subscriber.partitions().iter();
-        let partitions = partitions.map(|it| (it.topic_id, it.partition));
-        let time = time_to_go_on(partitions, &self.times)?;
-        Some(format!("time:{}", time::format(time)))
+        let how = go_on::advise(&self.subscriber, &self.times);
+        Failure::new(Exit::Unreachable, format!("{reason}; to go on, {how}"))
     }
 
     fn is_done(&self) -> bool {
@@ -246,9 +236,9 @@ impl Printing {
             .ends
             .as_ref()
             .and_then(|ends| ends.get(&place).copied());
+        self.times.insert(place, batch.append_time());
         for record in batch {
             let record = record?;
-            self.times.insert(place, record.append_time);
             if end.is_some_and(|end| record.offset >= end) || self.left == Some(0) {
                 break;
             }
@@ -274,16 +264,6 @@ impl Printing {
     }
 }
 
-/// The partition that is furthest behind decides; records of others come again. None if nothing has
-/// come of one of them: what it holds may be older than all that came.
-fn time_to_go_on(
-    partitions: impl Iterator<Item = (TopicId, PartitionId)>,
-    times: &HashMap<(TopicId, PartitionId), Timestamp>,
-) -> Option<Timestamp> {
-    let times: Option<Vec<_>> = partitions.map(|it| times.get(&it).copied()).collect();
-    times?.into_iter().min()
-}
-
 fn row(record: &Received) -> Row<'_> {
     let headers = record.headers.iter();
     Row {
@@ -303,17 +283,9 @@ fn row(record: &Received) -> Row<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use weir_wire::id::Timestamp;
 
-    #[test]
-    fn going_on_leaves_no_partition_behind() {
-        let at = |number| (TopicId::new(1), PartitionId::new(number));
-        let time = |number, time| (at(number), Timestamp::new(time));
-        let both = HashMap::from([time(0, 500), time(1, 300)]);
-        let on = |count| time_to_go_on((0..count).map(at), &both);
-        assert_eq!(on(2), Some(Timestamp::new(300)));
-        assert_eq!(on(3), None, "of the third nothing came yet");
-    }
+    use super::*;
 
     #[test]
     fn where_to_start() {

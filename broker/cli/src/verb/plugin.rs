@@ -394,11 +394,12 @@ async fn unquarantine(args: UnquarantineArgs) -> Result<(), Failure> {
 }
 
 async fn remove(args: RemoveArgs) -> Result<(), Failure> {
-    let question = format!("remove plugin {}?", args.plugin);
-    args.yes.confirm(&question, Unasked::Refuse)?;
     let client = connect(&args.connect).await?;
     let name = args.plugin.name.as_str();
     let version = args.plugin.version.as_deref();
+    check_plugin(&client, &args.plugin).await?;
+    let question = format!("remove plugin {}?", args.plugin);
+    args.yes.confirm(&question, Unasked::Refuse)?;
     match client.admin().remove_plugin(name, version).await {
         Ok(()) => {}
         Err(error)
@@ -418,6 +419,26 @@ async fn remove(args: RemoveArgs) -> Result<(), Failure> {
     let object = json!({ "plugin": name, "version": version, "removed": true });
     let text = format!("plugin {} is removed", args.plugin);
     output::print_done(args.output.output, &object, &text)
+}
+
+/// Nobody is asked about what does not exist.
+async fn check_plugin(client: &Client, plugin: &PluginRef) -> Result<(), Failure> {
+    let name = plugin.name.as_str();
+    let known = match client.admin().describe_plugin(name).await {
+        Ok(known) => known.plugin,
+        Err(error) => return Err(of_plugin(client, name, error).await),
+    };
+    let begins = |digits: &String| {
+        let mut versions = known.versions.iter();
+        versions.any(|it| it.version.to_string().starts_with(digits))
+    };
+    match &plugin.version {
+        Some(digits) if !begins(digits) => Err(Failure::failed(format!(
+            "no version of plugin {name:?} begins with {digits:?} (see them: weir plugin show \
+             {name})"
+        ))),
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]

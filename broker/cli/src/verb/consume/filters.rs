@@ -99,7 +99,7 @@ impl Args for FilterArgs {
             )
             .arg(
                 limit(LOG_RATE, "LINES", "Lines that it may log in a second")
-                    .value_parser(clap::value_parser!(u64)),
+                    .value_parser(size::parse_count::<u64>),
             )
     }
 

@@ -10,8 +10,9 @@ use super::limits::LimitArgs;
 use super::{PluginRef, binding_id, setting, show};
 use crate::connect::{ConnectArgs, connect};
 use crate::exit::Failure;
-use crate::failure::{is_unknown_topic, unknown_topic};
+use crate::failure::{is_unknown_plugin, is_unknown_topic, unknown_plugin, unknown_topic};
 use crate::output::OutputArgs;
+use crate::size;
 
 /// Arguments of `plugin bind`.
 #[derive(Debug, clap::Args)]
@@ -36,7 +37,12 @@ pub struct BindArgs {
     #[arg(long, value_name = "POLICY")]
     on_error: Option<ErrorPolicy>,
     /// Insert it at this place of the hook's chain, from 0
-    #[arg(long, value_name = "P", conflicts_with = "replace")]
+    #[arg(
+        long,
+        value_name = "P",
+        conflicts_with = "replace",
+        value_parser = size::parse_count::<u32>
+    )]
     position: Option<u32>,
     /// Put it in the place of this binding
     #[arg(long, value_name = "BINDING", value_parser = binding_id)]
@@ -98,6 +104,9 @@ pub(super) async fn run(args: BindArgs) -> Result<(), Failure> {
         Ok(bound) => bound,
         Err(error) if is_unknown_topic(error.fault()) => {
             return Err(missing_topic_of(&client, &request).await);
+        }
+        Err(error) if is_unknown_plugin(error.fault()) => {
+            return Err(unknown_plugin(&client, &[request.plugin.as_str()]).await);
         }
         Err(error) => return Err(error.into()),
     };

@@ -9,6 +9,7 @@ use weir_sdk::Client;
 use super::PluginRef;
 use crate::componentise;
 use crate::exit::Failure;
+use crate::failure::{is_unknown_plugin, unknown_plugin};
 use crate::output;
 
 /// Which component.
@@ -64,6 +65,11 @@ pub fn read(path: &Path) -> Result<Bytes, Failure> {
 pub async fn fetch(client: &Client, plugin: &PluginRef) -> Result<Bytes, Failure> {
     let name = plugin.name.as_str();
     let version = plugin.version.as_deref();
-    let (_, component) = client.admin().fetch_plugin(name, version).await?;
-    Ok(component)
+    match client.admin().fetch_plugin(name, version).await {
+        Ok((_, component)) => Ok(component),
+        Err(error) if is_unknown_plugin(error.fault()) => {
+            Err(unknown_plugin(client, &[name]).await)
+        }
+        Err(error) => Err(error.into()),
+    }
 }

@@ -21,7 +21,12 @@ pub struct LimitArgs {
     #[arg(long, value_name = "SIZE", value_parser = size::parse_bytes, help_heading = HEADING)]
     output_bytes: Option<u64>,
     /// Lines that it may log in a second
-    #[arg(long, value_name = "LINES", help_heading = HEADING)]
+    #[arg(
+        long,
+        value_name = "LINES",
+        value_parser = size::parse_count::<u64>,
+        help_heading = HEADING
+    )]
     log_rate: Option<u64>,
 }
 

@@ -61,8 +61,8 @@ pub async fn run(args: LogsArgs) -> Result<(), Failure> {
         output::print(&text)?;
         if !args.follow && known.0.is_empty() {
             output::note(&format!(
-                "no binding that there is now of plugin \"{name}\", and no filter or projection of \
-                 a subscription, has logged anything since the broker started; lines go with \
+                "no current binding of plugin \"{name}\", and no filter or projection of a \
+                 subscription, has logged anything since the broker started; lines go with \
                  their binding or subscription, but for those of the last that ended"
             ));
         }
@@ -72,11 +72,13 @@ pub async fn run(args: LogsArgs) -> Result<(), Failure> {
             break;
         }
     }
-    let plugin = admin.describe_plugin(name).await?;
-    let bindings = plugin.bindings.iter().filter_map(show::suppressed);
-    let others = plugin.subscriptions.iter();
-    for text in bindings.chain(others.filter_map(subscriptions::suppressed)) {
-        output::note(&text);
+    // The lines are told; that the plugin was removed meanwhile is no failure of theirs.
+    if let Ok(plugin) = admin.describe_plugin(name).await {
+        let bindings = plugin.bindings.iter().filter_map(show::suppressed);
+        let others = plugin.subscriptions.iter();
+        for text in bindings.chain(others.filter_map(subscriptions::suppressed)) {
+            output::note(&text);
+        }
     }
     Ok(())
 }

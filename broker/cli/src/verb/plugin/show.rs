@@ -185,6 +185,7 @@ pub(super) fn left_out(who: &str, lines: u64) -> Option<String> {
     (lines > 0).then(|| format!("{who}: {count} {text}"))
 }
 
+/// Settings and routes for people; whoever binds may write anything into them.
 pub(super) fn settings_text(config: &[Setting], routes: &[Route]) -> String {
     let settings = config.iter();
     let settings = settings.map(|setting| format!("{}={}", setting.name, setting.value));
@@ -197,7 +198,8 @@ pub(super) fn settings_text(config: &[Setting], routes: &[Route]) -> String {
             partition.unwrap_or_default()
         )
     });
-    settings.chain(routes).collect::<Vec<_>>().join(" ")
+    let text = settings.chain(routes).collect::<Vec<_>>().join(" ");
+    Shown(text.as_bytes()).to_string()
 }
 
 /// All plugins.

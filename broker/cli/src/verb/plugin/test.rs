@@ -75,7 +75,7 @@ pub struct TestArgs {
     )]
     from: Option<Start>,
     /// Only so many records
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = size::parse_count::<u64>)]
     limit: Option<u64>,
     /// Another version that gets the same records; what differs is counted
     #[arg(long, value_name = "FILE.wasm|NAME[@VERSION]")]

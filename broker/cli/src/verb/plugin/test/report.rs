@@ -9,7 +9,7 @@ use super::subject::{Setup, Subject};
 use super::tally::{Comparison, Example, Tally};
 use crate::exit::Failure;
 use crate::output::{self, Format};
-use crate::record::shorten;
+use crate::record::{Shown, shorten};
 use crate::{environment, size};
 
 /// Characters of a line where nobody says how wide the terminal is.
@@ -149,8 +149,9 @@ impl Report<'_> {
         if let Some(reason) = &tally.not_judged {
             text.blank();
             text.line(&format!(
-                "{} in calls that failed as a whole: {reason}",
-                size::counted(tally.of_sort("not judged"), "record")
+                "{} in calls that failed as a whole: {}",
+                size::counted(tally.of_sort("not judged"), "record"),
+                Shown(reason.as_bytes())
             ));
         }
         text.log(&subject.log_lines());
