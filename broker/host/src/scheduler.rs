@@ -151,7 +151,10 @@ impl Scheduler {
             slow: false,
         };
         binding.queue.lock().jobs.push_back(waits);
-        if lanes.enter(binding) {
+        let entered = lanes.enter(binding);
+        // Whoever wakes finds the lock free.
+        drop(lanes);
+        if entered {
             self.work.notify_one();
         }
     }
@@ -196,9 +199,11 @@ impl Scheduler {
                 continue;
             };
             let next = lanes.begin(&binding, slow);
-            // There may be more for other threads than this one job.
-            self.work.notify_one();
+            let more = lanes.has_next(self.slow_max());
             drop(lanes);
+            if more {
+                self.work.notify_one();
+            }
             let (slow, again) = match next {
                 Some(next) => self.run(&binding, next, slow),
                 None => (slow, None),
@@ -273,6 +278,12 @@ impl Lanes {
             return self.slow.pop_front().map(|binding| (binding, true));
         }
         None
+    }
+
+    /// Whether it is somebody's turn.
+    fn has_next(&self, slow_max: usize) -> bool {
+        let slow_may = self.slow_running < slow_max.max(1);
+        !self.quick.is_empty() || slow_may && !self.slow.is_empty()
     }
 
     /// Takes the binding's next job; it goes to the end of the line if it has more.
