@@ -7,9 +7,10 @@ use crate::scheduler::Scheduler;
 use crate::ticker::Ticker;
 use crate::{BindError, Bound, HostConfig, Limits, LoadError, Plugin, clock, engine};
 use bytes::Bytes;
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use wasmtime::Engine;
@@ -56,7 +57,13 @@ pub(crate) struct Shared {
     stopping: AtomicBool,
     memory: Memory,
     bindings: Mutex<Vec<Weak<Binding>>>,
+    /// Plugins that were bound lately, with their code: subscriptions come and go, and the next one
+    /// often wants the same.
+    lately: Mutex<VecDeque<(Plugin, Instant)>>,
 }
+
+/// Plugins whose code waits for the next binding although nobody has it bound.
+const LATELY_MAX: usize = 8;
 
 impl Host {
     /// Sets the engine up and starts its threads.
@@ -75,6 +82,7 @@ impl Host {
             stopping: AtomicBool::new(false),
             memory: Memory::new(config.memory_total),
             bindings: Mutex::default(),
+            lately: Mutex::default(),
         });
         let (scheduler, mut threads) = Scheduler::start(config.threads)?;
         let (weak, idle) = (Arc::downgrade(&shared), config.idle);
@@ -148,7 +156,9 @@ impl Host {
         let Inner {
             shared, scheduler, ..
         } = &*self.inner;
-        binding::bind(shared, scheduler, plugin, hook, config, routes, limits).await
+        let bound = binding::bind(shared, scheduler, plugin, hook, config, routes, limits).await?;
+        shared.was_bound(plugin);
+        Ok(bound)
     }
 
     /// Bytes of linear memory that the instances of all bindings have.
@@ -216,9 +226,22 @@ impl Shared {
         self.ticker.instances_are_idle();
     }
 
-    /// Lets go of what bindings have not needed for `idle`; whether there is something left.
+    /// Keeps the plugin's code for a while.
+    fn was_bound(&self, plugin: &Plugin) {
+        let mut lately = self.lock_lately();
+        lately.retain(|(other, _)| other.version() != plugin.version());
+        lately.truncate(LATELY_MAX - 1);
+        lately.push_front((plugin.clone(), clock::now()));
+        drop(lately);
+        self.ticker.instances_are_idle();
+    }
+
+    /// Lets go of what nobody has needed for `idle`; whether there is something left.
     pub(crate) fn sweep(&self, now: Instant, idle: Duration) -> bool {
-        let mut left = false;
+        let mut lately = self.lock_lately();
+        lately.retain(|(_, since)| now.duration_since(*since) < idle);
+        let mut left = !lately.is_empty();
+        drop(lately);
         for binding in self.live() {
             left |= binding.sweep(now, idle);
         }
@@ -231,6 +254,10 @@ impl Shared {
         for binding in self.live() {
             binding.drop_idle(now, Duration::ZERO);
         }
+    }
+
+    fn lock_lately(&self) -> MutexGuard<'_, VecDeque<(Plugin, Instant)>> {
+        self.lately.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn live(&self) -> Vec<Arc<Binding>> {
