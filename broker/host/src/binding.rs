@@ -96,7 +96,9 @@ impl Binding {
     }
 
     pub(crate) fn give_scratch(&self, chunk: Chunk) {
-        *self.lock_scratch() = Some(chunk);
+        if chunk.may_be_kept() {
+            *self.lock_scratch() = Some(chunk);
+        }
     }
 
     fn lock_scratch(&self) -> MutexGuard<'_, Option<Chunk>> {

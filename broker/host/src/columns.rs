@@ -31,6 +31,9 @@ pub(crate) struct Chunk {
     timestamps: Option<Vec<i64>>,
 }
 
+/// The largest arena that is kept for the next batch: one large value must not stay for ever.
+const ARENA_KEPT_MAX: usize = 1 << 20;
+
 /// Offset and length in the arena.
 type Span = [u32; 2];
 
@@ -66,6 +69,11 @@ impl Chunk {
             Some(range) => input.records.get(range.clone()).unwrap_or_default(),
             None => self.compact.get(..self.compact_len).unwrap_or_default(),
         }
+    }
+
+    /// Whether it is small enough to be kept for the next batch.
+    pub(crate) fn may_be_kept(&self) -> bool {
+        self.compact.capacity() <= ARENA_KEPT_MAX
     }
 
     /// All records of the chunk, as the contract passes them.

@@ -170,6 +170,10 @@ fn copy(from: &[u8], length: usize, arena: &mut Vec<u8>, at: usize) -> Option<()
 /// The same for what is long, or if the arena is too short: it becomes as long as it has memory.
 #[inline(never)]
 fn copy_long(from: &[u8], arena: &mut Vec<u8>, at: usize) {
+    if let Some(to) = arena.get_mut(at..at + from.len()) {
+        to.copy_from_slice(from);
+        return;
+    }
     arena.truncate(at);
     arena.extend_from_slice(from);
     arena.reserve(SHORT);
@@ -203,4 +207,21 @@ fn put<const STORED: bool>(
     }
     lane.push([u32::try_from(at).ok()?, u32::try_from(length).ok()?]);
     Some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::copy_long;
+
+    #[test]
+    fn what_is_long_is_copied_and_nothing_else_is_touched() {
+        let mut arena = vec![7; 100];
+        copy_long(&[1; 20], &mut arena, 10);
+        assert_eq!(arena.len(), 100);
+        assert_eq!((&arena[..10], &arena[30..]), (&[7; 10][..], &[7; 70][..]));
+        assert_eq!(arena[10..30], [1; 20]);
+        copy_long(&[2; 200], &mut arena, 30);
+        assert_eq!(arena[10..230], [[1; 20].as_slice(), &[2; 200]].concat());
+        assert!(arena.len() >= 230);
+    }
 }
