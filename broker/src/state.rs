@@ -24,7 +24,7 @@ use crate::producers::Producers;
 use crate::retention::HeldBack;
 use crate::scrub::Damages;
 use crate::sequence::Command;
-use crate::subscribe::{Verdicts, Watch};
+use crate::subscribe::{Turns, Verdicts, Watch};
 use crate::tails::Tails;
 use crate::topics::Topics;
 
@@ -60,6 +60,8 @@ pub(crate) struct Shared {
     pub(crate) loaded: Budget,
     /// Components on their way out.
     pub(crate) fetched: Budget,
+    /// Who sends much to a subscriber at the moment.
+    pub(crate) turns: Arc<Turns>,
     /// What filters said about stored batches.
     pub(crate) verdicts: Verdicts,
     /// The filters and projections of subscriptions.

@@ -7,6 +7,7 @@ mod dead_letters;
 mod filters;
 mod lane;
 mod start;
+mod turns;
 mod verdicts;
 mod watch;
 
@@ -33,6 +34,7 @@ use lane::{Counts, Subscription};
 
 pub(crate) use lane::read_fault;
 pub(crate) use start::numbers;
+pub(crate) use turns::Turns;
 pub(crate) use verdicts::Verdicts;
 pub(crate) use watch::{Doing, Guest, KindSum, Watch};
 

@@ -45,6 +45,14 @@ const COMPILER_VERB: &str = "compile-component";
 const COMPILE_WALL_MIN: Duration = Duration::from_secs(60);
 /// How long connections may take to finish when the broker ends.
 const DRAIN_MAX: Duration = Duration::from_secs(20);
+/// After so many steps of its tasks the network thread looks for packets and timers, and for what
+/// other threads say: by default that is 61 and 31, and a step that sends to a subscriber who
+/// catches up takes a tenth of a millisecond.
+const EVENT_INTERVAL: u32 = 8;
+const QUEUE_INTERVAL: u32 = 4;
+/// Threads that may block, on the smallest machine, and their priority.
+const DISK_THREADS_MIN: usize = 4;
+const DISK_NICENESS: i32 = 5;
 
 /// Why a broker does not start.
 #[derive(Debug, thiserror::Error)]
@@ -113,6 +121,11 @@ pub(super) async fn start(config: Config, options: StartOptions) -> Result<Broke
         .spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
+                .event_interval(EVENT_INTERVAL)
+                .global_queue_interval(QUEUE_INTERVAL)
+                .thread_name("weir-disk")
+                .max_blocking_threads(disk_threads())
+                .on_thread_start(yield_to_the_network)
                 .build();
             match runtime {
                 Ok(runtime) => runtime.block_on(run(config, options, drain, to_fatal, ready)),
@@ -137,6 +150,19 @@ pub(super) async fn start(config: Config, options: StartOptions) -> Result<Broke
         ended,
         fatal,
     })
+}
+
+/// How many threads read from disk, or do what else may block: enough to keep a disk busy, and so
+/// few that many subscribers that catch up cannot keep the processors from the network thread.
+fn disk_threads() -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    (2 * cores).max(DISK_THREADS_MIN)
+}
+
+fn yield_to_the_network() {
+    if let Err(error) = rustix::process::nice(DISK_NICENESS) {
+        tracing::debug!("threads that read from disk keep the normal priority: {error}");
+    }
 }
 
 /// The life of the broker's thread.
@@ -334,6 +360,7 @@ async fn assemble(
     let verdict_bytes = config.plugins.verdict_cache_bytes.as_usize();
     let budget = || Budget::new(config.limits.broker_buffer_bytes.as_usize());
     let shared = Arc::new(Shared {
+        turns: Arc::default(),
         verdicts: Verdicts::new(verdict_bytes, metrics.clone()),
         watch: Arc::default(),
         vfs: options.vfs.clone(),

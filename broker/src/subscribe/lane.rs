@@ -1,6 +1,7 @@
 //! A lane: one stream that carries the records of some partitions of a subscription. Reading is in
 //! `lane/source.rs`; what is read and not sent yet, in `lane/outgoing.rs`.
 
+mod line;
 mod outgoing;
 mod source;
 
@@ -9,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use quinn::{Connection, SendStream};
+use quinn::Connection;
 use tokio::time::{sleep, timeout};
 use weir_log::ReadError;
 use weir_wire::error::{ErrorCode, Fault};
@@ -20,8 +21,8 @@ use weir_wire::subscribe::{LaneOpened, Progress, Records, SubscribedPartition};
 use super::credit::Credit;
 use super::filters::{Filters, Judging, Kept};
 use crate::budget::Share;
-use crate::frames;
 use crate::state::Shared;
+use line::Line;
 use outgoing::{COMING_MAX, Outgoing};
 use source::{LoadError, Loaded, Source};
 
@@ -132,34 +133,37 @@ impl Lane {
     }
 
     async fn pump(&mut self, connection: &Connection) -> Result<(), Stop> {
-        let mut stream = connection.open_uni().await.map_err(|_| Gone)?;
+        let stream = connection.open_uni().await.map_err(|_| Gone)?;
         let stopped = stream.stopped();
+        let mut line = Line::new(stream, connection, self.shared.turns.clone());
         tokio::select! {
             // An idle lane would not learn of it by writing.
             _ = stopped => Err(Stop::Gone),
-            ended = self.pump_into(&mut stream) => ended,
+            ended = self.pump_into(&mut line) => ended,
         }
     }
 
-    async fn pump_into(&mut self, stream: &mut SendStream) -> Result<(), Stop> {
+    async fn pump_into(&mut self, line: &mut Line<'_>) -> Result<(), Stop> {
         let opened = LaneOpened {
             subscription: self.subscription,
         };
-        frames::send(stream, &opened).await.map_err(|_| Gone)?;
+        line.tell(&opened).await?;
         let partitions = self.positions.iter().map(|position| position.at).collect();
         let tail = self.shared.tails.register(partitions);
         loop {
             let mut idle = true;
             for index in 0..self.positions.len() {
-                if !self.has_credit_soon().await {
+                if !self.has_credit_soon(line).await {
                     self.source.let_go();
                     self.credit.available().await;
                 }
                 let skipped = self.skip(index);
                 let loaded = self.read(index).await.map_err(Stop::Fault)?;
                 idle &= loaded.read.batches.is_empty() && !skipped;
-                self.deliver(stream, index, loaded).await?;
-                self.report(stream, index, SILENT_MAX).await?;
+                let delivered = self.deliver(line, index, loaded).await;
+                line.give_way().await;
+                delivered?;
+                self.report(line, index, SILENT_MAX).await?;
                 if skipped {
                     // It took no wait so far, and there may be much more to skip.
                     tokio::task::yield_now().await;
@@ -167,7 +171,7 @@ impl Lane {
             }
             if idle {
                 for index in 0..self.positions.len() {
-                    self.report(stream, index, 0).await?;
+                    self.report(line, index, 0).await?;
                 }
                 tail.changed().await;
             }
@@ -264,7 +268,7 @@ impl Lane {
     /// Sends what the filters leave of batches. While some are sent, the next ones are judged.
     async fn deliver(
         &mut self,
-        stream: &mut SendStream,
+        line: &mut Line<'_>,
         index: usize,
         loaded: Loaded,
     ) -> Result<(), Stop> {
@@ -288,20 +292,24 @@ impl Lane {
             let Some(judging) = out.coming.pop_front() else {
                 break;
             };
+            if judging.is_under_way() {
+                line.give_way().await;
+            }
             let judged = judging.end().await;
             let too_much = judged.too_much;
             self.positions[index].alone = too_much || !judged.is_light();
             out.came(judged);
             while let Some(kept) = out.next_kept() {
-                if !self.has_credit_soon().await {
+                if !self.has_credit_soon(line).await {
                     // All of it goes with this.
                     self.source.stalled();
                     return Ok(());
                 }
-                self.send(stream, index, kept, &mut out).await?;
+                self.send(line, index, kept, &mut out).await?;
             }
             if let Some(fault) = out.take_fault() {
                 drop(out);
+                line.give_way().await;
                 return self.rest(fault).await;
             }
             if too_much {
@@ -325,8 +333,11 @@ impl Lane {
     }
 
     /// Whether something may be sent before what was read has been held for too long.
-    async fn has_credit_soon(&self) -> bool {
-        self.credit.is_some() || timeout(HOLD_MAX, self.credit.available()).await.is_ok()
+    async fn has_credit_soon(&self, line: &mut Line<'_>) -> bool {
+        self.credit.is_some() || {
+            line.give_way().await;
+            timeout(HOLD_MAX, self.credit.available()).await.is_ok()
+        }
     }
 
     /// Waits, holding nothing, where a plugin cannot run at the moment. Where that lasts, the
@@ -358,13 +369,14 @@ impl Lane {
 
     async fn send(
         &mut self,
-        stream: &mut SendStream,
+        line: &mut Line<'_>,
         index: usize,
         kept: Kept,
         out: &mut Outgoing,
     ) -> Result<(), Stop> {
         self.rested = Duration::ZERO;
         if !kept.letters.is_empty() {
+            line.give_way().await;
             let topic = self.positions[index].at.topic;
             let stored = self
                 .filters
@@ -406,18 +418,19 @@ impl Lane {
         let size = bytes.len();
         self.credit.spend(size, count);
         let mut parts = [Bytes::from(records.to_frame(size)), bytes];
-        let written = match timeout(HOLD_MAX, stream.write_all_chunks(&mut parts)).await {
-            Ok(written) => written,
+        line.take_turn(size.max(out.size())).await;
+        match timeout(HOLD_MAX, line.write(&mut parts)).await {
+            Ok(written) => written?,
             Err(_) => {
                 if out.let_go() {
                     // What is left of it, else the whole reading that it is a slice of.
                     parts = parts.map(|part| Bytes::copy_from_slice(&part));
                 }
                 self.source.stalled();
-                stream.write_all_chunks(&mut parts).await
+                line.write(&mut parts).await?;
             }
-        };
-        written.map_err(|_| Gone)?;
+        }
+        line.wrote(size).await;
         self.shared.activity.delivered(Instant::now());
         metrics.records_out.inc_by(u64::from(count));
         metrics.bytes_out.inc_by(size as u64);
@@ -426,12 +439,7 @@ impl Lane {
 
     /// Tells how far the lane has looked, if it has looked at more than `silent` batches since
     /// the subscriber heard of it.
-    async fn report(
-        &mut self,
-        stream: &mut SendStream,
-        index: usize,
-        silent: u32,
-    ) -> Result<(), Stop> {
+    async fn report(&mut self, line: &mut Line<'_>, index: usize, silent: u32) -> Result<(), Stop> {
         let position = &mut self.positions[index];
         if position.told == position.next || position.silent < silent {
             return Ok(());
@@ -445,7 +453,7 @@ impl Lane {
             filtered_out: std::mem::take(&mut position.filtered_out),
         };
         (position.told, position.silent) = (position.next, 0);
-        frames::send(stream, &progress).await.map_err(|_| Gone)?;
+        line.tell(&progress).await?;
         Ok(())
     }
 }

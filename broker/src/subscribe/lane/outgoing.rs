@@ -36,6 +36,8 @@ pub(super) struct Outgoing {
     room: Option<Permit>,
     /// The right to hold what filters made, until it is sent.
     held: Option<Permit>,
+    /// Bytes of the first reading.
+    size: usize,
     /// Readings that followed the first.
     refills: usize,
     /// Whether it was let go of.
@@ -45,7 +47,9 @@ pub(super) struct Outgoing {
 impl Outgoing {
     /// What was read, for who has looked up to `from`.
     pub(super) fn new(loaded: Loaded, from: Offset) -> Self {
+        let sizes = loaded.read.batches.iter().map(|batch| batch.bytes.len());
         Self {
+            size: sizes.sum(),
             batches: loaded.read.batches.into_iter().peekable(),
             from,
             coming: VecDeque::new(),
@@ -56,6 +60,11 @@ impl Outgoing {
             refills: 0,
             gone: false,
         }
+    }
+
+    /// Bytes that were there to be sent at first, before the filters.
+    pub(super) const fn size(&self) -> usize {
+        self.size
     }
 
     /// As many of the batches as go through the filters together.

@@ -1,0 +1,181 @@
+//! Whose turn it is to send much. One thread serves all connections, and each that has much to
+//! send takes its slice of every round of that thread: beside many subscribers that catch up, a
+//! record at the tail would wait for all their slices at each step of its way. So only a few of
+//! them send at a time, one after the other; who has little to send goes ahead.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::yield_now;
+
+/// From so many bytes on it is much.
+pub(super) const MUCH: usize = 64 << 10;
+/// How many send much at a time: while one waits for its subscriber, another keeps the thread busy.
+const AT_ONCE: usize = 2;
+/// What is sent in one turn, about.
+const TURN_BYTES: usize = 1 << 20;
+
+/// Gives turns, in the order in which they are asked for.
+#[derive(Debug)]
+pub(crate) struct Turns {
+    places: Arc<Semaphore>,
+    waiting: AtomicUsize,
+}
+
+/// The right to send much, for a while.
+#[derive(Debug)]
+pub(super) struct Turn {
+    turns: Arc<Turns>,
+    _place: OwnedSemaphorePermit,
+    /// What the connection had sent when the turn began.
+    begun: u64,
+    /// What was written since.
+    written: usize,
+}
+
+/// Counts one that waits.
+struct Waits<'a>(&'a AtomicUsize);
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Default for Turns {
+    fn default() -> Self {
+        Self {
+            places: Arc::new(Semaphore::new(AT_ONCE)),
+            waiting: AtomicUsize::new(0),
+        }
+    }
+}
+
+impl Turns {
+    /// Waits for a turn. `sent` is what the connection has sent so far.
+    pub(super) async fn take(self: &Arc<Self>, sent: impl Fn() -> u64) -> Turn {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let waits = Waits(&self.waiting);
+        let place = self.places.clone().acquire_owned().await;
+        drop(waits);
+        Turn {
+            turns: self.clone(),
+            _place: place.expect("nobody closes it"),
+            begun: sent(),
+            written: 0,
+        }
+    }
+}
+
+impl Turn {
+    /// So much more was written; whether the turn is over if others wait for theirs.
+    pub(super) const fn wrote(&mut self, bytes: usize) -> bool {
+        self.written += bytes;
+        self.written >= TURN_BYTES
+    }
+
+    /// Whether others wait for their turns.
+    pub(super) fn others_wait(&self) -> bool {
+        self.turns.waiting.load(Ordering::Relaxed) > 0
+    }
+
+    /// Returns when all that was written has been sent, or nothing is sent any more, because the
+    /// subscriber or the way to it is slower: then the thread is free for others.
+    pub(super) async fn has_gone_out(&self, sent: impl Fn() -> u64) {
+        let all = self.begun.saturating_add(self.written as u64);
+        let mut last = sent();
+        while last < all {
+            // Everybody else who can do something does so once meanwhile, the connection too.
+            yield_now().await;
+            let now = sent();
+            if now == last {
+                break;
+            }
+            last = now;
+        }
+    }
+
+    /// Returns when nothing is sent any more, for the same reasons.
+    pub(super) async fn is_held_up(&self, sent: impl Fn() -> u64) {
+        let mut last = sent();
+        loop {
+            yield_now().await;
+            let now = sent();
+            if now == last {
+                return;
+            }
+            last = now;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::sync::Arc;
+    use std::sync::atomic::Ordering;
+
+    use tokio::task::yield_now;
+    use tokio_util::task::AbortOnDropHandle;
+
+    use super::{AT_ONCE, TURN_BYTES, Turn, Turns};
+
+    async fn take(turns: &Arc<Turns>) -> Turn {
+        turns.take(|| 0).await
+    }
+
+    #[tokio::test]
+    async fn a_few_have_a_turn_and_the_others_theirs_in_order() {
+        let turns = Arc::new(Turns::default());
+        let mut first = Vec::new();
+        for _ in 0..AT_ONCE {
+            first.push(take(&turns).await);
+        }
+        assert!(!first[0].others_wait());
+        let later = [1, 2].map(|_| {
+            let turns = turns.clone();
+            AbortOnDropHandle::new(tokio::spawn(async move { take(&turns).await }))
+        });
+        while turns.waiting.load(Ordering::Relaxed) < later.len() {
+            yield_now().await;
+        }
+        assert!(first[0].others_wait());
+        let [second, third] = later;
+        first.remove(0);
+        let second = second.await.unwrap();
+        assert!(!third.is_finished());
+        // One that gives up waiting is not waited for.
+        drop(third);
+        while turns.waiting.load(Ordering::Relaxed) > 0 {
+            yield_now().await;
+        }
+        drop((first, second));
+        assert_eq!(turns.places.available_permits(), AT_ONCE);
+    }
+
+    #[tokio::test]
+    async fn a_turn_ends_when_all_is_sent_or_nothing_is() {
+        let turns = Arc::new(Turns::default());
+        let mut turn = take(&turns).await;
+        assert!(!turn.wrote(1000));
+        let (sent, asked) = (Cell::new(0), Cell::new(0));
+        let sends = |each: u64, at_most: u64| {
+            let (sent, asked) = (&sent, &asked);
+            sent.set(0);
+            asked.set(0);
+            move || {
+                asked.set(asked.get() + 1);
+                sent.set((sent.get() + each).min(at_most));
+                sent.get()
+            }
+        };
+        turn.has_gone_out(sends(100, u64::MAX)).await;
+        assert_eq!((sent.get(), asked.get()), (1000, 10));
+        turn.has_gone_out(sends(100, 300)).await;
+        assert_eq!((sent.get(), asked.get()), (300, 4));
+        turn.is_held_up(sends(100, 2000)).await;
+        assert_eq!((sent.get(), asked.get()), (2000, 21));
+        assert!(turn.wrote(TURN_BYTES - 1000));
+    }
+}
