@@ -67,14 +67,14 @@ fn fill_until(home: &Home, topic: &str, what: &str, is_so: impl Fn() -> bool) {
 
 /// The one file of the WAL that holds these bytes, and where.
 fn find(data: &str, bytes: &[u8]) -> (PathBuf, usize) {
-    let found = wal_files(data).into_iter().filter_map(|path| {
+    let mut found = wal_files(data).into_iter().filter_map(|path| {
         let content = std::fs::read(&path).unwrap();
         let at = content
             .windows(bytes.len())
             .position(|window| window == bytes)?;
         Some((path, at))
     });
-    found.last().unwrap()
+    found.next_back().unwrap()
 }
 
 fn flip(path: &Path, at: usize) {

@@ -254,10 +254,13 @@ fn configure_is_heard() {
     );
 }
 
+/// A sample, the hook that it is bound to, and its settings.
+type Bindable = (&'static str, Hook, &'static [(&'static str, &'static str)]);
+
 /// What an instance of each sample in Rust is made with: its stack, its data, and its settings.
 #[test]
 fn samples_in_rust_are_small() {
-    let configured: [(&str, Hook, &[(&str, &str)]); 11] = [
+    let configured: [Bindable; 11] = [
         ("backoff", Hook::RetryPolicy, &[]),
         ("fan-out-route", Hook::Route, &[("field", "o")]),
         ("hash-route", Hook::Route, &[("by", "key")]),
