@@ -156,8 +156,8 @@ impl Shard {
         };
         let Some(before) = topic.history.replaced_by(current.id) else {
             return invalid(format!(
-                "binding {} of plugin \"{plugin}\" on topic \"{name}\" has no earlier version to go \
-                 back to (see what was: weir plugin history --topic {name})",
+                "binding {} of plugin \"{plugin}\" on topic \"{name}\" has no earlier version to \
+                 go back to (see what was: weir plugin history --topic {name})",
                 current.id
             ));
         };
