@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 
 use parking_lot::RwLock;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use weir_core::shard::Shard;
@@ -58,6 +58,8 @@ pub(crate) struct Shared {
     pub(crate) filtered: Budget,
     /// Batches read from disk for subscriptions.
     pub(crate) loaded: Budget,
+    /// Who reads from disk for a subscription at the moment.
+    pub(crate) reads: Arc<Semaphore>,
     /// Components on their way out.
     pub(crate) fetched: Budget,
     /// Who sends much to a subscriber at the moment.

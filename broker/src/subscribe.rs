@@ -32,7 +32,7 @@ use credit::Credit;
 use filters::Filters;
 use lane::{Counts, Subscription};
 
-pub(crate) use lane::read_fault;
+pub(crate) use lane::{READS_AT_ONCE, read_fault};
 pub(crate) use start::numbers;
 pub(crate) use turns::Turns;
 pub(crate) use verdicts::Verdicts;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::time::{Duration, Instant};
 
 use parking_lot::RwLock;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -32,7 +32,7 @@ use crate::retention::{Retention, Rounds};
 use crate::scrub::{Damages, Scrubbing};
 use crate::sequence::{self, Command, Sequencer};
 use crate::state::Shared;
-use crate::subscribe::Verdicts;
+use crate::subscribe::{READS_AT_ONCE, Verdicts};
 use crate::tails::Tails;
 use crate::tls::{Identity, Renewal, TlsError};
 use crate::topics::Topics;
@@ -361,6 +361,7 @@ async fn assemble(
     let budget = || Budget::new(config.limits.broker_buffer_bytes.as_usize());
     let shared = Arc::new(Shared {
         turns: Arc::default(),
+        reads: Arc::new(Semaphore::new(READS_AT_ONCE)),
         verdicts: Verdicts::new(verdict_bytes, metrics.clone()),
         watch: Arc::default(),
         vfs: options.vfs.clone(),

@@ -26,6 +26,8 @@ use line::Line;
 use outgoing::{COMING_MAX, Outgoing};
 use source::{LoadError, Loaded, Source};
 
+pub(crate) use source::READS_AT_ONCE;
+
 /// How long a subscriber may keep the broker waiting while batches were read for it. Then they go,
 /// but for the one that is being sent, and are read again when it is ready: who reads slowly must
 /// not hold memory that others need.

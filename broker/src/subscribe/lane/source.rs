@@ -3,7 +3,8 @@
 
 use std::sync::Arc;
 
-use tokio::task::{JoinError, JoinHandle};
+use tokio::task::JoinError;
+use tokio_util::task::AbortOnDropHandle;
 use weir_log::{Read, ReadError};
 use weir_wire::id::{Offset, TopicPartition};
 
@@ -16,6 +17,10 @@ const READ_BYTES: usize = 2 << 20;
 const READ_BYTES_MIN: usize = 64 << 10;
 /// Batches read at once for one partition.
 const READ_BATCHES: usize = 256;
+
+/// How many read from disk at a time: the log's syncs wait for what the disk is at, so a record at
+/// the tail does, too.
+pub(crate) const READS_AT_ONCE: usize = 2;
 
 /// What was read, and the right to hold it.
 #[derive(Debug)]
@@ -43,7 +48,7 @@ pub(super) struct Source {
     ahead: Option<Ahead>,
 }
 
-type Loading = JoinHandle<Result<Loaded, ReadError>>;
+type Loading = AbortOnDropHandle<Result<Loaded, LoadError>>;
 
 /// A read from disk that runs while the batches before it are sent.
 struct Ahead {
@@ -144,11 +149,17 @@ impl Source {
     }
 
     fn read(&self, at: TopicPartition, from: Offset, room: Option<Permit>) -> Loading {
-        let (reader, bytes) = (self.shared.reader.clone(), self.bytes);
-        tokio::task::spawn_blocking(move || {
-            let read = reader.read(at, from, bytes, READ_BATCHES)?;
-            Ok(Loaded { read, room })
-        })
+        let (shared, bytes) = (self.shared.clone(), self.bytes);
+        AbortOnDropHandle::new(tokio::spawn(async move {
+            let turn = shared.reads.clone().acquire_owned().await;
+            let reader = shared.reader.clone();
+            let reading = tokio::task::spawn_blocking(move || {
+                let read = reader.read(at, from, bytes, READ_BATCHES);
+                drop(turn);
+                read.map(|read| Loaded { read, room })
+            });
+            Ok(reading.await??)
+        }))
     }
 }
 
