@@ -91,6 +91,7 @@ impl<'a> Chunks<'a> {
         lane.resize(records_max, [0, ABSENT]);
         let (mut walker, mut arena) = (self.walker, std::mem::take(&mut chunk.compact));
         let (mut at, mut count, mut bytes, mut fetched) = (0, 0, 0, 0);
+        let headers = !self.projection.headers.is_empty();
         let mut fill = || {
             for span in &mut *lane {
                 if bytes >= CHUNK_BYTES {
@@ -98,7 +99,7 @@ impl<'a> Chunks<'a> {
                 }
                 let record = walker.record()?;
                 if record.end >= fetched {
-                    fetched = fetch_behind(section, &record);
+                    fetched = fetch_behind(section, &record, headers);
                 }
                 let mut length = 0;
                 if let Some((from, to)) = place(&walker, &record) {
@@ -137,7 +138,7 @@ impl<'a> Chunks<'a> {
         while next < end && bytes < CHUNK_BYTES {
             let record = walker.record()?;
             if record.end >= fetched {
-                fetched = fetch_behind(section, &record);
+                fetched = fetch_behind(section, &record, !projection.headers.is_empty());
             }
             let mut lanes = chunk.lanes.iter_mut();
             // Three calls, so that each is inlined.
@@ -171,19 +172,21 @@ impl<'a> Chunks<'a> {
     }
 }
 
-/// Reads where the records behind this one begin and end, if they are about as long: how far that
-/// is. Where a record begins is known only when the one before it was read, and waiting for memory
-/// once for each would take longer than all that is done with them.
+/// Reads where the records behind this one begin, and where their headers are if those are asked
+/// for, if they are about as long: how far that is. Where a record begins is known only when the
+/// one before it was read, and waiting for memory once for each would take longer than all that is
+/// done with them.
 #[inline(never)]
-fn fetch_behind(section: &[u8], record: &RecordAt) -> usize {
+fn fetch_behind(section: &[u8], record: &RecordAt, headers: bool) -> usize {
     let length = record.end - record.start;
     if length >= AHEAD_BYTES {
         let rest = section.get(record.end..).unwrap_or_default();
-        let places = [KEY_BYTES, length - HEADERS_BYTES];
+        let byte = |at: usize| rest.get(at).copied().unwrap_or(0);
         let mut seen = 0;
-        for behind in 0..AHEAD {
-            for place in places {
-                seen ^= rest.get(behind * length + place).copied().unwrap_or(0);
+        for start in (0..AHEAD).map(|behind| behind * length) {
+            seen ^= byte(start + KEY_BYTES);
+            if headers {
+                seen ^= byte(start + length - HEADERS_BYTES);
             }
         }
         black_box(seen);
