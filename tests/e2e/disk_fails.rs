@@ -50,16 +50,16 @@ async fn send_all(client: Client) -> u64 {
     producer.stats().resent
 }
 
-/// The same, until it is not known what became of one: which.
-async fn send_until_unknown(client: Client) -> u32 {
+/// The same, until one is not answered with an offset: which, and whether it was under way.
+async fn send_until_unknown(client: Client) -> (u32, bool) {
     let opened = client.producer(IMPATIENT).retry_timeout(SOON);
     let producer = opened.open().await.unwrap();
     for number in 0.. {
         match producer.publish(Record::new(number.to_string())).await {
             Ok(_) => {}
-            Err(PublishError::OutcomeUnknown { .. }) => return number,
+            Err(PublishError::OutcomeUnknown { .. }) => return (number, true),
             // This one came when the log had failed already.
-            Err(PublishError::NotSent { .. }) => return number,
+            Err(PublishError::NotSent { .. }) => return (number, false),
             Err(error) => panic!("record {number}: {error}"),
         }
     }
@@ -98,13 +98,14 @@ async fn check(vfs: &str, moment: &str) {
     ] {
         assert!(lines.contains(part), "{part:?} is not said:\n{lines}");
     }
-    let unknown = impatient.await.unwrap();
+    let (unknown, under_way) = impatient.await.unwrap();
 
     process.set_switches(well);
     block_in_place(|| process.restart());
     let again = tokio::time::timeout(STEP_MAX, patient).await;
     let again = again.expect("whoever waits is answered").unwrap();
-    assert!(again > 0, "no request was sent again");
+    // What failed held a record of one of them; the other may have been between two records.
+    assert!(again > 0 || under_way, "no request was under way");
     let client = connect(&process).await;
     let all: Vec<u32> = (0..RECORDS).collect();
     assert_eq!(stored(&client, PATIENT).await, all);
