@@ -5,9 +5,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::yield_now;
+use tokio::time::Instant;
 
 /// From so many bytes on it is much.
 pub(super) const MUCH: usize = 64 << 10;
@@ -15,6 +17,9 @@ pub(super) const MUCH: usize = 64 << 10;
 const AT_ONCE: usize = 2;
 /// What is sent in one turn, about.
 const TURN_BYTES: usize = 1 << 20;
+/// How long a turn lasts at most once it has gone out or is held up. What a connection sends may be
+/// anything, so that it goes on sending says nothing for certain about what was written.
+const TURN_TIME: Duration = Duration::from_millis(10);
 
 /// Gives turns, in the order in which they are asked for.
 #[derive(Debug)]
@@ -30,6 +35,8 @@ pub(super) struct Turn {
     _place: OwnedSemaphorePermit,
     /// What the connection had sent when the turn began.
     begun: u64,
+    /// When it is over at the latest, whatever the connection sends.
+    ends: Instant,
     /// What was written since.
     written: usize,
 }
@@ -63,6 +70,7 @@ impl Turns {
             turns: self.clone(),
             _place: place.expect("nobody closes it"),
             begun: sent(),
+            ends: Instant::now() + TURN_TIME,
             written: 0,
         }
     }
@@ -80,30 +88,27 @@ impl Turn {
         self.turns.waiting.load(Ordering::Relaxed) > 0
     }
 
-    /// Returns when all that was written has been sent, or nothing is sent any more, because the
-    /// subscriber or the way to it is slower: then the thread is free for others.
+    /// Returns when all that was written has been sent, or no more is to be waited for.
     pub(super) async fn has_gone_out(&self, sent: impl Fn() -> u64) {
-        let all = self.begun.saturating_add(self.written as u64);
+        self.sending(sent, self.begun.saturating_add(self.written as u64))
+            .await;
+    }
+
+    /// Returns when no more is to be waited for.
+    pub(super) async fn is_held_up(&self, sent: impl Fn() -> u64) {
+        self.sending(sent, u64::MAX).await;
+    }
+
+    /// Returns when so much has been sent, or nothing is sent any more, because the subscriber or
+    /// the way to it is slower, or the turn is over.
+    async fn sending(&self, sent: impl Fn() -> u64, until: u64) {
         let mut last = sent();
-        while last < all {
+        while last < until {
             // Everybody else who can do something does so once meanwhile, the connection too.
             yield_now().await;
             let now = sent();
-            if now == last {
+            if now == last || Instant::now() >= self.ends {
                 break;
-            }
-            last = now;
-        }
-    }
-
-    /// Returns when nothing is sent any more, for the same reasons.
-    pub(super) async fn is_held_up(&self, sent: impl Fn() -> u64) {
-        let mut last = sent();
-        loop {
-            yield_now().await;
-            let now = sent();
-            if now == last {
-                return;
             }
             last = now;
         }
@@ -115,8 +120,10 @@ mod tests {
     use std::cell::Cell;
     use std::sync::Arc;
     use std::sync::atomic::Ordering;
+    use std::time::Duration;
 
     use tokio::task::yield_now;
+    use tokio::time::timeout;
     use tokio_util::task::AbortOnDropHandle;
 
     use super::{AT_ONCE, TURN_BYTES, Turn, Turns};
@@ -154,7 +161,7 @@ mod tests {
         assert_eq!(turns.places.available_permits(), AT_ONCE);
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_turn_ends_when_all_is_sent_or_nothing_is() {
         let turns = Arc::new(Turns::default());
         let mut turn = take(&turns).await;
@@ -177,5 +184,23 @@ mod tests {
         turn.is_held_up(sends(100, 2000)).await;
         assert_eq!((sent.get(), asked.get()), (2000, 21));
         assert!(turn.wrote(TURN_BYTES - 1000));
+    }
+
+    #[tokio::test]
+    async fn a_turn_ends_although_its_connection_never_stops_sending() {
+        let turns = Arc::new(Turns::default());
+        let mut turn = take(&turns).await;
+        turn.wrote(TURN_BYTES);
+        let packets = Cell::new(0);
+        let sent = || {
+            packets.set(packets.get() + 1);
+            packets.get()
+        };
+        let step_max = Duration::from_secs(60);
+        timeout(step_max, turn.is_held_up(sent)).await.unwrap();
+        // One byte at a time: all of it would go out, once.
+        packets.set(0);
+        timeout(step_max, turn.has_gone_out(sent)).await.unwrap();
+        assert!(packets.get() < TURN_BYTES as u64);
     }
 }
