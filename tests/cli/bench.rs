@@ -143,6 +143,11 @@ fn the_tail_is_measured_beside_readers() {
             "readers_mb_per_s",
         ],
     );
+    let disk = named(&objects, "latency-disk-alone");
+    let [disk] = disk.as_slice() else {
+        panic!("{objects:?}");
+    };
+    is_positive(disk, &["p50_us", "p99_us", "p999_us"]);
     home.weir(&["bench", "latency", "--readers", "1001"])
         .fails(2, "1001");
 }

@@ -7,7 +7,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use weir_sdk::{Client, PublishError, Record, Start, Subscriber};
 
 use super::Load;
-use super::limits::fdatasync_us;
+use super::limits::{Ticks, fdatasync_us, synced_ticks};
 use super::load::Latencies;
 use super::report::{Measurement, Report};
 use super::site::Site;
@@ -20,7 +20,9 @@ use readers::Readers;
 /// What `weir bench latency --help` ends with.
 pub const HELP: &str = "\
 First one durable record is in flight at a time; then 10,000 records a second go to a topic, and the
-time counts from sending a record until a subscriber at the tail has it.
+time counts from sending a record until a subscriber at the tail has it. `latency-disk-alone` is what
+the broker's disk makes of the same load without a broker: the time from when records are due until
+they are written and synced.
 
 With --readers N, N subscribers read another topic beside the latter, each over a connection of its
 own, from the beginning, again and again, as fast as they can. It has 256 MiB, more than the broker
@@ -38,6 +40,7 @@ Examples:
 const RATE: u64 = 10_000;
 /// Records are sent in bursts this far apart: the runtime's timers are no finer.
 const TICK: Duration = Duration::from_millis(1);
+const PER_TICK: u64 = RATE * TICK.as_millis() as u64 / 1000;
 /// How long a batch waits for more records while another is on its way.
 const LINGER: Duration = Duration::from_millis(1);
 /// Records of one partition's answers are awaited this much longer than the load lasts.
@@ -71,6 +74,8 @@ pub async fn measure(
     }
     report.add(measurement)?;
 
+    // As the disk drifts, again.
+    let mut disk = disk_alone(site, load).await?;
     let topic = site.topic(1).await?;
     let beside = match readers {
         0 => None,
@@ -97,7 +102,27 @@ pub async fn measure(
             .with("readers", readers)
             .with("readers_mb_per_s", read as f64 / 1e6 / took.as_secs_f64());
     }
-    report.add(measurement)
+    report.add(measurement)?;
+    let Some(disk) = &mut disk else { return Ok(()) };
+    if let Some(later) = disk_alone(site, load).await? {
+        disk.join(&later);
+    }
+    report.add(
+        Measurement::new("latency-disk-alone", None)
+            .with("size", load.size)
+            .with("rate", RATE)
+            .latency(disk),
+    )
+}
+
+/// What the disk makes of half of the steady load.
+async fn disk_alone(site: &Site, load: Load) -> Result<Option<Latencies>, Failure> {
+    let ticks = Ticks {
+        every: TICK,
+        bytes: (load.size as usize).max(STAMP_LEN) * PER_TICK as usize,
+        time: load.time / 2,
+    };
+    synced_ticks(site, ticks).await
 }
 
 async fn one_in_flight(client: &Client, topic: &str, load: Load) -> Result<Latencies, Failure> {
@@ -145,11 +170,10 @@ async fn send(
     rand::rng().fill_bytes(&mut value);
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Burst);
-    let per_tick = RATE * TICK.as_micros() as u64 / 1_000_000;
     let mut sent = 0;
     while sent < total {
         tick.tick().await;
-        for _ in 0..per_tick.min(total - sent) {
+        for _ in 0..PER_TICK.min(total - sent) {
             let stamp = begin.elapsed().as_nanos() as u64;
             if let Some(room) = value.first_chunk_mut::<STAMP_LEN>() {
                 *room = stamp.to_le_bytes();

@@ -9,6 +9,7 @@ use weir_log::vfs::{OpenMode, VfsFile};
 use weir_log::{PageBuf, RealVfs, Vfs};
 use weir_sdk::limits::{Direction, quinn_mb_per_s};
 
+use super::load::Latencies;
 use super::site::Site;
 use crate::exit::Failure;
 use crate::output;
@@ -97,15 +98,40 @@ impl Limits {
 /// The median of a synced write of 4 KiB now, in microseconds; none where broker and bench do not
 /// share the disk.
 pub async fn fdatasync_us(site: &Site) -> Result<Option<f64>, Failure> {
+    on_disk(site, median_sync).await
+}
+
+/// What becomes due bit by bit, as a steady load does.
+#[derive(Clone, Copy, Debug)]
+pub struct Ticks {
+    /// The time between two bits.
+    pub every: Duration,
+    /// How large one is.
+    pub bytes: usize,
+    /// How long there are such.
+    pub time: Duration,
+}
+
+/// How long after it was due each bit is on the disk, without a broker: as in the broker, all that
+/// is due is written and synced together. None where broker and bench do not share the disk.
+pub async fn synced_ticks(site: &Site, ticks: Ticks) -> Result<Option<Latencies>, Failure> {
+    on_disk(site, move |file| sync_ticks(file, ticks)).await
+}
+
+/// Measures on the broker's disk, if this process can write there.
+async fn on_disk<T: Send + 'static>(
+    site: &Site,
+    measure: impl FnOnce(&Arc<dyn VfsFile>) -> io::Result<T> + Send + 'static,
+) -> Result<Option<T>, Failure> {
     let Some(directory) = site.disk().map(Path::to_owned) else {
         return Ok(None);
     };
     let failed = |error: &dyn std::fmt::Display| {
         Failure::failed(format!("the disk cannot be measured: {error}"))
     };
-    let work = tokio::task::spawn_blocking(move || with_file(&directory, median_sync));
-    let median = work.await.map_err(|error| failed(&error))?;
-    median.map(Some).map_err(|error| failed(&error))
+    let work = tokio::task::spawn_blocking(move || with_file(&directory, measure));
+    let measured = work.await.map_err(|error| failed(&error))?;
+    measured.map(Some).map_err(|error| failed(&error))
 }
 
 fn best(direction: Direction) -> io::Result<f64> {
@@ -169,4 +195,31 @@ fn median_sync(file: &Arc<dyn VfsFile>) -> io::Result<f64> {
     times.sort_unstable();
     let median = times.get(SYNCS / 2).copied().unwrap_or_default();
     Ok(median.as_secs_f64() * 1e6)
+}
+
+fn sync_ticks(file: &Arc<dyn VfsFile>, ticks: Ticks) -> io::Result<Latencies> {
+    let page = PageBuf::from_slice(&[0x57; WRITE]);
+    let total = (ticks.time.as_nanos() / ticks.every.as_nanos()) as u32;
+    let mut latencies = Latencies::new();
+    let begin = Instant::now();
+    let (mut done, mut offset) = (0, 0);
+    while done < total {
+        std::thread::sleep((ticks.every * (done + 1)).saturating_sub(begin.elapsed()));
+        let due = (begin.elapsed().as_nanos() / ticks.every.as_nanos()) as u32;
+        let due = due.min(total);
+        let bytes = ticks.bytes * (due - done) as usize;
+        let bytes = bytes.next_multiple_of(PAGE).min(WRITE);
+        if offset + bytes > FILE_BYTES as usize {
+            offset = 0;
+        }
+        file.write_vectored_at(&[IoSlice::new(&page.as_slice()[..bytes])], offset as u64)?;
+        file.sync_data()?;
+        offset += bytes;
+        let now = begin.elapsed();
+        for tick in done..due {
+            latencies.add(now.saturating_sub(ticks.every * (tick + 1)));
+        }
+        done = due;
+    }
+    Ok(latencies)
 }
