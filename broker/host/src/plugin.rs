@@ -47,7 +47,7 @@ pub(crate) struct Origin {
 /// Where code comes from that is not in memory.
 struct Source {
     read: Box<dyn Fn() -> io::Result<Vec<u8>> + Send + Sync>,
-    /// Says that what was read is of no use.
+    /// Says that nothing was read, or nothing of use.
     damaged: Box<dyn Fn() + Send + Sync>,
 }
 
@@ -84,9 +84,10 @@ impl Plugin {
     }
 
     /// Says how the precompiled form can be read again. From now on bindings without calls let go
-    /// of the code; the next call reads it, on a plugin thread. If it is of no use then, because
-    /// the file was damaged, `damaged` is called: whoever has the component may compile it again,
-    /// and until then calls say that they are to be made again later. Only the first source counts.
+    /// of the code; the next call reads it, on a plugin thread. If it cannot be read then or is of
+    /// no use, because the file is gone or damaged, `damaged` is called: whoever has the component
+    /// may compile it again, and until then calls say that they are to be made again later. Only
+    /// the first source counts.
     pub fn read_again_by(
         &self,
         read: impl Fn() -> io::Result<Vec<u8>> + Send + Sync + 'static,
@@ -192,11 +193,15 @@ impl Origin {
         }
         let source = self.source.get().ok_or(io::ErrorKind::NotFound);
         let source = source.map_err(io::Error::from)?;
-        let artifact = (source.read)()?;
-        let code = Code::load(&self.engine, self.engine_hash, self.version, &artifact);
-        let code = Arc::new(code.inspect_err(|_| (source.damaged)())?);
+        let code = self.read(source).inspect_err(|_| (source.damaged)())?;
         *self.lock() = Arc::downgrade(&code);
         Ok(code)
+    }
+
+    fn read(&self, source: &Source) -> Result<Arc<Code>, CodeError> {
+        let artifact = (source.read)()?;
+        let code = Code::load(&self.engine, self.engine_hash, self.version, &artifact)?;
+        Ok(Arc::new(code))
     }
 
     /// Whether code that goes can come back.

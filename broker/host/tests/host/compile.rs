@@ -243,6 +243,7 @@ fn code_that_can_be_read_again_is_in_memory_only_while_it_is_needed() {
     unloaded();
 
     // What cannot be read now may be read the next time.
+    assert!(!was_damaged.load(Ordering::Relaxed));
     hidden.store(true, Ordering::Relaxed);
     let error = ask().expect_err("there is no code");
     assert!(error.is_retryable(), "{error}");
@@ -250,9 +251,20 @@ fn code_that_can_be_read_again_is_in_memory_only_while_it_is_needed() {
     ask().expect("it can be read again");
     unloaded();
 
+    // Or it is gone: who hears of it brings what is compiled anew.
+    hidden.store(true, Ordering::Relaxed);
+    was_damaged.store(false, Ordering::Relaxed);
+    ask().expect_err("there is no code");
+    assert!(was_damaged.swap(false, Ordering::Relaxed), "nobody heard");
+    let anew = host.load(bound.version(), &artifact.lock().unwrap());
+    let plugin = weak.unless_known(anew.unwrap());
+    ask().expect("it has come back");
+    drop(plugin);
+    hidden.store(false, Ordering::Relaxed);
+    unloaded();
+
     // A damaged form never becomes code; another binding brings what is sound.
     let sound = std::mem::take(&mut *artifact.lock().unwrap());
-    assert!(!was_damaged.load(Ordering::Relaxed));
     let error = ask().expect_err("there is no code");
     assert!(error.is_retryable(), "{error}");
     assert_eq!(
