@@ -10,10 +10,10 @@ use futures_util::{FutureExt, future::BoxFuture};
 use tokio::time::timeout;
 use weir_core::change::Bound;
 use weir_host::{LogLevel, Logs};
-use weir_wire::error::Fault;
+use weir_wire::error::{ErrorCode, Fault};
 use weir_wire::id::{BindingId, PluginVersion, SubscriptionId};
-use weir_wire::limits::{LOGS_WAIT_MAX, PAGE_ITEMS_MAX};
-use weir_wire::name::TopicName;
+use weir_wire::limits::{LOG_CURSORS_MAX, LOGS_WAIT_MAX, PAGE_ITEMS_MAX};
+use weir_wire::name::{PluginName, TopicName};
 use weir_wire::plugin::Hook;
 use weir_wire::request::{LogLine, PluginLogLines, PluginLogs};
 
@@ -42,6 +42,8 @@ struct Followed {
 /// The lines behind those that are known; waits for one if there is none.
 pub(super) async fn lines(shared: &Shared, request: &PluginLogs) -> Result<PluginLogLines, Fault> {
     let wait = Duration::from_millis(request.wait_ms).min(LOGS_WAIT_MAX);
+    // Once, however often somebody comes meanwhile.
+    let known = known(request)?;
     let found = timeout(wait, async {
         loop {
             let mut bound = pin!(shared.topics.change());
@@ -49,7 +51,7 @@ pub(super) async fn lines(shared: &Shared, request: &PluginLogs) -> Result<Plugi
             // One that comes while the others are looked at must wake this up.
             bound.as_mut().enable();
             subscribed.as_mut().enable();
-            let all = followed(shared, request)?;
+            let all = followed(shared, &request.plugin, &known)?;
             let lines = kept(&all);
             if !lines.is_empty() || wait.is_zero() {
                 return Ok(lines);
@@ -89,19 +91,34 @@ fn kept(all: &[Followed]) -> Vec<LogLine> {
     lines
 }
 
+/// The last line that is known of each.
+fn known(request: &PluginLogs) -> Result<HashMap<Who, u64>, Fault> {
+    let PluginLogs { plugin, after, .. } = request;
+    if after.len() > LOG_CURSORS_MAX {
+        let text = format!(
+            "the log of plugin \"{plugin}\" is read with {LOG_CURSORS_MAX} cursors at most, not \
+             {}; leave out those of bindings and subscriptions that have ended",
+            after.len()
+        );
+        return Err(Fault::new(ErrorCode::InvalidArgument, text));
+    }
+    let known = after.iter().map(|at| {
+        let guest = at.subscription.map(|id| Who::Guest(id, at.position));
+        (guest.unwrap_or(Who::Binding(at.binding)), at.number)
+    });
+    Ok(known.collect())
+}
+
 /// The bindings of the plugin and then the subscriptions with it: of each first those that have
 /// ended, then those that run.
-fn followed(shared: &Shared, request: &PluginLogs) -> Result<Vec<Followed>, Fault> {
-    let after = request.after.iter();
-    let after: HashMap<Who, u64> = after
-        .map(|at| {
-            let guest = at.subscription.map(|id| Who::Guest(id, at.position));
-            (guest.unwrap_or(Who::Binding(at.binding)), at.number)
-        })
-        .collect();
-    let after = |who: &Who| after.get(who).copied().unwrap_or(0);
-    let mut followed = bindings(shared, request, after)?;
-    let guests = shared.watch.logs(&request.plugin).into_iter();
+fn followed(
+    shared: &Shared,
+    plugin: &PluginName,
+    known: &HashMap<Who, u64>,
+) -> Result<Vec<Followed>, Fault> {
+    let after = |who: &Who| known.get(who).copied().unwrap_or(0);
+    let mut followed = bindings(shared, plugin, after)?;
+    let guests = shared.watch.logs(plugin).into_iter();
     followed.extend(guests.map(|(guest, logs)| {
         let Guest { place, read, .. } = guest;
         let who = Who::Guest(place.subscription, place.position);
@@ -119,11 +136,11 @@ fn followed(shared: &Shared, request: &PluginLogs) -> Result<Vec<Followed>, Faul
 
 fn bindings(
     shared: &Shared,
-    request: &PluginLogs,
+    plugin: &PluginName,
     after: impl Fn(&Who) -> u64,
 ) -> Result<Vec<Followed>, Fault> {
     let shard = shared.shard.read();
-    let known = shard.resolve_version(&request.plugin, None);
+    let known = shard.resolve_version(plugin, None);
     known.map_err(IntoFault::into_fault)?;
     let follow = |topic: &TopicName, bound: &Bound, logs: Arc<Logs>| Followed {
         who: Who::Binding(bound.id),
@@ -133,7 +150,7 @@ fn bindings(
         logs,
         after: after(&Who::Binding(bound.id)),
     };
-    let is_asked_for = |bound: &Bound| bound.plugin == request.plugin;
+    let is_asked_for = |bound: &Bound| bound.plugin == *plugin;
     let mut followed = Vec::new();
     let mut ended = shared.topics.ended();
     for topic in shard.catalog().topics() {

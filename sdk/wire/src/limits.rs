@@ -83,6 +83,9 @@ pub const BINDING_OUTPUT_MAX: u64 = BATCH_INFLATED_MAX as u64;
 pub const BINDING_LOG_RATE_MAX: u64 = 10_000;
 /// How long a request for log lines may wait for the next one.
 pub const LOGS_WAIT_MAX: Duration = Duration::from_secs(10);
+/// Cursors of a request for log lines: more than log at a time, and few enough to be looked
+/// through for each.
+pub const LOG_CURSORS_MAX: usize = 10_000;
 /// Filters of one subscription.
 pub const FILTERS_MAX: usize = 16;
 /// Streams of one subscription; with more partitions than that, several share a stream.

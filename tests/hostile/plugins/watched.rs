@@ -8,7 +8,9 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use weir_sdk::{FilterSpec, Record, Start, Subscriber};
 use weir_wire::batch::Compression;
+use weir_wire::error::ErrorCode;
 use weir_wire::id::{BindingId, Offset, SubscriptionId};
+use weir_wire::limits::LOG_CURSORS_MAX;
 use weir_wire::plugin::{ErrorPolicy, Hook};
 use weir_wire::request::{
     BindingLimits, LogCursor, LogLine, PluginDescription, SubscriptionPlugin,
@@ -271,6 +273,15 @@ async fn what_they_log_is_told_by_subscription_and_place_also_when_they_have_end
         lines.await.unwrap()
     };
     assert_eq!(after(&cursors).await, []);
+    // So many may be known, and no more.
+    let countless = cursors.iter().cycle().take(LOG_CURSORS_MAX + 1);
+    let countless: Vec<_> = countless.cloned().collect();
+    assert_eq!(after(&countless[1..]).await, []);
+    let refused = admin.plugin_logs("golden", &countless, Duration::ZERO);
+    let refused = refused.await.unwrap_err();
+    let fault = refused.fault().unwrap();
+    assert_eq!(fault.code, ErrorCode::InvalidArgument, "{fault}");
+    assert!(fault.message.contains("\"golden\""), "{fault}");
 
     // A line of one of its records, and one of another subscription.
     let producer = stage.client.producer("logged").open().await.unwrap();

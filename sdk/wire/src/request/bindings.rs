@@ -114,7 +114,8 @@ message! {
     pub struct PluginLogs {
         /// The plugin.
         1 => plugin: PluginName,
-        /// What is known already; lines of others come from the oldest that is kept.
+        /// What is known already, of 10,000 at most; lines of others come from the oldest that is
+        /// kept.
         2 => after: Vec<LogCursor>,
         /// How long to wait for a line if there is none, in milliseconds; at most 10 s.
         3 => wait_ms: u64,

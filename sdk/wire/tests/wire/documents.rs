@@ -319,6 +319,10 @@ fn the_document_states_the_limits_of_the_code() {
             "seconds that a request for log lines waits",
             limits::LOGS_WAIT_MAX.as_secs() as usize,
         ),
+        (
+            "cursors of a request for log lines",
+            limits::LOG_CURSORS_MAX,
+        ),
         ("filters of a subscription", limits::FILTERS_MAX),
         ("lanes of a subscription", limits::SUBSCRIPTION_STREAMS_MAX),
         ("subscriptions of a connection", limits::SUBSCRIPTIONS_MAX),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use weir_wire::id::{BindingId, SubscriptionId};
-use weir_wire::limits::PAGE_ITEMS_MAX;
+use weir_wire::limits::{LOG_CURSORS_MAX, PAGE_ITEMS_MAX};
 use weir_wire::name::PluginName;
 use weir_wire::request::{LogCursor, LogLine};
 
@@ -20,8 +20,6 @@ use super::{show, subscriptions};
 
 /// How long the broker waits for a line before it answers that there is none.
 const WAIT: Duration = Duration::from_secs(5);
-/// Those that log whose last lines are remembered: subscriptions come and go.
-const KNOWN_MAX: usize = 10_000;
 
 /// Arguments of `plugin logs`.
 #[derive(Debug, clap::Args)]
@@ -44,6 +42,7 @@ pub async fn run(args: LogsArgs) -> Result<(), Failure> {
     let name = args.name.as_str();
     let mut known = Known::default();
     let mut wait = Duration::ZERO;
+    let mut is_caught_up = false;
     loop {
         let lines = match admin.plugin_logs(name, &known.cursors(), wait).await {
             Ok(lines) => lines,
@@ -59,7 +58,15 @@ pub async fn run(args: LogsArgs) -> Result<(), Failure> {
             text.push('\n');
         }
         output::print(&text)?;
-        if !args.follow && known.0.is_empty() {
+        is_caught_up |= lines.len() < PAGE_ITEMS_MAX;
+        if !is_caught_up && known.has_forgotten {
+            // Those that were forgotten have not ended since: their lines would come once more.
+            return Err(Failure::failed(format!(
+                "more than {LOG_CURSORS_MAX} bindings and subscriptions have logged for plugin \
+                 \"{name}\", and no more can be told apart; try again when fewer of them use it"
+            )));
+        }
+        if !args.follow && known.numbers.is_empty() {
             output::note(&format!(
                 "no current binding of plugin \"{name}\", and no filter or projection of a \
                  subscription, has logged anything since the broker started; lines go with \
@@ -68,7 +75,7 @@ pub async fn run(args: LogsArgs) -> Result<(), Failure> {
         }
         if args.follow {
             wait = WAIT;
-        } else if lines.len() < PAGE_ITEMS_MAX {
+        } else if is_caught_up {
             break;
         }
     }
@@ -111,13 +118,22 @@ impl fmt::Display for Who {
     }
 }
 
-/// How far each one's lines are known.
+/// How far the lines are known of those that were heard last.
 #[derive(Debug, Default)]
-struct Known(BTreeMap<Who, u64>);
+struct Known {
+    /// The number of each one's last line, and how many lines of all there were with it.
+    numbers: BTreeMap<Who, (u64, u64)>,
+    /// Who these were by the latter: the first is the one that was silent for longest.
+    heard: BTreeMap<u64, Who>,
+    /// The lines of all.
+    lines: u64,
+    /// Whether more have logged than are known.
+    has_forgotten: bool,
+}
 
 impl Known {
     fn cursors(&self) -> Vec<LogCursor> {
-        let cursors = self.0.iter().map(|(&who, &number)| {
+        let cursors = self.numbers.iter().map(|(&who, &(number, _))| {
             let (binding, subscription, position) = match who {
                 Who::Binding(binding) => (binding, None, 0),
                 Who::Guest(id, position) => (BindingId::new(0), Some(id), position),
@@ -134,15 +150,22 @@ impl Known {
 
     /// Takes a line in; how many lines between it and the one before it were forgotten.
     fn take(&mut self, line: &LogLine) -> u64 {
-        let lost = match self.0.insert(Who::of(line), line.number) {
-            Some(before) => line.number.saturating_sub(before.saturating_add(1)),
-            None => 0,
-        };
-        if self.0.len() > KNOWN_MAX {
-            // The oldest subscription: it is the one most likely to have ended.
-            self.0.pop_first();
+        let who = Who::of(line);
+        self.lines += 1;
+        self.heard.insert(self.lines, who);
+        if let Some((before, heard)) = self.numbers.insert(who, (line.number, self.lines)) {
+            self.heard.remove(&heard);
+            return line.number.saturating_sub(before.saturating_add(1));
         }
-        lost
+        // Subscriptions come and go. One that is still there is heard at once and known again, in
+        // the place of another: so it must not be the next that is forgotten.
+        if self.numbers.len() > LOG_CURSORS_MAX
+            && let Some((_, silent)) = self.heard.pop_first()
+        {
+            self.numbers.remove(&silent);
+            self.has_forgotten = true;
+        }
+        0
     }
 }
 
@@ -248,16 +271,35 @@ mod tests {
     }
 
     #[test]
-    fn so_many_are_known_and_subscriptions_that_are_old_are_forgotten() {
+    fn so_many_are_known_and_those_that_say_nothing_any_more_are_forgotten() {
         let mut known = Known::default();
+        let is_known = |known: &Known, id| {
+            let cursors = known.cursors();
+            let id = Some(SubscriptionId::new(id));
+            assert!(cursors.len() <= LOG_CURSORS_MAX);
+            cursors.iter().any(|cursor| cursor.subscription == id)
+        };
         known.take(&line(1, 1));
-        for id in 0..KNOWN_MAX as u64 + 5 {
+        let most = LOG_CURSORS_MAX as u64;
+        for id in 1..most {
             known.take(&line_of(id, 0, 1));
         }
+        assert!(!known.has_forgotten);
+        // The first subscription goes on, and the binding is the one that has been silent.
+        assert_eq!(known.take(&line_of(1, 0, 2)), 0);
+        known.take(&line_of(most, 0, 1));
+        known.take(&line_of(most + 1, 0, 1));
+        assert!(known.has_forgotten && is_known(&known, 1));
         let cursors = known.cursors();
-        assert_eq!(cursors.len(), KNOWN_MAX);
-        assert_eq!(cursors[0].subscription, Some(SubscriptionId::new(6)));
-        assert_eq!(cursors[KNOWN_MAX - 1].binding, BindingId::new(1));
+        assert!(cursors.iter().all(|cursor| cursor.subscription.is_some()));
+        // One that was silent but is still at work is heard again, and known from then on.
+        assert!(!is_known(&known, 2));
+        for number in [1, 2] {
+            known.take(&line_of(2, 0, number));
+            assert!(is_known(&known, 2), "else its lines come for ever");
+        }
+        assert!(!is_known(&known, 3) && is_known(&known, 4));
+        assert_eq!(known.heard.len(), known.numbers.len());
     }
 
     #[test]
