@@ -19,7 +19,7 @@ mod kinds;
 
 pub(crate) use kinds::KindSum;
 
-use kinds::{Gone, Kind};
+use kinds::{Kind, Kinds};
 
 /// Plugins of subscriptions that are no more whose log lines are kept; those of each take half a
 /// MiB at most.
@@ -82,7 +82,7 @@ pub(crate) struct Watch {
 #[derive(Debug, Default)]
 struct Inner {
     at_work: BTreeMap<Place, Watched>,
-    gone: Gone,
+    kinds: Kinds,
     /// What those have logged that are no more, the oldest first.
     ended: VecDeque<(Guest, Arc<Logs>)>,
 }
@@ -98,7 +98,10 @@ impl Watch {
     /// A subscription begins to use a plugin.
     pub(super) fn begin(self: &Arc<Self>, watched: Watched) -> Watching {
         let place = watched.guest.place;
-        self.inner.lock().at_work.insert(place, watched);
+        let mut inner = self.inner.lock();
+        inner.kinds.begin(Kind::of(&watched.guest));
+        inner.at_work.insert(place, watched);
+        drop(inner);
         self.changes.notify_waiters();
         Watching {
             watch: self.clone(),
@@ -148,7 +151,7 @@ impl Watch {
         let inner = self.inner.lock();
         let at_work = inner.at_work.values();
         let at_work = at_work.map(|it| (Kind::of(&it.guest), it.bound.stats()));
-        inner.gone.with(at_work)
+        inner.kinds.sums(at_work)
     }
 
     /// A sentence for each that rests; one for all that say the same.
@@ -184,9 +187,7 @@ impl Watch {
         let Some(Watched { guest, bound, .. }) = inner.at_work.remove(&place) else {
             return;
         };
-        let Inner { at_work, gone, .. } = &mut *inner;
-        let others = at_work.values().map(|it| Kind::of(&it.guest));
-        gone.add(Kind::of(&guest), &bound.stats(), others);
+        inner.kinds.end(Kind::of(&guest), &bound.stats());
         let logs = bound.logs();
         if logs.lines_after(0, 1).is_empty() {
             return;

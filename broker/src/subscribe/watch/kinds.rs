@@ -1,7 +1,7 @@
 //! What plugins of subscriptions did, summed up by what an operator knows of them: so there are few
 //! sums however many subscriptions come and go, and none of them goes down when one has gone.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::time::Duration;
 
 use weir_host::BindingStats;
@@ -38,12 +38,14 @@ pub(crate) struct KindSum {
     pub(crate) stats: BindingStats,
 }
 
-/// What those did that are gone.
+/// The kinds of those that are at work, and what those did that are gone.
 #[derive(Debug, Default)]
-pub(super) struct Gone {
+pub(super) struct Kinds {
+    /// How many of each are at work: when one goes, nobody has time to count them.
+    at_work: HashMap<Kind, u64>,
     /// How many have gone so far.
     count: u64,
-    sums: HashMap<Kind, Sum>,
+    gone: HashMap<Kind, Sum>,
 }
 
 #[derive(Debug, Default)]
@@ -64,29 +66,35 @@ impl Kind {
     }
 }
 
-impl Gone {
-    /// One more is gone. Kinds of which some are at work are the last to be forgotten.
-    pub(super) fn add(
-        &mut self,
-        kind: Kind,
-        stats: &BindingStats,
-        at_work: impl Iterator<Item = Kind>,
-    ) {
-        if self.sums.len() == GONE_MAX && !self.sums.contains_key(&kind) {
-            let (sums, at_work) = (self.sums.iter(), at_work.collect::<HashSet<_>>());
-            let idle = sums.min_by_key(|(kind, sum)| (at_work.contains(kind), sum.last));
+impl Kinds {
+    /// One more is at work.
+    pub(super) fn begin(&mut self, kind: Kind) {
+        *self.at_work.entry(kind).or_default() += 1;
+    }
+
+    /// One that was at work is gone. Kinds of which others are at work are the last to be forgotten.
+    pub(super) fn end(&mut self, kind: Kind, stats: &BindingStats) {
+        if let Some(others) = self.at_work.get_mut(&kind) {
+            *others -= 1;
+            if *others == 0 {
+                self.at_work.remove(&kind);
+            }
+        }
+        if self.gone.len() == GONE_MAX && !self.gone.contains_key(&kind) {
+            let (gone, at_work) = (self.gone.iter(), &self.at_work);
+            let idle = gone.min_by_key(|(kind, sum)| (at_work.contains_key(kind), sum.last));
             let idle = idle.map(|(kind, _)| kind.clone());
-            idle.and_then(|kind| self.sums.remove(&kind));
+            idle.and_then(|kind| self.gone.remove(&kind));
         }
         self.count += 1;
-        let sum = self.sums.entry(kind).or_default();
+        let sum = self.gone.entry(kind).or_default();
         sum.last = self.count;
         add(&mut sum.stats, stats);
     }
 
-    /// The same with those that are at work, and these first.
-    pub(super) fn with(&self, at_work: impl Iterator<Item = (Kind, BindingStats)>) -> Vec<KindSum> {
-        let gone = self.sums.iter();
+    /// What those did that are gone, with what those did that are at work, and these first.
+    pub(super) fn sums(&self, at_work: impl Iterator<Item = (Kind, BindingStats)>) -> Vec<KindSum> {
+        let gone = self.gone.iter();
         let gone = gone.map(|(kind, sum)| (kind.clone(), KindSum::new(kind, &sum.stats)));
         let mut sums: HashMap<Kind, KindSum> = gone.collect();
         for (kind, stats) in at_work {
@@ -149,13 +157,11 @@ fn add(sum: &mut BindingStats, stats: &BindingStats) {
 
 #[cfg(test)]
 mod tests {
-    use std::iter::{empty, once};
-
     use weir_host::BindingStats;
     use weir_wire::id::PluginVersion;
     use weir_wire::plugin::Hook;
 
-    use super::{GONE_MAX, Gone, Kind, KindSum};
+    use super::{GONE_MAX, Kind, KindSum, Kinds};
     use crate::subscribe::watch::Read;
 
     fn kind(topics: u32) -> Kind {
@@ -182,7 +188,7 @@ mod tests {
 
     #[test]
     fn what_was_counted_stays_when_those_that_counted_are_gone() {
-        let mut gone = Gone::default();
+        let mut kinds = Kinds::default();
         let told = |sums: &[KindSum]| {
             let sum = sums.iter().map(|sum| {
                 let KindSum { kind, stats, .. } = sum;
@@ -192,32 +198,46 @@ mod tests {
             sum.collect::<Vec<_>>()
         };
         let at_work = || [(kind(1), seen(2)), (kind(2), seen(3)), (kind(1), seen(4))].into_iter();
+        at_work().for_each(|(kind, _)| kinds.begin(kind));
         let all = [(1, 2, 2, (6, 6, 400)), (2, 1, 1, (3, 3, 300))];
-        assert_eq!(told(&gone.with(at_work())), all);
-        gone.add(kind(1), &seen(2), empty());
+        assert_eq!(told(&kinds.sums(at_work())), all);
+        kinds.end(kind(1), &seen(2));
         let rest = [(1, 1, 1, (6, 6, 400)), (2, 1, 1, (3, 3, 300))];
-        assert_eq!(told(&gone.with(at_work().skip(1))), rest);
-        gone.add(kind(1), &seen(4), empty());
+        assert_eq!(told(&kinds.sums(at_work().skip(1))), rest);
+        kinds.end(kind(1), &seen(4));
         // What is at work comes first, and what is gone takes no memory and is not impure.
         let last = [(2, 1, 1, (3, 3, 300)), (1, 0, 0, (6, 6, 0))];
-        assert_eq!(told(&gone.with(at_work().skip(1).take(1))), last);
+        assert_eq!(told(&kinds.sums(at_work().skip(1).take(1))), last);
     }
 
     #[test]
     fn the_kind_goes_that_has_been_idle_for_longest() {
-        let mut gone = Gone::default();
-        let others = 1..=GONE_MAX as u32;
-        others.for_each(|topics| gone.add(kind(topics), &seen(1), empty()));
-        // The second is at work, and one of the third has gone just now.
-        gone.add(kind(3), &seen(1), once(kind(2)));
-        for new in [5000, 5001, 5002] {
-            gone.add(kind(new), &seen(1), once(kind(2)));
-            assert_eq!(gone.sums.len(), GONE_MAX);
+        let mut kinds = Kinds::default();
+        let one_goes = |kinds: &mut Kinds, topics| {
+            kinds.begin(kind(topics));
+            kinds.end(kind(topics), &seen(1));
+        };
+        // Of the second, one is at work all the time; of the fourth, until all are gone.
+        for topics in [2, 4] {
+            kinds.begin(kind(topics));
         }
-        let kept = |topics| gone.sums.contains_key(&kind(topics));
+        (1..=GONE_MAX as u32).for_each(|topics| one_goes(&mut kinds, topics));
+        // One of the third has gone just now.
+        one_goes(&mut kinds, 3);
+        kinds.end(kind(4), &seen(1));
+        for new in [5000, 5001, 5002] {
+            one_goes(&mut kinds, new);
+            assert_eq!(kinds.gone.len(), GONE_MAX);
+        }
+        let kept = |topics| kinds.gone.contains_key(&kind(topics));
         assert_eq!(
-            [1, 2, 3, 4, 5, 6].map(kept),
-            [false, true, true, false, false, true]
+            [1, 2, 3, 4, 5, 6, 7].map(kept),
+            [false, true, true, true, false, false, true]
+        );
+        // Nothing stays of what is no more at work.
+        assert_eq!(
+            kinds.at_work.into_iter().collect::<Vec<_>>(),
+            [(kind(2), 1)]
         );
     }
 }
