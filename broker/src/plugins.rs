@@ -28,6 +28,8 @@ const WAITING_MAX: usize = 16;
 /// compiled is not tried again by itself.
 const FAILURES_KEPT: Duration = Duration::from_secs(300);
 const MEND_PAUSE: Duration = Duration::from_secs(5);
+/// What the names of files end in that are not written to their ends.
+const UNFINISHED: &str = ".tmp";
 
 /// Keeps plugins.
 #[derive(Debug)]
@@ -53,7 +55,8 @@ struct Failed {
     fault: Fault,
 }
 
-/// Versions whose compiled form was found damaged when a binding that had rested was to run again.
+/// Versions whose compiled form was found damaged or gone when a binding that had rested was to run
+/// again.
 #[derive(Debug, Default)]
 struct Damaged {
     versions: Mutex<HashSet<PluginVersion>>,
@@ -149,14 +152,18 @@ impl PluginStore {
         loop {
             self.damaged.more.notified().await;
             let versions = std::mem::take(&mut *self.damaged.versions.lock());
+            let mut are_sound = true;
             for version in versions {
                 let now = Instant::now();
                 let since = now.checked_sub(FAILURES_KEPT).unwrap_or(now);
                 if let Err(fault) = self.load(host, version, since).await {
                     tracing::warn!(version = %version.short(), %fault, "a plugin stays damaged");
-                    // Calls that fail meanwhile say so again and again.
-                    sleep(MEND_PAUSE).await;
+                    are_sound = false;
                 }
+            }
+            if !are_sound {
+                // Calls that fail meanwhile say so again and again.
+                sleep(MEND_PAUSE).await;
             }
         }
     }
@@ -309,7 +316,8 @@ impl Files<'_> {
         .await
     }
 
-    /// Removes the files of versions that no plugin has: a push may have been cut short.
+    /// Removes the files of versions that no plugin has, and those that are not written to their
+    /// ends: a push may have been cut short. Only while nobody writes.
     pub(crate) async fn remove_unknown(&self, is_known: impl Fn(PluginVersion) -> bool) {
         let (vfs, directory) = (self.store.vfs.clone(), self.store.directory.clone());
         let names = match blocking(move || vfs.list(&directory)).await {
@@ -319,14 +327,21 @@ impl Files<'_> {
                 return;
             }
         };
-        let stems = names.iter().filter_map(|name| name.split_once('.'));
-        let found: HashSet<PluginVersion> = stems
-            .filter(|(_, extension)| ["wasm", "cwasm"].contains(extension))
-            .filter_map(|(stem, _)| version_of(stem))
-            .collect();
+        let found = names.iter().filter_map(|name| named_after(name));
+        let found: HashSet<PluginVersion> = found.collect();
         for version in found.into_iter().filter(|version| !is_known(*version)) {
             tracing::info!(version = %version.short(), "removing files that no plugin has");
             self.remove(version).await;
+        }
+        let unfinished = names.iter().filter(|name| {
+            let finished = name.strip_suffix(UNFINISHED);
+            finished.and_then(named_after).is_some()
+        });
+        let paths = unfinished.map(|name| self.store.directory.join(name));
+        let paths: Vec<_> = paths.collect();
+        let vfs = self.store.vfs.clone();
+        if let Err(error) = blocking(move || remove_all(&*vfs, paths)).await {
+            tracing::warn!(%error, "a file that was not written to its end stays");
         }
     }
 
@@ -340,13 +355,7 @@ impl Files<'_> {
                 // Whoever has it cannot run it once more. For that the files would stay for ever.
                 tracing::warn!(version = %version.short(), %error, "a plugin in use is gone");
             }
-            for path in paths {
-                match vfs.remove(&path) {
-                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                    _ => {}
-                }
-            }
-            Ok(())
+            remove_all(&*vfs, paths)
         });
         if let Err(error) = removed.await {
             tracing::warn!(version = %version.short(), %error, "a plugin's file stays");
@@ -379,8 +388,23 @@ async fn blocking<T: Send + 'static>(
     done.map_err(io::Error::other).flatten()
 }
 
-/// The version that a file is named after.
-fn version_of(stem: &str) -> Option<PluginVersion> {
+/// Removes files, if they are there.
+fn remove_all(vfs: &dyn Vfs, paths: impl IntoIterator<Item = PathBuf>) -> io::Result<()> {
+    for path in paths {
+        match vfs.remove(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// The version that a file of the store is named after.
+fn named_after(name: &str) -> Option<PluginVersion> {
+    let (stem, extension) = name.split_once('.')?;
+    if !["wasm", "cwasm"].contains(&extension) {
+        return None;
+    }
     let mut digest = [0; 32];
     for (n, byte) in digest.iter_mut().enumerate() {
         *byte = u8::from_str_radix(stem.get(2 * n..2 * n + 2)?, 16).ok()?;
@@ -427,12 +451,13 @@ mod tests {
     use bytes::Bytes;
     use parking_lot::Mutex;
     use sha2::{Digest, Sha256};
+    use tokio::time::{sleep, timeout};
     use weir_host::{CompileError, CompilerCommand, Host, HostConfig, Limits};
     use weir_log::{SimVfs, Vfs};
     use weir_wire::error::ErrorCode;
     use weir_wire::id::PluginVersion;
 
-    use super::{PluginStore, compile_fault, component_fault};
+    use super::{MEND_PAUSE, PluginStore, compile_fault, component_fault};
 
     fn store(vfs: &Arc<dyn Vfs>, directory: &Path) -> PluginStore {
         PluginStore {
@@ -496,6 +521,28 @@ mod tests {
         }
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn one_that_stays_damaged_holds_up_no_other() {
+        let vfs: Arc<dyn Vfs> = Arc::new(SimVfs::new(1));
+        let directory = PathBuf::from("/plugins");
+        vfs.create_dir_all(&directory).unwrap();
+        let store = store(&vfs, &directory);
+        let host = Host::new(HostConfig::default()).unwrap();
+        // Neither has a component that could be compiled.
+        let versions = [7, 8].map(|byte| PluginVersion::new([byte; 32]));
+        store.damaged.versions.lock().extend(versions);
+        store.damaged.more.notify_one();
+        let tried = async {
+            while store.compiling.lock().await.len() < 2 {
+                sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::select! {
+            () = store.mend(&host) => unreachable!("it never ends"),
+            tried = timeout(MEND_PAUSE / 2, tried) => tried.expect("both are tried at once"),
+        }
+    }
+
     #[tokio::test]
     async fn what_was_removed_meanwhile_leaves_no_compiled_form() {
         let vfs: Arc<dyn Vfs> = Arc::new(SimVfs::new(1));
@@ -520,11 +567,19 @@ mod tests {
             let (component, compiled) = (form(b"component"), form(b"form"));
             files.add(version, component, compiled).await.unwrap();
         }
-        vfs.write_atomic(&directory.join("notes.wasm"), b"somebody else's")
-            .unwrap();
+        // Cut short earlier, it has left files without their names, be the version known or not.
+        let unfinished = [
+            format!("{version}.cwasm.tmp"),
+            format!("{left}.wasm.tmp"),
+            format!("{}.cwasm.tmp", PluginVersion::new([9; 32])),
+        ];
+        let theirs = ["notes.wasm", "notes.wasm.tmp"].map(str::to_owned);
+        for name in unfinished.iter().chain(&theirs) {
+            vfs.write_atomic(&directory.join(name), b"some").unwrap();
+        }
         files.remove_unknown(|found| found == version).await;
         let expected = [format!("{version}.cwasm"), format!("{version}.wasm")];
-        let expected = expected.into_iter().chain(["notes.wasm".to_owned()]);
+        let expected = expected.into_iter().chain(theirs);
         assert_eq!(vfs.list(&directory).unwrap(), expected.collect::<Vec<_>>());
     }
 
