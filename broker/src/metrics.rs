@@ -14,6 +14,9 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 use weir_wire::error::ErrorCode;
 use weir_wire::frame::Kind;
+use weir_wire::limits::STATUS_WARNINGS_MAX;
+
+use crate::requests::at_most;
 
 mod sample;
 mod server;
@@ -151,7 +154,7 @@ impl Metrics {
     }
 
     /// The bindings that rest after grave failures, a sentence for each, and what rests of
-    /// subscriptions.
+    /// subscriptions: as many as `weir status` shows.
     pub(crate) fn quarantined(&self) -> Vec<String> {
         let Some(sample) = self.sampler.get().and_then(|sampler| sampler()) else {
             return Vec::new();
@@ -164,7 +167,7 @@ impl Metrics {
                 binding.id, binding.plugin, binding.topic, quarantine.reason
             ))
         });
-        resting.chain(sample.resting).collect()
+        at_most(STATUS_WARNINGS_MAX, resting.chain(sample.resting))
     }
 
     /// Says how to take what is asked for at a scrape. Only the first sampler counts: it belongs

@@ -18,7 +18,7 @@ use crate::frames::{Payload, Received};
 use crate::state::Shared;
 
 pub(crate) use bindings::{binding_info, binding_state, counters};
-pub(crate) use status::status;
+pub(crate) use status::{at_most, status};
 
 /// A request's answer.
 pub(crate) struct Reply {

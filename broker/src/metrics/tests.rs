@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use weir_wire::error::ErrorCode;
 use weir_wire::frame::Kind;
 use weir_wire::id::{BindingEpoch, BindingId, Offset, PartitionId, PluginVersion, Timestamp};
+use weir_wire::limits::STATUS_WARNINGS_MAX;
 use weir_wire::message::Message;
 use weir_wire::plugin::{ErrorPolicy, Hook};
 use weir_wire::request::{BindingCounters, BindingInfo, BrokerStatus, Quarantine};
@@ -194,6 +195,32 @@ async fn a_scrape_takes_a_sample() {
         text.contains("} 1.5\n"),
         "nanoseconds become seconds:\n{text}"
     );
+}
+
+#[tokio::test]
+async fn of_what_rests_a_page_tells_so_much() {
+    let endpoint = endpoint().await;
+    endpoint.metrics.sample_with(Box::new(|| {
+        let resting = (1..).map(|number| format!("the filter on topic \"{number}\" rests"));
+        Some(Sample {
+            status: BrokerStatus {
+                bindings: vec![binding()],
+                ..BrokerStatus::decode(&[]).unwrap()
+            },
+            buffered: ByteSize::bytes(0),
+            high_water_marks: Vec::new(),
+            resting: resting.take(STATUS_WARNINGS_MAX + 7).collect(),
+            subscription_plugins: Vec::new(),
+        })
+    }));
+    endpoint.readiness.set(State::Ready);
+    for path in ["/healthz", "/readyz"] {
+        let (_, text) = fetch(endpoint.address, path).await;
+        let lines: Vec<_> = text.lines().skip(1).collect();
+        assert_eq!(lines.len(), STATUS_WARNINGS_MAX, "{path}");
+        assert!(lines[0].starts_with("binding 9"), "{path}: {text}");
+        assert_eq!(lines.last(), Some(&"and 9 more warnings"), "{path}");
+    }
 }
 
 fn binding() -> BindingInfo {

@@ -76,7 +76,7 @@ pub(crate) fn status(shared: &Shared) -> BrokerStatus {
 }
 
 /// The first warnings; the last of so many says how many more there are.
-fn at_most(max: usize, warnings: impl Iterator<Item = String>) -> Vec<String> {
+pub(crate) fn at_most(max: usize, warnings: impl Iterator<Item = String>) -> Vec<String> {
     let mut rest = warnings.fuse();
     let mut warnings: Vec<_> = rest.by_ref().take(max).collect();
     let more = rest.count();
