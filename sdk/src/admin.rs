@@ -221,8 +221,8 @@ impl Admin {
     }
 
     /// What a plugin has logged, for bindings and for subscriptions, behind the lines that are
-    /// known already. Waits for a line if there is none, at most so long, and never longer than
-    /// 10 s.
+    /// known already, of 10,000 of them at most. Waits for a line if there is none, at most so
+    /// long, and never longer than 10 s.
     pub async fn plugin_logs(
         &self,
         plugin: &str,
@@ -305,16 +305,15 @@ fn joined<T, N: Ord>(
     more: bool,
     name: impl Fn(&T) -> &N,
 ) -> Result<bool, AdminError> {
-    let first = page.first().map(&name);
-    // A broker that lists in circles would keep us here for ever.
-    let goes_on = first.is_some_and(|first| items.last().is_none_or(|last| first > name(last)));
-    if goes_on {
-        items.extend(page);
-    } else if more {
+    let last = items.last().map(&name);
+    let follows = page.first().map_or(!more, |first| last < Some(name(first)));
+    // A broker that lists in circles would keep us here for ever. Several may have one name.
+    if !follows || !page.is_sorted_by_key(&name) {
         return Err(AdminError::Protocol {
             reason: "a page does not follow the one before".to_owned(),
         });
     }
+    items.extend(page);
     Ok(!more)
 }
 
