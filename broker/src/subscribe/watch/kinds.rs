@@ -72,7 +72,7 @@ impl Kinds {
         *self.at_work.entry(kind).or_default() += 1;
     }
 
-    /// One that was at work is gone. Kinds of which others are at work are the last to be forgotten.
+    /// One that was at work is gone. Kinds of which some are at work are the last to be forgotten.
     pub(super) fn end(&mut self, kind: Kind, stats: &BindingStats) {
         if let Some(others) = self.at_work.get_mut(&kind) {
             *others -= 1;
