@@ -17,6 +17,7 @@ use crate::budget::{Budget, Intake};
 use crate::fault::IntoFault;
 use crate::frames::{Ended, FrameReader, Received, finish, send, send_fault, send_within};
 use crate::state::Shared;
+use crate::subscribe::ConnectionTurns;
 use crate::{publish, requests, subscribe, transport};
 
 /// The protocol version that this broker speaks.
@@ -65,6 +66,8 @@ struct Rooms {
     intake: Intake,
     /// For subscriptions.
     subscriptions: Arc<Semaphore>,
+    /// For what these have to send.
+    turns: ConnectionTurns,
 }
 
 /// Accepts connections until the broker drains.
@@ -134,6 +137,7 @@ async fn streams(shared: &Arc<Shared>, connection: &Connection) {
             limits.request_deadline,
         ),
         subscriptions: Arc::new(Semaphore::new(SUBSCRIPTIONS_MAX)),
+        turns: shared.turns.of_connection(),
     };
     let tasks = tokio_util::task::TaskTracker::new();
     loop {
@@ -256,7 +260,8 @@ async fn stream_of(
         Kind::Subscribe => match (frame.message(), rooms.subscriptions.try_acquire_owned()) {
             (Ok(request), Ok(_one_of_them)) => {
                 reader.only(&[Kind::Credit]);
-                return subscribe::run(shared, connection, send, reader, request).await;
+                return subscribe::run(shared, connection, rooms.turns, send, reader, request)
+                    .await;
             }
             (Ok(_), Err(_)) => {
                 let text = format!("a connection has at most {SUBSCRIPTIONS_MAX} subscriptions");

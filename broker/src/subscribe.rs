@@ -34,7 +34,7 @@ use lane::{Counts, Subscription};
 
 pub(crate) use lane::{READS_AT_ONCE, read_fault};
 pub(crate) use start::numbers;
-pub(crate) use turns::Turns;
+pub(crate) use turns::{ConnectionTurns, Turns};
 pub(crate) use verdicts::Verdicts;
 pub(crate) use watch::{Doing, Guest, KindSum, Watch};
 
@@ -42,6 +42,7 @@ pub(crate) use watch::{Doing, Guest, KindSum, Watch};
 pub(crate) async fn run(
     shared: Arc<Shared>,
     connection: Connection,
+    turns: ConnectionTurns,
     mut stream: SendStream,
     mut reader: FrameReader,
     request: Subscribe,
@@ -56,6 +57,7 @@ pub(crate) async fn run(
             serve(
                 &shared,
                 &connection,
+                turns,
                 &mut reader,
                 &request,
                 filters,
@@ -94,6 +96,7 @@ async fn begin(shared: &Shared, request: &Subscribe) -> Result<(Filters, Subscri
 async fn serve(
     shared: &Arc<Shared>,
     connection: &Connection,
+    turns: ConnectionTurns,
     reader: &mut FrameReader,
     request: &Subscribe,
     filters: Filters,
@@ -110,6 +113,7 @@ async fn serve(
         credit: credit.clone(),
         with_keys: request.ordering_keys,
         counts: Arc::new(counts(request, &subscribed)),
+        turns,
         room: Share::of(&shared.loaded),
     };
     let stop = CancellationToken::new();

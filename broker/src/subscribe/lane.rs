@@ -20,6 +20,7 @@ use weir_wire::subscribe::{LaneOpened, Progress, Records, SubscribedPartition};
 
 use super::credit::Credit;
 use super::filters::{Filters, Judging, Kept};
+use super::turns::ConnectionTurns;
 use crate::budget::Share;
 use crate::state::Shared;
 use line::Line;
@@ -48,6 +49,7 @@ pub(super) struct Subscription {
     pub(super) credit: Arc<Credit>,
     pub(super) with_keys: bool,
     pub(super) counts: Arc<Counts>,
+    pub(super) turns: ConnectionTurns,
     /// Its share of what may be read from disk at one time.
     pub(super) room: Share,
 }
@@ -59,6 +61,7 @@ pub(super) struct Lane {
     credit: Arc<Credit>,
     with_keys: bool,
     counts: Arc<Counts>,
+    turns: ConnectionTurns,
     positions: Vec<Position>,
     source: Source,
     /// How long it has rested, because a plugin could not run, since something was sent.
@@ -118,6 +121,7 @@ impl Subscription {
             credit: self.credit.clone(),
             with_keys: self.with_keys,
             counts: self.counts.clone(),
+            turns: self.turns.clone(),
             positions: positions.collect(),
             source: Source::new(self.shared.clone(), self.room.clone()),
             rested: Duration::ZERO,
@@ -137,7 +141,7 @@ impl Lane {
     async fn pump(&mut self, connection: &Connection) -> Result<(), Stop> {
         let stream = connection.open_uni().await.map_err(|_| Gone)?;
         let stopped = stream.stopped();
-        let mut line = Line::new(stream, connection, self.shared.turns.clone());
+        let mut line = Line::new(stream, connection, self.turns.clone());
         tokio::select! {
             // An idle lane would not learn of it by writing.
             _ = stopped => Err(Stop::Gone),
@@ -420,7 +424,7 @@ impl Lane {
         let size = bytes.len();
         self.credit.spend(size, count);
         let mut parts = [Bytes::from(records.to_frame(size)), bytes];
-        line.take_turn(size.max(out.size())).await;
+        line.take_turn(out.size()).await;
         match timeout(HOLD_MAX, line.write(&mut parts)).await {
             Ok(written) => written?,
             Err(_) => {

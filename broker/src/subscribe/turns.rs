@@ -21,17 +21,26 @@ const TURN_BYTES: usize = 1 << 20;
 /// anything, so that it goes on sending says nothing for certain about what was written.
 const TURN_TIME: Duration = Duration::from_millis(10);
 
-/// Gives turns, in the order in which they are asked for.
+/// Gives turns to connections, in the order in which they are asked for.
 #[derive(Debug)]
 pub(crate) struct Turns {
     places: Arc<Semaphore>,
     waiting: AtomicUsize,
 }
 
+/// The turns of one connection, which stands in line no more often than one can have a turn: else
+/// its many lanes would keep the few of others waiting.
+#[derive(Clone, Debug)]
+pub(crate) struct ConnectionTurns {
+    turns: Arc<Turns>,
+    own: Arc<Semaphore>,
+}
+
 /// The right to send much, for a while.
 #[derive(Debug)]
 pub(super) struct Turn {
     turns: Arc<Turns>,
+    _own: OwnedSemaphorePermit,
     _place: OwnedSemaphorePermit,
     /// What the connection had sent when the turn began.
     begun: u64,
@@ -60,14 +69,26 @@ impl Default for Turns {
 }
 
 impl Turns {
+    /// Those of another connection.
+    pub(crate) fn of_connection(self: &Arc<Self>) -> ConnectionTurns {
+        ConnectionTurns {
+            turns: self.clone(),
+            own: Arc::new(Semaphore::new(AT_ONCE)),
+        }
+    }
+}
+
+impl ConnectionTurns {
     /// Waits for a turn. `sent` is what the connection has sent so far.
-    pub(super) async fn take(self: &Arc<Self>, sent: impl Fn() -> u64) -> Turn {
-        self.waiting.fetch_add(1, Ordering::Relaxed);
-        let waits = Waits(&self.waiting);
-        let place = self.places.clone().acquire_owned().await;
+    pub(super) async fn take(&self, sent: impl Fn() -> u64) -> Turn {
+        let own = self.own.clone().acquire_owned().await;
+        self.turns.waiting.fetch_add(1, Ordering::Relaxed);
+        let waits = Waits(&self.turns.waiting);
+        let place = self.turns.places.clone().acquire_owned().await;
         drop(waits);
         Turn {
-            turns: self.clone(),
+            turns: self.turns.clone(),
+            _own: own.expect("nobody closes it"),
             _place: place.expect("nobody closes it"),
             begun: sent(),
             ends: Instant::now() + TURN_TIME,
@@ -83,7 +104,7 @@ impl Turn {
         self.written >= TURN_BYTES
     }
 
-    /// Whether others wait for their turns.
+    /// Whether others wait for their turns, who do not stand behind this connection's own.
     pub(super) fn others_wait(&self) -> bool {
         self.turns.waiting.load(Ordering::Relaxed) > 0
     }
@@ -122,14 +143,14 @@ mod tests {
     use std::sync::atomic::Ordering;
     use std::time::Duration;
 
-    use tokio::task::yield_now;
+    use tokio::task::{JoinSet, yield_now};
     use tokio::time::timeout;
     use tokio_util::task::AbortOnDropHandle;
 
     use super::{AT_ONCE, TURN_BYTES, Turn, Turns};
 
     async fn take(turns: &Arc<Turns>) -> Turn {
-        turns.take(|| 0).await
+        turns.of_connection().take(|| 0).await
     }
 
     #[tokio::test]
@@ -159,6 +180,34 @@ mod tests {
         }
         drop((first, second));
         assert_eq!(turns.places.available_permits(), AT_ONCE);
+    }
+
+    #[tokio::test]
+    async fn the_lanes_of_a_connection_stand_in_line_as_few() {
+        let turns = Arc::new(Turns::default());
+        let many = turns.of_connection();
+        let mut has_turn = Vec::new();
+        for _ in 0..AT_ONCE {
+            has_turn.push(many.take(|| 0).await);
+        }
+        let mut lanes = JoinSet::new();
+        for _ in 0..100 {
+            let many = many.clone();
+            lanes.spawn(async move { drop(many.take(|| 0).await) });
+        }
+        let other = AbortOnDropHandle::new(tokio::spawn({
+            let turns = turns.clone();
+            async move { take(&turns).await }
+        }));
+        while turns.waiting.load(Ordering::Relaxed) == 0 {
+            yield_now().await;
+        }
+        assert_eq!(turns.waiting.load(Ordering::Relaxed), 1, "only the other's");
+        // The other one is next, although a hundred have asked before.
+        has_turn.pop();
+        other.await.unwrap();
+        drop(has_turn);
+        lanes.join_all().await;
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,12 +1,10 @@
 //! The stream of a lane, and its turn to send much over it.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use quinn::{Connection, SendStream};
 use weir_wire::frame::FrameMessage;
 
-use super::super::turns::{MUCH, Turn, Turns};
+use super::super::turns::{ConnectionTurns, MUCH, Turn};
 use super::Gone;
 use crate::frames;
 
@@ -14,7 +12,7 @@ use crate::frames;
 pub(super) struct Line<'a> {
     stream: SendStream,
     connection: &'a Connection,
-    turns: Arc<Turns>,
+    turns: ConnectionTurns,
     turn: Option<Turn>,
 }
 
@@ -22,7 +20,7 @@ impl<'a> Line<'a> {
     pub(super) const fn new(
         stream: SendStream,
         connection: &'a Connection,
-        turns: Arc<Turns>,
+        turns: ConnectionTurns,
     ) -> Self {
         Self {
             stream,

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::iter::Peekable;
 use std::vec::IntoIter;
 
+use bytes::Bytes;
 use weir_log::{Read, StoredBatch};
 use weir_wire::error::Fault;
 use weir_wire::id::Offset;
@@ -36,7 +37,7 @@ pub(super) struct Outgoing {
     room: Option<Permit>,
     /// The right to hold what filters made, until it is sent.
     held: Option<Permit>,
-    /// Bytes of the first reading.
+    /// Bytes of batches that came through the filters so far.
     size: usize,
     /// Readings that followed the first.
     refills: usize,
@@ -47,9 +48,8 @@ pub(super) struct Outgoing {
 impl Outgoing {
     /// What was read, for who has looked up to `from`.
     pub(super) fn new(loaded: Loaded, from: Offset) -> Self {
-        let sizes = loaded.read.batches.iter().map(|batch| batch.bytes.len());
         Self {
-            size: sizes.sum(),
+            size: 0,
             batches: loaded.read.batches.into_iter().peekable(),
             from,
             coming: VecDeque::new(),
@@ -62,7 +62,7 @@ impl Outgoing {
         }
     }
 
-    /// Bytes that were there to be sent at first, before the filters.
+    /// Bytes that were sent of this reading and are to be sent by and by.
     pub(super) const fn size(&self) -> usize {
         self.size
     }
@@ -105,6 +105,8 @@ impl Outgoing {
 
     /// What came of batches.
     pub(super) fn came(&mut self, judged: Judged) {
+        let batches = judged.kept.iter().filter_map(|kept| kept.batch.as_ref());
+        self.size += batches.map(Bytes::len).sum::<usize>();
         self.kept = judged.kept.into_iter();
         self.fault = judged.fault;
         self.held = judged.held;
