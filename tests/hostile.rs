@@ -8,6 +8,8 @@
     reason = "in a test that is how to fail, helpers included"
 )]
 
+#[path = "hostile/balloons.rs"]
+mod balloons;
 #[path = "hostile/batches.rs"]
 mod batches;
 #[path = "hostile/flood.rs"]

@@ -502,56 +502,6 @@ async fn filters_that_take_long_leave_producers_their_room() {
 }
 
 #[tokio::test]
-async fn dead_letters_of_balloons_wait_within_bounds() {
-    const RECORDS: u64 = 160;
-    let mut stage = Stage::alone_with(|config| {
-        config.log.cache_bytes = ByteSize::mib(8);
-        config.limits.connection_buffer_bytes = ByteSize::mib(16);
-        config.limits.broker_buffer_bytes = ByteSize::mib(64);
-    })
-    .await;
-    stage.topic("balloons", 1).await;
-    push(&stage, "traps").await.unwrap();
-    let producer = stage.client.producer("balloons").open().await.unwrap();
-    // All of them in some kilobytes: sent through the filter together, they would be a gibibyte.
-    let balloon = batch_of(&[&vec![b'a'; 8 << 20]], Compression::Zstd);
-    for _ in 0..RECORDS {
-        let ticket = producer.send_batch(balloon.clone()).await.unwrap();
-        assert_eq!(soon("an outcome", ticket).await.unwrap().count(), 1);
-    }
-    let before = resident();
-    let filter = FilterSpec {
-        plugin: "traps".parse().unwrap(),
-        version: None,
-        config: Vec::new(),
-        on_error: Some(ErrorPolicy::DeadLetter),
-        limits: None,
-    };
-    let builder = stage.client.subscribe(["balloons"]).filter(filter);
-    let mut subscriber = soon("a subscription", builder.open()).await.unwrap();
-    let mut peak = before;
-    let caught_up = async {
-        while !subscriber.is_caught_up() {
-            subscriber.next_event().await.unwrap().unwrap();
-        }
-    };
-    let mut caught_up = std::pin::pin!(caught_up);
-    let mut looks = tokio::time::interval(Duration::from_millis(1));
-    loop {
-        tokio::select! {
-            () = &mut caught_up => break,
-            _ = looks.tick() => peak = peak.max(resident()),
-        }
-    }
-    let grown = peak.saturating_sub(before) >> 20;
-    println!("{grown} MiB more memory while {RECORDS} dead letters are stored");
-    assert!(grown < SLACK_MIB, "{grown} MiB more than before");
-    assert_eq!(stage.records("balloons.dlq").await, RECORDS);
-    stage.is_unharmed().await;
-    stage.end().await;
-}
-
-#[tokio::test]
 async fn a_component_that_is_not_taken_is_not_held_for_ever() {
     let mut stage = Stage::start_with(|config| {
         config.limits.request_deadline = Duration::from_millis(500);

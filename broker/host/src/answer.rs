@@ -60,11 +60,11 @@ pub(crate) struct Answered {
 }
 
 impl Answers {
-    /// None yet, with room for so many.
-    pub(crate) fn new(hook: Hook, capacity: usize) -> Self {
+    /// None yet, of at most so many records; outputs may have so many bytes.
+    pub(crate) fn new(hook: Hook, capacity: usize, room: usize) -> Self {
         match hook {
             Hook::Transform | Hook::Project => {
-                Self::Outputs(Outputs::new(hook == Hook::Project, capacity))
+                Self::Outputs(Outputs::new(hook == Hook::Project, capacity, room))
             }
             Hook::Route => Self::Routes(Vec::with_capacity(capacity)),
             Hook::Key => Self::Keys(Vec::with_capacity(capacity)),

@@ -83,6 +83,12 @@ pub struct Limits {
 impl Limits {
     /// The most memory that an instance can be allowed: what the pool reserves addresses for.
     pub const MEMORY_MAX: usize = 256 << 20;
+
+    /// How many bytes a call may return that was given so many.
+    pub(crate) fn output_max(&self, input_bytes: usize) -> usize {
+        self.output_min
+            .max(input_bytes.saturating_mul(self.output_factor))
+    }
 }
 
 impl Default for Limits {

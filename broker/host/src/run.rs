@@ -23,15 +23,22 @@ const CALL_CPU_FACTOR: u32 = 100;
 /// Bytes of an attempt's message that a retry policy gets.
 const ATTEMPT_MESSAGE_MAX: usize = 1024;
 
-/// Runs a call on this thread. A retry policy gets an attempt for each record, other hooks none.
-pub(crate) fn call(
-    binding: &Binding,
-    input: &Input,
-    attempts: &[Attempt],
-) -> Result<Answered, Stopped<CallError>> {
+/// What a binding is called with.
+#[derive(Debug)]
+pub(crate) struct Call {
+    pub(crate) input: Input,
+    /// One for each record of a retry policy; none for other hooks.
+    pub(crate) attempts: Vec<Attempt>,
+    /// Bytes that mappers may make of the input.
+    pub(crate) room: usize,
+}
+
+/// Runs a call on this thread.
+pub(crate) fn call(binding: &Binding, call: &Call) -> Result<Answered, Stopped<CallError>> {
+    let input = &call.input;
     binding.check_quarantine()?;
     let _running = binding.host().ticker().enter();
-    let mut run = Run::new(binding, input, attempts);
+    let mut run = Run::new(binding, call);
     let result = run.chunks(binding.begin_call());
     let cpu = run.cpu;
     let (answers, failures, at_limit) = run.end();
@@ -77,7 +84,12 @@ struct Asked<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn new(binding: &'a Binding, input: &'a Input, attempts: &'a [Attempt]) -> Self {
+    fn new(binding: &'a Binding, call: &'a Call) -> Self {
+        let Call {
+            input,
+            attempts,
+            room,
+        } = call;
         // A count that lies must not reserve memory: a record has at least 7 bytes.
         let capacity = (input.count as usize).min(input.records.len() / 7 + 1);
         Self {
@@ -85,7 +97,7 @@ impl<'a> Run<'a> {
             input,
             attempts,
             instance: None,
-            answers: Answers::new(binding.hook(), capacity),
+            answers: Answers::new(binding.hook(), capacity, *room),
             failures: Vec::new(),
             at_limit: false,
             cpu: Duration::ZERO,
@@ -213,9 +225,7 @@ impl<'a> Run<'a> {
             start: chunk.start(),
             skip: range.start,
             first,
-            output_max: limits
-                .output_min
-                .max(input_bytes.saturating_mul(limits.output_factor)),
+            output_max: limits.output_max(input_bytes),
         };
         let before = self.answers.mark();
         let result = instance.call(&question, &mut self.answers);
@@ -240,6 +250,9 @@ impl<'a> Run<'a> {
                 message: failure.to_string(),
             },
             Cause::TooLarge => CallError::TooLarge {
+                records: self.input.count,
+            },
+            Cause::NoRoom => CallError::NoRoom {
                 records: self.input.count,
             },
             Cause::Malformed => CallError::Malformed { index: first },
@@ -281,7 +294,7 @@ impl<'a> Run<'a> {
     }
 
     fn end(mut self) -> (Answers, Vec<RecordFailure>, bool) {
-        let answers = Answers::new(self.binding.hook(), 0);
+        let answers = Answers::new(self.binding.hook(), 0, 0);
         let answers = std::mem::replace(&mut self.answers, answers);
         (answers, std::mem::take(&mut self.failures), self.at_limit)
     }

@@ -9,8 +9,8 @@ pub(crate) use turn::{Stopped, may_go_on};
 
 use crate::answer::Answered;
 use crate::binding::{BindError, Binding};
-use crate::run::{self, CallError};
-use crate::{Attempt, HostConfig, Input, clock};
+use crate::run::{self, Call, CallError};
+use crate::{HostConfig, clock};
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
@@ -38,8 +38,7 @@ pub(crate) enum Job {
     },
     /// Judge a batch.
     Call {
-        input: Input,
-        attempts: Vec<Attempt>,
+        call: Call,
         /// Who waits for it.
         reply: oneshot::Sender<Result<Answered, CallError>>,
         /// The place in the queue, given back at the end.
@@ -331,21 +330,13 @@ fn run(binding: &Binding, job: Job) -> Option<Job> {
             Ok(()) => drop(reply.send(Ok(()))),
         },
         Job::Call {
-            input,
-            attempts,
+            call,
             reply,
             place,
         } if !reply.is_closed() => {
             let start = clock::now();
-            let answered = match run::call(binding, &input, &attempts) {
-                Err(Stopped::Interrupted) => {
-                    return Some(Job::Call {
-                        input,
-                        attempts,
-                        reply,
-                        place,
-                    });
-                }
+            let answered = match run::call(binding, &call) {
+                Err(Stopped::Interrupted) => return Some(Job::Call { call, reply, place }),
                 Err(Stopped::Failed(error)) => Err(error),
                 Ok(answered) => Ok(answered),
             };

@@ -24,6 +24,8 @@ const SEARCH_FACTOR: usize = 8;
 pub(crate) struct Outputs {
     /// A projection keeps the offsets of its sources; a transform counts its outputs.
     own_offsets: bool,
+    /// Bytes that they may have altogether.
+    room: usize,
     /// Outputs before these, for their offsets.
     first: u32,
     records: Vec<u8>,
@@ -70,9 +72,10 @@ struct Room {
 }
 
 impl Outputs {
-    pub(super) fn new(own_offsets: bool, capacity: usize) -> Self {
+    pub(super) fn new(own_offsets: bool, capacity: usize, room: usize) -> Self {
         Self {
             own_offsets,
+            room,
             sources: Vec::with_capacity(capacity),
             ..Self::default()
         }
@@ -107,6 +110,7 @@ impl Outputs {
         self.settle(section);
         Self {
             own_offsets: self.own_offsets,
+            room: self.room,
             first: self.first + self.sources.len() as u32,
             ..Self::default()
         }
@@ -266,8 +270,12 @@ impl Outputs {
         room.bytes = room.bytes.checked_sub(length).ok_or_else(too_much)?;
         // What was as large before is never refused.
         let most = section.len().max(BATCH_INFLATED_MAX) + HEAD_MAX;
-        if self.bytes() + length > most {
+        let bytes = self.bytes() + length;
+        if bytes > most {
             return Err(Failure::too_large());
+        }
+        if bytes > self.room {
+            return Err(Failure::no_room());
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 use super::{Binding, BindingIdentity, BindingStats};
 use crate::answer::Answered;
 use crate::logs::{LogLine, Logs};
-use crate::run::{self, CallError};
+use crate::run::{self, Call, CallError};
 use crate::scheduler::{Job, Scheduler, Stopped};
 use crate::{Attempt, Decision, Input, RouteSet, Transformed, Verdicts, clock};
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use weir_wire::plugin::Hook;
 #[derive(Clone, Debug)]
 pub struct Bound {
     pub(super) binding: Arc<Binding>,
-    scheduler: Arc<Scheduler>,
+    pub(super) scheduler: Arc<Scheduler>,
 }
 
 /// The calls: each on a plugin thread, through the binding's queue. Failures of single records are
@@ -38,7 +38,21 @@ impl Bound {
     /// # Errors
     /// If there are no answers at all.
     pub async fn project(&self, input: Input) -> Result<Transformed, CallError> {
-        let answered = self.ask(Hook::Project, input, Vec::new()).await?;
+        self.project_within(input, usize::MAX).await
+    }
+
+    /// The same, if no more than `room` bytes are made of them.
+    ///
+    /// # Errors
+    /// [`CallError::NoRoom`] if there would be more; if there are no answers at all.
+    pub async fn project_within(
+        &self,
+        input: Input,
+        room: usize,
+    ) -> Result<Transformed, CallError> {
+        let answered = self
+            .ask_within(Hook::Project, input, Vec::new(), room)
+            .await?;
         Ok(answered.transformed())
     }
 
@@ -141,6 +155,16 @@ impl Bound {
         input: Input,
         attempts: Vec<Attempt>,
     ) -> Result<Answered, CallError> {
+        self.ask_within(hook, input, attempts, usize::MAX).await
+    }
+
+    async fn ask_within(
+        &self,
+        hook: Hook,
+        input: Input,
+        attempts: Vec<Attempt>,
+        room: usize,
+    ) -> Result<Answered, CallError> {
         self.check(hook, &input, &attempts)?;
         self.binding.check_quarantine()?;
         let place = self
@@ -151,8 +175,11 @@ impl Bound {
             .ok_or(CallError::Shutdown)?;
         let (reply, answered) = oneshot::channel();
         let job = Job::Call {
-            input,
-            attempts,
+            call: Call {
+                input,
+                attempts,
+                room,
+            },
             reply,
             place,
         };
@@ -168,7 +195,12 @@ impl Bound {
         attempts: &[Attempt],
     ) -> Result<Answered, CallError> {
         self.check(hook, input, attempts)?;
-        run::call(&self.binding, input, attempts).map_err(|stopped| match stopped {
+        let call = Call {
+            input: input.clone(),
+            attempts: attempts.to_vec(),
+            room: usize::MAX,
+        };
+        run::call(&self.binding, &call).map_err(|stopped| match stopped {
             Stopped::Failed(error) => error,
             Stopped::Interrupted => unreachable!("only what runs on plugin threads is interrupted"),
         })
@@ -205,6 +237,12 @@ impl Bound {
     #[must_use]
     pub fn hook(&self) -> Hook {
         self.binding.hook()
+    }
+
+    /// How many bytes one call may return that was given so many.
+    #[must_use]
+    pub fn output_max(&self, input_bytes: usize) -> usize {
+        self.binding.limits.output_max(input_bytes)
     }
 
     /// What makes its answers equal to those of other bindings.

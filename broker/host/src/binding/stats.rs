@@ -99,7 +99,7 @@ impl Counters {
             Cause::Trapped => add(&self.traps, 1),
             Cause::Limit => add(&self.limits, 1),
             // It is no failure to be asked to come back, nor its own that there is no room for it.
-            Cause::Interrupted | Cause::Crowded | Cause::Shutdown => return,
+            Cause::Interrupted | Cause::NoRoom | Cause::Crowded | Cause::Shutdown => return,
             _ => {}
         }
         self.error(&failure.to_string());

@@ -69,6 +69,8 @@ pub(crate) enum Cause {
     Crowded,
     /// It makes more of a batch than a batch can hold.
     TooLarge,
+    /// It makes more of a batch than there is room for.
+    NoRoom,
     /// The records are not what they should be.
     Malformed,
     /// Its thread is needed for others, or nobody waits for it any more.
@@ -104,6 +106,10 @@ impl Failure {
 
     pub(crate) fn too_large() -> Self {
         Self::new(Cause::TooLarge, "the outputs do not fit a batch")
+    }
+
+    pub(crate) fn no_room() -> Self {
+        Self::new(Cause::NoRoom, "there is no room for the outputs")
     }
 
     pub(crate) fn malformed() -> Self {

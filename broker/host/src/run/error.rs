@@ -86,6 +86,12 @@ pub enum CallError {
         /// How many records the batch has.
         records: u32,
     },
+    /// The plugin makes more of the batch than there is room for.
+    #[error("there is no room for what the plugin makes of {records} records; try again")]
+    NoRoom {
+        /// How many records the batch has.
+        records: u32,
+    },
     /// There is no memory for the plugin now, because of others.
     #[error("{message}")]
     Crowded {
@@ -128,6 +134,7 @@ impl CallError {
             Self::Quarantined { .. }
                 | Self::TooSlow { .. }
                 | Self::TooManyParts { .. }
+                | Self::NoRoom { .. }
                 | Self::Crowded { .. }
                 | Self::Shutdown
         )
@@ -148,6 +155,7 @@ impl CallError {
             | Self::Instance { .. } => true,
             Self::Quarantined { .. }
             | Self::TooLarge { .. }
+            | Self::NoRoom { .. }
             | Self::Crowded { .. }
             | Self::Attempts { .. }
             | Self::Malformed { .. }

@@ -59,8 +59,12 @@ impl Step {
         Ok(all)
     }
 
-    /// How the projection shows records.
-    pub(super) async fn project(&self, input: Input) -> Result<Transformed, CallError> {
+    /// How the projection shows records, if that takes no more than so many bytes.
+    pub(super) async fn project(
+        &self,
+        input: Input,
+        room: usize,
+    ) -> Result<Transformed, CallError> {
         let mut records = BytesMut::new();
         let mut all = Transformed {
             unchanged: true,
@@ -68,7 +72,9 @@ impl Step {
         };
         let mut pieces = Pieces::of(self, input);
         while let Some(piece) = pieces.next() {
-            match self.bound.project(piece.input.clone()).await {
+            let left = room.saturating_sub(records.len());
+            let answer = self.bound.project_within(piece.input.clone(), left);
+            match answer.await {
                 Ok(answer) if piece.whole => return Ok(answer),
                 Ok(answer) => {
                     records.extend_from_slice(&answer.records);

@@ -41,6 +41,21 @@ struct Open {
     letters: Vec<Letter>,
 }
 
+/// Why batches go no further.
+#[derive(Debug)]
+enum Cut {
+    /// This ends the subscription.
+    Fault(Fault),
+    /// Projections make more of one than there is room for beside others.
+    NoRoom,
+}
+
+impl From<Fault> for Cut {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
 /// Where batches come from.
 #[derive(Clone, Copy, Debug)]
 struct Origin<'a> {
@@ -67,8 +82,9 @@ impl Filters {
         let mut judged = Judged::default();
         let mut items = VecDeque::from(items);
         while !items.is_empty() && judged.fault.is_none() && !judged.too_much {
-            let held = self.unfolded.hold(room_for(&items)).await;
-            let mut opened = match unfold(&mut items) {
+            let rooms = self.rooms(alone);
+            let held = self.unfolded.hold(rooms.for_all(&items)).await;
+            let (mut opened, used) = match unfold(&mut items, rooms) {
                 Ok(opened) => opened,
                 Err(fault) => {
                     judged.fault = Some(fault);
@@ -76,14 +92,18 @@ impl Filters {
                 }
             };
             let held = held.map(|mut held| {
-                held.shrink_to(opened.iter().map(|open| open.records.len()).sum());
+                held.shrink_to(used);
                 held
             });
             judged.fault = self.pass(origin, &mut opened).await.err();
             self.remember(verdicts, at, &opened);
-            // What is wrong with a batch before that other one comes first.
-            let shown = self.project(origin, &mut opened).await;
-            judged.fault = shown.err().or(judged.fault);
+            match self.project(origin, rooms, &mut opened).await {
+                Ok(()) => {}
+                // What is wrong with a batch before that other one comes first.
+                Err(Cut::Fault(fault)) => judged.fault = Some(fault),
+                // What is wrong behind it is found again.
+                Err(Cut::NoRoom) => (judged.too_much, judged.fault) = (true, None),
+            }
             judged.take(opened, alone);
             if alone && judged.made > MADE_MAX {
                 judged.too_much = !items.is_empty() && judged.fault.is_none();
@@ -115,22 +135,35 @@ impl Filters {
     }
 
     /// Shows what is kept of the batches through one projection after the other.
-    async fn project(&self, origin: Origin<'_>, opened: &mut Vec<Open>) -> Result<(), Fault> {
+    async fn project(
+        &self,
+        origin: Origin<'_>,
+        rooms: Rooms<'_>,
+        opened: &mut Vec<Open>,
+    ) -> Result<(), Cut> {
         if self.projections.is_empty() {
             return Ok(());
         }
         let is_asked = |open: &Open| open.view.as_ref().is_some_and(|view| view.count() > 0);
-        let mut result = look(opened);
+        let mut result = look(opened).map_err(Cut::Fault);
         for step in &self.projections {
             let asked = opened.iter().filter(|open| is_asked(open));
-            let inputs = asked.filter_map(|open| open.view.as_ref()).map(View::input);
-            let answers = join_all(inputs.map(|input| step.project(input))).await;
+            let inputs = asked.filter_map(|open| {
+                let view = open.view.as_ref()?;
+                Some((view.input(), rooms.of_view(open.records.len())))
+            });
+            let answers = join_all(inputs.map(|(input, room)| step.project(input, room))).await;
             let taken = hand_out(opened, answers, is_asked, |open, answer| {
                 open.show(step, origin, answer)
             });
             result = taken.and(result);
         }
         result
+    }
+
+    fn rooms(&self, alone: bool) -> Rooms<'_> {
+        let projections = &self.projections;
+        Rooms { projections, alone }
     }
 
     fn warn_of_impurity(&self, at: TopicPartition, item: &Item) {
@@ -251,8 +284,11 @@ impl Open {
         step: &Step,
         origin: Origin<'_>,
         answer: Result<Transformed, CallError>,
-    ) -> Result<(), Fault> {
-        let answer = answer.map_err(|error| step.unanswered(&error))?;
+    ) -> Result<(), Cut> {
+        let answer = answer.map_err(|error| match error {
+            CallError::NoRoom { .. } => Cut::NoRoom,
+            error => Cut::Fault(step.unanswered(&error)),
+        })?;
         let mut view = self
             .view
             .take()
@@ -266,10 +302,10 @@ impl Open {
         view.take(answer, step.on_error == ErrorPolicy::Skip)?;
         if view.bytes_len() > BATCH_INFLATED_MAX {
             let base = self.item.stored.base_offset;
-            return Err(step.failed(&format!(
+            return Err(Cut::Fault(step.failed(&format!(
                 "it makes the batch at offset {base} larger than the {BATCH_INFLATED_MAX} bytes \
                  that one may have; let it return less"
-            )));
+            ))));
         }
         self.view = Some(view);
         Ok(())
@@ -373,12 +409,12 @@ fn look(opened: &mut Vec<Open>) -> Result<(), Fault> {
 
 /// Hands answers to the batches that were asked about. The first one that cannot go on ends that;
 /// it and those behind it are taken out, because they never come to be sent.
-fn hand_out<T>(
+fn hand_out<T, E>(
     opened: &mut Vec<Open>,
     answers: Vec<T>,
     is_asked: impl Fn(&Open) -> bool,
-    mut take: impl FnMut(&mut Open, T) -> Result<(), Fault>,
-) -> Result<(), Fault> {
+    mut take: impl FnMut(&mut Open, T) -> Result<(), E>,
+) -> Result<(), E> {
     let mut answers = answers.into_iter();
     let mut asked = opened
         .iter_mut()
@@ -400,21 +436,54 @@ fn hand_out<T>(
     }
 }
 
-/// The most that batches may take once they are unfolded together.
-fn room_for(items: &VecDeque<Item>) -> usize {
-    let each = items.iter().map(|item| match item.header.compression {
-        Compression::None => item.stored.bytes.len(),
-        _ => BATCH_INFLATED_MAX,
-    });
-    each.fold(0, usize::saturating_add).min(BATCH_INFLATED_MAX)
+/// The room that batches take while plugins are at them.
+#[derive(Clone, Copy, Debug)]
+struct Rooms<'a> {
+    projections: &'a [Step],
+    /// Whether a projection may make as much of a batch as a batch can hold. Then they go through
+    /// them one by one.
+    alone: bool,
 }
 
-/// Unfolds batches, as many as take no more room together than one may: who waited for more of it
-/// while holding some would wait for ever where everybody does.
-fn unfold(items: &mut VecDeque<Item>) -> Result<Vec<Open>, Fault> {
-    let (mut opened, mut used) = (Vec::new(), 0);
+impl Rooms<'_> {
+    /// What a projection may make of a batch of so many bytes.
+    fn of_view(self, bytes: usize) -> usize {
+        let each = self.projections.iter();
+        let most = each.map(|step| step.bound.output_max(bytes).max(bytes));
+        match most.max() {
+            None => 0,
+            Some(_) if self.alone => BATCH_INFLATED_MAX,
+            Some(most) => most.min(BATCH_INFLATED_MAX),
+        }
+    }
+
+    /// A batch of so many bytes, what a projection makes of it, and what the next one or the batch
+    /// that is sent makes of that.
+    fn of(self, bytes: usize) -> usize {
+        bytes + 2 * self.of_view(bytes)
+    }
+
+    /// The most that batches may take together, or the first of them alone.
+    fn for_all(self, items: &VecDeque<Item>) -> usize {
+        let mut each = items.iter().map(|item| {
+            self.of(match item.header.compression {
+                Compression::None => item.stored.bytes.len(),
+                _ => BATCH_INFLATED_MAX,
+            })
+        });
+        let first = each.next().unwrap_or(0);
+        let all = each.fold(first, usize::saturating_add);
+        all.min(BATCH_INFLATED_MAX.max(first))
+    }
+}
+
+/// Unfolds batches, as many as take no more room together than one may, or one that takes more; and
+/// the room that they take. Who waited for more of it while holding some would wait for ever where
+/// everybody does.
+fn unfold(items: &mut VecDeque<Item>, rooms: Rooms<'_>) -> Result<(Vec<Open>, usize), Fault> {
+    let (mut opened, mut used) = (Vec::new(), 0_usize);
     while let Some(item) = items.pop_front() {
-        let left = BATCH_INFLATED_MAX - used;
+        let left = BATCH_INFLATED_MAX.saturating_sub(used);
         let records = inflate_within(&item.stored, &item.header, left).map_err(damaged);
         let read = records.and_then(|records| match records {
             None => Ok(None),
@@ -424,8 +493,8 @@ fn unfold(items: &mut VecDeque<Item>) -> Result<Vec<Open>, Fault> {
             }
         });
         match read {
-            Ok(Some((records, asked))) => {
-                used += records.len();
+            Ok(Some((records, asked))) if opened.is_empty() || rooms.of(records.len()) <= left => {
+                used += rooms.of(records.len());
                 opened.push(Open::new(item, records, asked));
             }
             // The next round begins with it.
@@ -433,14 +502,14 @@ fn unfold(items: &mut VecDeque<Item>) -> Result<Vec<Open>, Fault> {
                 items.push_front(item);
                 break;
             }
-            Ok(None) => {
+            Ok(_) => {
                 let text = format!("it unfolds to more than {BATCH_INFLATED_MAX} bytes");
                 return Err(damaged(text));
             }
             Err(fault) => return Err(fault),
         }
     }
-    Ok(opened)
+    Ok((opened, used))
 }
 
 /// Which records stand at the offset delta `skip` or behind it. Compaction leaves gaps, so a

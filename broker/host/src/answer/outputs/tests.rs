@@ -212,7 +212,7 @@ proptest! {
         // In two calls, of which the second is repeated, as a purity check does.
         let cut = cut.min(records.len());
         let (head, tail) = fates.split_at(cut);
-        let mut outputs = Outputs::new(false, 0);
+        let mut outputs = Outputs::new(false, 0, usize::MAX);
         outputs.take(answer(head), &question(&section, 0, cut as u32)).unwrap();
         let mut again = outputs.repetition(&section);
         let mark = outputs.mark();
@@ -256,7 +256,7 @@ proptest! {
             headers: headers.into_iter().map(change).collect(),
             rejected: rejected.into_iter().map(|index| (index, "no".to_owned())).collect(),
         };
-        let mut outputs = Outputs::new(own_offsets, 0);
+        let mut outputs = Outputs::new(own_offsets, 0, usize::MAX);
         if outputs.take(mapped, &question(&section, 0, 5)).is_ok() {
             let made = transformed(outputs, &section, 5);
             prop_assert_eq!(read(&made.records, made.count).len(), made.sources.len());
@@ -273,7 +273,7 @@ fn what_is_left_as_it_is_is_not_even_copied() {
         headers: Vec::new(),
     };
     let mapped = answer(&vec![Fate::Outputs(vec![unchanged]); 100]);
-    let mut outputs = Outputs::new(false, 100);
+    let mut outputs = Outputs::new(false, 100, usize::MAX);
     outputs.take(mapped, &question(&section, 0, 100)).unwrap();
     let made = transformed(outputs, &section, 100);
     assert!(made.unchanged);
@@ -298,7 +298,7 @@ fn a_projection_keeps_offsets_and_has_one_output_for_each() {
         headers: Vec::new(),
     };
     let fates = vec![Fate::Outputs(vec![masked]); 2];
-    let mut outputs = Outputs::new(true, 2);
+    let mut outputs = Outputs::new(true, 2, usize::MAX);
     outputs
         .take(answer(&fates), &question(&compacted, 0, 2))
         .unwrap();
@@ -309,7 +309,7 @@ fn a_projection_keeps_offsets_and_has_one_output_for_each() {
     );
 
     for fates in [&fates[..1], &[fates[0].clone(), Fate::Rejected]] {
-        let error = Outputs::new(true, 2)
+        let error = Outputs::new(true, 2, usize::MAX)
             .take(answer(fates), &question(&compacted, 0, 2))
             .unwrap_err();
         assert!(
@@ -331,7 +331,7 @@ fn refused(change: impl FnOnce(&mut Mapped)) -> (Cause, String) {
     };
     let mut mapped = answer(&vec![Fate::Outputs(vec![set]); 3]);
     change(&mut mapped);
-    let mut outputs = Outputs::new(false, 3);
+    let mut outputs = Outputs::new(false, 3, usize::MAX);
     let failure = outputs.take(mapped, &question(&section, 0, 3)).unwrap_err();
     (failure.cause, failure.to_string())
 }
@@ -392,16 +392,20 @@ fn fan_out_is_bounded_by_bytes_by_work_and_by_what_a_batch_holds() {
         };
         answer(&[Fate::Outputs(vec![made; count])])
     };
-    let take = |mapped, output_max| {
+    let take_within = |room, mapped, output_max| {
         let question = Question {
             output_max,
             ..question(&section, 0, 1)
         };
-        let taken = Outputs::new(false, 0).take(mapped, &question);
+        let taken = Outputs::new(false, 0, room).take(mapped, &question);
         taken.map_err(|failure| failure.cause)
     };
+    let take = |mapped, output_max| take_within(usize::MAX, mapped, output_max);
     assert_eq!(take(copies(40, &[]), 1 << 20), Ok(()));
     assert_eq!(take(copies(60, &[]), 1 << 20), Err(Cause::Limit));
+    assert_eq!(take_within(1 << 20, copies(40, &[]), 1 << 20), Ok(()));
+    let no_room = take_within(300_000, copies(40, &[]), 1 << 20);
+    assert_eq!(no_room, Err(Cause::NoRoom));
     // Outputs that are small, but cost the host much to make.
     let none: Vec<_> = ["a", "b", "c", "x"].map(|name| (name, None)).into();
     let empty = |count: usize| {
@@ -423,7 +427,7 @@ fn fan_out_is_bounded_by_bytes_by_work_and_by_what_a_batch_holds() {
 #[test]
 fn reasons_are_kept_and_cut() {
     let section = section(&[(None, None, Vec::new())]);
-    let mut outputs = Outputs::new(false, 0);
+    let mut outputs = Outputs::new(false, 0, usize::MAX);
     let mapped = Mapped {
         rejected: vec![(0, "é".repeat(1000))],
         ..Mapped::default()
