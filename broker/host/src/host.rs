@@ -3,7 +3,7 @@
 use crate::binding::{self, Binding};
 use crate::compile::{CompileError, Compiled, Compiler};
 use crate::memory::Memory;
-use crate::scheduler::Scheduler;
+use crate::scheduler::{Scheduler, join};
 use crate::ticker::Ticker;
 use crate::{BindError, Bound, HostConfig, Limits, LoadError, Plugin, clock, engine};
 use bytes::Bytes;
@@ -47,7 +47,7 @@ struct Inner {
     scheduler: Arc<Scheduler>,
     compiler: Compiler,
     engine_hash: u64,
-    threads: Mutex<Vec<JoinHandle<()>>>,
+    ticking: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// What bindings need of their host.
@@ -84,19 +84,19 @@ impl Host {
             bindings: Mutex::default(),
             lately: Mutex::default(),
         });
-        let (scheduler, mut threads) = Scheduler::start(config.threads)?;
+        let scheduler = Scheduler::start(config.threads, config.idle)?;
         let (weak, idle) = (Arc::downgrade(&shared), config.idle);
         let thread = std::thread::Builder::new().name("weir-plugin-time".to_owned());
-        threads.push(thread.spawn(move || ticker.run(&weak, idle))?);
+        let ticking = thread.spawn(move || ticker.run(&weak, idle))?;
         let compiler = Compiler::new(&config);
-        let threads = Mutex::new(threads);
+        let ticking = Mutex::new(Some(ticking));
         Ok(Self {
             inner: Arc::new(Inner {
                 shared,
                 scheduler,
                 compiler,
                 engine_hash,
-                threads,
+                ticking,
             }),
         })
     }
@@ -173,21 +173,10 @@ impl Drop for Inner {
         self.shared.stopping.store(true, Ordering::Relaxed);
         self.scheduler.stop();
         // The ticker ends last: it is what interrupts the calls that still run.
-        let mut threads =
-            std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
-        let ticker = threads.pop();
-        for thread in threads {
-            join(thread);
-        }
+        self.scheduler.join();
         self.shared.ticker.stop();
-        ticker.into_iter().for_each(join);
-    }
-}
-
-fn join(thread: JoinHandle<()>) {
-    // The last handle may be dropped on one of the threads themselves.
-    if thread.thread().id() != std::thread::current().id() && thread.join().is_err() {
-        tracing::error!("a plugin thread panicked");
+        let mut ticking = self.ticking.lock().unwrap_or_else(PoisonError::into_inner);
+        ticking.take().into_iter().for_each(join);
     }
 }
 

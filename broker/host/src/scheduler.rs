@@ -2,6 +2,10 @@
 //! never occupy more than half of the threads. Who turns out to be slow only while it runs, when
 //! as many are slow as may be, leaves its thread and begins anew among the slow ones: a plugin's
 //! calls have no effects besides their answers and log lines.
+//!
+//! A thread that had nothing to do for a while makes room for a new one. An allocator keeps for a
+//! thread what that has allocated and others have freed, until it allocates again: code and
+//! instances of plugins are made here, and let go of elsewhere once they have been idle.
 
 mod turn;
 
@@ -25,6 +29,8 @@ pub(crate) const SLOW: Duration = Duration::from_millis(5);
 
 /// Calls of a binding that wait besides those that run; who comes later waits for a place.
 const WAITING_MAX: usize = 8;
+/// A thread is idle for so much longer than what it has made before it ends: that is gone then.
+const AFTER_IDLE: Duration = Duration::from_secs(2);
 /// Plugins yield to the broker's own threads.
 const NICENESS: i32 = 5;
 
@@ -78,6 +84,9 @@ pub(crate) struct Scheduler {
     lanes: Mutex<Lanes>,
     work: Condvar,
     threads: usize,
+    /// After which time without anything to do a thread makes room for another.
+    idle: Duration,
+    handles: Mutex<Vec<JoinHandle<()>>>,
 }
 
 /// Bindings with something to do, in turn.
@@ -121,21 +130,37 @@ impl Waiting {
 }
 
 impl Scheduler {
-    pub(crate) fn start(threads: usize) -> std::io::Result<(Arc<Self>, Vec<JoinHandle<()>>)> {
+    /// Starts so many threads. What they have made is let go of once it was idle for so long.
+    pub(crate) fn start(threads: usize, idle: Duration) -> std::io::Result<Arc<Self>> {
         let threads = threads.clamp(2, HostConfig::THREADS_MAX);
         let scheduler = Arc::new(Self {
             lanes: Mutex::default(),
             work: Condvar::new(),
             threads,
+            idle: idle + AFTER_IDLE,
+            handles: Mutex::default(),
         });
-        let handles = (0..threads)
-            .map(|number| {
-                let scheduler = scheduler.clone();
-                let thread = std::thread::Builder::new().name(format!("weir-plugin-{number}"));
-                thread.spawn(move || scheduler.work())
-            })
-            .collect::<Result<_, _>>()?;
-        Ok((scheduler, handles))
+        for number in 0..threads {
+            scheduler.start_thread(number)?;
+        }
+        Ok(scheduler)
+    }
+
+    fn start_thread(self: &Arc<Self>, number: usize) -> std::io::Result<()> {
+        let scheduler = self.clone();
+        let thread = std::thread::Builder::new().name(format!("weir-plugin-{number}"));
+        let handle = thread.spawn(move || scheduler.work(number))?;
+        self.lock_handles().push(handle);
+        Ok(())
+    }
+
+    /// Starts the thread that this one makes room for.
+    fn start_successor(self: &Arc<Self>, number: usize) -> std::io::Result<()> {
+        self.start_thread(number)?;
+        let this = std::thread::current().id();
+        self.lock_handles()
+            .retain(|handle| handle.thread().id() != this);
+        Ok(())
     }
 
     /// Queues a job of that binding. It is run as long as somebody has `caller`.
@@ -172,6 +197,27 @@ impl Scheduler {
         self.work.notify_all();
     }
 
+    /// Waits until the threads have ended.
+    pub(crate) fn join(&self) {
+        loop {
+            // A thread has put its successor there when it ends.
+            let next = self.lock_handles().pop();
+            let Some(handle) = next else { return };
+            join(handle);
+        }
+    }
+
+    /// Which threads there are.
+    #[cfg(test)]
+    pub(crate) fn threads(&self) -> Vec<std::thread::ThreadId> {
+        let handles = self.lock_handles();
+        handles.iter().map(|handle| handle.thread().id()).collect()
+    }
+
+    fn lock_handles(&self) -> MutexGuard<'_, Vec<JoinHandle<()>>> {
+        self.handles.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn lock(&self) -> MutexGuard<'_, Lanes> {
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -181,22 +227,30 @@ impl Scheduler {
         self.threads / 2
     }
 
-    fn work(self: &Arc<Self>) {
+    fn work(self: &Arc<Self>, number: usize) {
         if let Err(error) = rustix::process::nice(NICENESS) {
             tracing::debug!("plugin threads keep the normal priority: {error}");
         }
         let mut lanes = self.lock();
+        let mut has_worked = false;
         loop {
             let Some((binding, slow)) = lanes.next(self.slow_max()) else {
                 if lanes.stopped {
                     return;
                 }
-                lanes = self
-                    .work
-                    .wait(lanes)
-                    .unwrap_or_else(PoisonError::into_inner);
+                let idle;
+                (lanes, idle) = self.wait(lanes, has_worked);
+                if idle && !lanes.stopped && !lanes.has_next(self.slow_max()) {
+                    drop(lanes);
+                    if self.start_successor(number).is_ok() {
+                        return;
+                    }
+                    // There are too many threads on the machine: this one stays.
+                    (lanes, has_worked) = (self.lock(), false);
+                }
                 continue;
             };
+            has_worked = true;
             let next = lanes.begin(&binding, slow);
             let more = lanes.has_next(self.slow_max());
             drop(lanes);
@@ -211,6 +265,22 @@ impl Scheduler {
             lanes.end(&binding, slow, again);
             drop(binding);
         }
+    }
+
+    /// Waits until there may be something to do, or until a thread that has worked was idle for too
+    /// long: whether it was.
+    fn wait<'a>(
+        &self,
+        lanes: MutexGuard<'a, Lanes>,
+        has_worked: bool,
+    ) -> (MutexGuard<'a, Lanes>, bool) {
+        if !has_worked {
+            let lanes = self.work.wait(lanes);
+            return (lanes.unwrap_or_else(PoisonError::into_inner), false);
+        }
+        let waited = self.work.wait_timeout(lanes, self.idle);
+        let (lanes, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+        (lanes, waited.timed_out())
     }
 
     /// Runs one job; whether it counts as slow by now, and the job if it is to be begun anew.
@@ -321,6 +391,14 @@ impl Lanes {
     }
 }
 
+/// Waits until a thread has ended, unless it is this one: the last handle on the host may be dropped
+/// on one of its threads.
+pub(crate) fn join(thread: JoinHandle<()>) {
+    if thread.thread().id() != std::thread::current().id() && thread.join().is_err() {
+        tracing::error!("a plugin thread panicked");
+    }
+}
+
 /// Runs a job that somebody waits for; the job itself if it was interrupted.
 fn run(binding: &Binding, job: Job) -> Option<Job> {
     match job {
@@ -329,11 +407,7 @@ fn run(binding: &Binding, job: Job) -> Option<Job> {
             Err(Stopped::Failed(error)) => drop(reply.send(Err(error))),
             Ok(()) => drop(reply.send(Ok(()))),
         },
-        Job::Call {
-            call,
-            reply,
-            place,
-        } if !reply.is_closed() => {
+        Job::Call { call, reply, place } if !reply.is_closed() => {
             let start = clock::now();
             let answered = match run::call(binding, &call) {
                 Err(Stopped::Interrupted) => return Some(Job::Call { call, reply, place }),

@@ -1,27 +1,36 @@
-//! What happens when no instance can be made.
+//! What happens when no instance can be made, and to the threads that have made them.
 
 use crate::compile::translate;
 use crate::engine::INSTANCES_MAX;
 use crate::run::CallError;
 use crate::scheduler::Stopped;
-use crate::{Host, HostConfig, Limits};
+use crate::{Bound, Host, HostConfig, Input, Limits};
+use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use std::path::Path;
-use weir_wire::id::PluginVersion;
+use std::time::{Duration, Instant};
+use weir_wire::id::{PluginVersion, Timestamp};
 use weir_wire::plugin::Hook;
 
-#[test]
-fn that_all_places_are_taken_is_nobodys_fault() {
+/// A binding of a filter on a host of its own.
+fn bound(config: HostConfig) -> (Host, Bound) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins/prebuilt");
     let component = std::fs::read(folder.join("hostile/traps-on-poison.wasm")).unwrap();
     let version = PluginVersion::new(Sha256::digest(&component).into());
-    let host = Host::new(HostConfig::default()).unwrap();
+    let host = Host::new(config).unwrap();
     let plugin = host.load(version, &translate(&component).unwrap()).unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .build()
-        .unwrap();
-    let bound = host.bind(&plugin, Hook::Filter, &[], &[], Limits::default());
-    let bound = runtime.block_on(bound).unwrap();
+    let bound = block(host.bind(&plugin, Hook::Filter, &[], &[], Limits::default()));
+    (host, bound.unwrap())
+}
+
+fn block<T>(work: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    runtime.unwrap().block_on(work)
+}
+
+#[test]
+fn that_all_places_are_taken_is_nobodys_fault() {
+    let (_host, bound) = bound(HostConfig::default());
     let taken: Vec<_> = (0..INSTANCES_MAX)
         .map(|_| bound.binding.new_instance().unwrap())
         .collect();
@@ -36,4 +45,40 @@ fn that_all_places_are_taken_is_nobodys_fault() {
     assert!(!error.quarantines());
     drop(taken);
     bound.binding.fresh_instance().unwrap();
+}
+
+#[test]
+fn a_thread_that_was_idle_makes_room_for_a_new_one() {
+    let (host, bound) = bound(HostConfig {
+        idle: Duration::from_millis(1),
+        ..HostConfig::default()
+    });
+    let call = || {
+        let input = Input {
+            base_timestamp: Timestamp::new(0),
+            count: 0,
+            records: Bytes::new(),
+        };
+        block(bound.filter(input)).unwrap();
+    };
+    let begin = Instant::now();
+    for _ in 0..2 {
+        let before = bound.scheduler.threads();
+        call();
+        while bound
+            .scheduler
+            .threads()
+            .iter()
+            .all(|it| before.contains(it))
+        {
+            assert!(begin.elapsed() < Duration::from_secs(60), "{before:?} stay");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        assert_eq!(bound.scheduler.threads().len(), before.len());
+    }
+    call();
+    let scheduler = bound.scheduler.clone();
+    drop(bound);
+    drop(host);
+    assert_eq!(scheduler.threads(), [], "all have ended");
 }
