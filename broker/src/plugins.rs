@@ -295,8 +295,16 @@ impl Files<'_> {
         let files = [("wasm", component), ("cwasm", artifact)];
         let files = files.map(|(extension, bytes)| (self.store.path(version, extension), bytes));
         let written = blocking(move || {
-            let mut files = files.iter();
-            files.try_for_each(|(path, bytes)| vfs.write_atomic(path, bytes))
+            let written = files
+                .iter()
+                .try_for_each(|(path, bytes)| vfs.write_atomic(path, bytes));
+            if written.is_err() {
+                // A part of one would keep the last of the room.
+                let unfinished = files.iter().map(|(path, _)| unfinished(path));
+                let removed = remove_all(&*vfs, unfinished);
+                tracing::debug!(?removed, "a component was not written to its end");
+            }
+            written
         });
         written.await.map_err(|error| {
             let text = format!("the component cannot be stored: {error}; make room and try again");
@@ -386,6 +394,13 @@ async fn blocking<T: Send + 'static>(
 ) -> io::Result<T> {
     let done = tokio::task::spawn_blocking(work).await;
     done.map_err(io::Error::other).flatten()
+}
+
+/// What a file is called until it is written to its end.
+fn unfinished(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(UNFINISHED);
+    name.into()
 }
 
 /// Removes files, if they are there.
@@ -575,6 +590,29 @@ mod tests {
         let expected = [format!("{version}.cwasm"), format!("{version}.wasm")];
         let expected = expected.into_iter().chain(theirs);
         assert_eq!(vfs.list(&directory).unwrap(), expected.collect::<Vec<_>>());
+    }
+
+    #[tokio::test]
+    async fn what_there_is_no_room_for_leaves_nothing_half_written() {
+        let sim = SimVfs::new(1);
+        let vfs: Arc<dyn Vfs> = Arc::new(sim.clone());
+        let directory = PathBuf::from("/plugins");
+        vfs.create_dir_all(&directory).unwrap();
+        let store = store(&vfs, &directory);
+        let version = PluginVersion::new([7; 32]);
+        let files = store.files().await;
+        let add = || {
+            let (component, compiled) = (vec![1; 10_000].into(), vec![2; 10_000].into());
+            files.add(version, component, compiled)
+        };
+        // Room for the component, and for a part of its compiled form.
+        sim.set_capacity(Some(sim.used() + 15_000));
+        assert_eq!(add().await.unwrap_err().code, ErrorCode::DiskFull);
+        let whole = vec![format!("{version}.wasm")];
+        assert_eq!(vfs.list(&directory).unwrap(), whole);
+        sim.set_capacity(None);
+        add().await.unwrap();
+        assert_eq!(vfs.list(&directory).unwrap().len(), 2);
     }
 
     #[test]

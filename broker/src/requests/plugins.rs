@@ -61,21 +61,31 @@ pub(super) async fn push(
         latest.map(version_info)
     };
     let artifact = Bytes::from(compiled.artifact);
-    files.add(version, component, artifact).await?;
-    if let Some(version) = known {
-        return Ok(PluginPushed {
-            version,
-            known: true,
-        });
+    let stored = async {
+        files.add(version, component, artifact).await?;
+        if let Some(version) = known {
+            return Ok(PluginPushed {
+                version,
+                known: true,
+            });
+        }
+        let change = sequence::change(shared, request, None).await?;
+        let pushed = change
+            .plugin_pushed
+            .expect("that is the change that was asked for");
+        Ok(PluginPushed {
+            version: version_info(&pushed),
+            known: false,
+        })
+    };
+    let stored: Result<_, Fault> = stored.await;
+    let is_full = |fault: &Fault| fault.code == ErrorCode::DiskFull;
+    // Of any other error it is not known whether the log has it.
+    if stored.as_ref().is_err_and(is_full) && !shared.shard.read().catalog().has_version(version) {
+        // Files that no plugin has would keep the last of the room.
+        files.remove(version).await;
     }
-    let change = sequence::change(shared, request, None).await?;
-    let pushed = change
-        .plugin_pushed
-        .expect("that is the change that was asked for");
-    Ok(PluginPushed {
-        version: version_info(&pushed),
-        known: false,
-    })
+    stored
 }
 
 pub(super) fn list(shard: &Shard, request: &ListPlugins) -> Plugins {
