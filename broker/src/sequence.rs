@@ -404,7 +404,7 @@ impl Sequencer {
 /// What the log's refusal means to a client.
 pub(crate) fn submit_fault(error: &SubmitError) -> Fault {
     let code = match error {
-        SubmitError::DiskFull => ErrorCode::DiskFull,
+        SubmitError::DiskFull | SubmitError::Stuck => ErrorCode::DiskFull,
         SubmitError::TooLarge { .. } => ErrorCode::BatchTooLarge,
         SubmitError::Busy { .. } => ErrorCode::Overloaded,
         SubmitError::Poisoned { .. } => ErrorCode::OutcomeUnknown,

@@ -69,9 +69,15 @@ pub enum OpenError<E> {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SubmitError {
-    /// There is no room for records, or, with the reserve used up, for anything.
+    /// There is no room for records.
     #[error("the disk is full: no record can be stored until there is room (reading goes on)")]
     DiskFull,
+    /// There is no room for anything: the reserve is used up, too.
+    #[error(
+        "the disk is full, and the log's reserve is used up: nothing can be changed until files \
+         that are not weir's are removed from the disk, or it is enlarged (reading goes on)"
+    )]
+    Stuck,
     /// Larger than an entry may be.
     #[error("the request became {bytes} bytes of log; the limit is {max}: send smaller batches")]
     TooLarge {

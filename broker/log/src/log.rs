@@ -103,7 +103,10 @@ impl<T: Send + 'static> Log<T> {
         assert_sound(&entry);
         let bytes = self.size(&entry)?;
         let stores = || entry.ops.iter().any(|op| matches!(op, Op::Append(_)));
-        if self.files.is_stuck() || self.files.refuses_records() && stores() {
+        if self.files.is_stuck() {
+            return Err(SubmitError::Stuck);
+        }
+        if self.files.refuses_records() && stores() {
             return Err(SubmitError::DiskFull);
         }
         let mut state = self.queue.lock();

@@ -238,7 +238,7 @@ fn full() -> Full {
             token: PROBE,
         })
     };
-    until("a full disk", || probe() == Err(SubmitError::DiskFull));
+    until("a full disk", || probe() == Err(SubmitError::Stuck));
     Full { sim, log, heard }
 }
 
