@@ -12,6 +12,7 @@ use crate::ids::NodeId;
 use crate::manifest::SectionRef;
 use crate::names::{TEMPORARY_SUFFIX, foreign, io_error, list, number};
 use crate::node;
+use crate::page_buf::PAGE_BYTES;
 use crate::vfs::{OpenMode, Vfs};
 
 /// The end of a checkpoint's name.
@@ -43,6 +44,12 @@ impl From<&SectionRef> for CheckpointId {
             index: section.index,
         }
     }
+}
+
+/// What a section of that length takes on the disk at most, with its header and its name.
+pub(crate) const fn room_for(length: u64) -> u64 {
+    let page = PAGE_BYTES as u64;
+    length.next_multiple_of(page) + 2 * page
 }
 
 /// Writes a section and makes its bytes durable; whoever calls syncs the directory.

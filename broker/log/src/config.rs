@@ -7,6 +7,8 @@ use std::sync::Arc;
 use weir_wire::id::{ShardId, Term};
 
 use crate::archive::BatchKeys;
+use crate::checkpoint;
+use crate::manifest::SectionRef;
 use crate::page_buf::PAGE_BYTES;
 use crate::vfs::FreeSpace;
 
@@ -120,10 +122,12 @@ impl LogConfig {
         usize::try_from(self.wal_file_bytes / 2).unwrap_or(usize::MAX)
     }
 
-    /// The room that is kept for when the disk is full: a WAL file for the log to go on in, and as
-    /// much for what moving it out of there takes.
-    pub(crate) const fn reserve_bytes(&self) -> u64 {
-        2 * self.wal_file_bytes
+    /// The room that is kept for when the disk is full: a WAL file for the log to go on in, and
+    /// what moving it out of there takes: as much, and the state's sections, which are written as
+    /// a whole beside those that the newest manifest names.
+    pub(crate) fn reserve_bytes(&self, sections: &[SectionRef]) -> u64 {
+        let rooms = sections.iter().map(|it| checkpoint::room_for(it.length));
+        2 * self.wal_file_bytes + rooms.sum::<u64>()
     }
 
     /// What a block may hold; with small files less than was asked for.

@@ -54,7 +54,9 @@ pub fn recover<M: StateMachine>(
     config.check().map_err(OpenError::Config)?;
     let read = Read::new(&vfs, &config, &mut machine)?;
     // The reserve, the file that is written to and the one after.
-    let bytes = config.reserve_bytes() + 2 * config.wal_file_bytes;
+    let newest = read.manifests.newest.as_ref();
+    let sections = newest.map_or(&[][..], |manifest| &manifest.sections);
+    let bytes = config.reserve_bytes(sections) + 2 * config.wal_file_bytes;
     let accepted = read.accept(vfs, config, machine);
     accepted.map_err(|error| match error {
         OpenError::Io { path, source } if wal::is_full(&source) => OpenError::NoRoom {
@@ -183,12 +185,11 @@ impl Read {
             shard: config.shard,
         };
         let next = next_manifest(&home, &manifests, &segments, &origin, &wal);
-        files
-            .with_reserve(|| manifest::write(&*vfs, &dir, &next))
+        write_manifest(&*vfs, &config, &files, &next)
             .map_err(|source| io_error(&manifest_path(&dir, next.generation), source))?;
         remove_what_is_left(&home, &manifests, &segments)?;
-        wal::remove_before(&*vfs, &config, &wal.sequences, origin.start.file)?;
-        hold_reserve(&files)?;
+        wal::remove_before(&*vfs, &config, &wal.sequences, origin.start.file, &files)?;
+        hold_reserve(&files, config.reserve_bytes(&next.sections))?;
         let writer = wal::go_on(config.clone(), accepted, &wal)?;
         files.archived_up_to(next.wal.file);
         files.add(next.segments.iter().map(|segment| segment.bytes).sum());
@@ -230,11 +231,39 @@ fn files<E>(vfs: &Arc<dyn Vfs>, config: &LogConfig) -> Result<Files, OpenError<E
     Ok(Files::new(reserve))
 }
 
-/// Makes the reserve, if there is room: without it the log opens, and takes no records.
-fn hold_reserve<E>(files: &Files) -> Result<(), OpenError<E>> {
-    let held = files.hold_reserve();
-    if !held.map_err(|source| io_error(&files.reserve().path(), source))? {
-        let bytes = files.reserve().bytes();
+/// Writes the manifest, with the reserve's room if there is no other, or else with that of the file
+/// that was kept for later.
+fn write_manifest(
+    vfs: &dyn Vfs,
+    config: &LogConfig,
+    files: &Files,
+    next: &Manifest,
+) -> io::Result<()> {
+    let write = || files.with_reserve(|| manifest::write(vfs, &config.dir, next));
+    match write() {
+        Err(error) if wal::is_full(&error) => {
+            let spare = files.take_spare(config.wal_file_bytes).ok_or(error)?;
+            vfs.remove(&wal::file_path(&config.dir, spare.sequence))?;
+            vfs.sync_dir(&wal::wal_dir(&config.dir))?;
+            files.subtract(spare.bytes);
+            write()
+        }
+        written => written,
+    }
+}
+
+/// Makes the reserve as long as it is to be, if there is room: without it the log opens, and takes
+/// no records.
+fn hold_reserve<E>(files: &Files, bytes: u64) -> Result<(), OpenError<E>> {
+    let reserve = files.reserve();
+    let hold = || {
+        if reserve.bytes() > bytes {
+            // What the log keeps became less, or the size of its files.
+            reserve.give_up()?;
+        }
+        reserve.hold(bytes)
+    };
+    if !hold().map_err(|source| io_error(&reserve.path(), source))? {
         tracing::error!(bytes, "no room for the log's reserve: no record is stored");
     }
     Ok(())

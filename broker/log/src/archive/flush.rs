@@ -31,9 +31,23 @@ const SEGMENT_BYTES: u64 = 4 * PAGE_BYTES as u64;
 /// rather more than less.
 const FRAME_BYTES: u64 = 160;
 
+/// What a partition and its segment take in a manifest; rather more than less.
+const ADDED_BYTES: u64 = 80;
+
 /// What a batch takes in a segment, about.
 fn room_for(place: &Place) -> u64 {
     FRAME_BYTES + u64::from(place.columns) + u64::from(place.length)
+}
+
+/// What a flush has to move into segments.
+#[derive(Debug, Default)]
+struct Plan {
+    /// Partitions that get a segment of their own.
+    own: Vec<TopicPartition>,
+    /// Those that share.
+    shared: Vec<TopicPartition>,
+    /// What the segments take, about.
+    bytes: u64,
 }
 
 /// The segments of a flush.
@@ -48,22 +62,29 @@ struct Written {
 }
 
 impl Archiver {
-    /// Writes everything that was taken in.
+    /// Writes everything that was taken in, if there is room for all of it.
     pub(super) fn write_all(&mut self) -> Result<(), LogError> {
+        self.take_sections();
+        let plan = self.plan();
+        self.find_room(plan.bytes + self.bytes_to_join(&plan))?;
         let first = self.next_segment;
-        let written = self.write_segments(first);
-        if written.as_ref().is_err_and(LogError::is_disk_full) {
-            self.remove_from(first);
+        let done = self.write_planned(plan, first);
+        if done.as_ref().is_err_and(LogError::is_disk_full) {
+            // Nothing of it counts, and its room may be what is missing.
+            self.remove_segments_from(first);
+            for (id, _) in self.sections_to_write() {
+                let _ = self.home.vfs.remove(&id.path(&self.home.dir));
+            }
         }
-        let segments = written?;
+        done
+    }
+
+    fn write_planned(&mut self, plan: Plan, first: SegmentId) -> Result<(), LogError> {
+        let segments = self.write_segments(plan, first)?;
         if self.config.plants(Bug::FreedTooEarly) {
             self.free_too_early()?;
         }
-        let joined = self.join(&segments);
-        if joined.as_ref().is_err_and(LogError::is_disk_full) {
-            self.remove_from(first);
-        }
-        joined
+        self.join(&segments)
     }
 
     /// Checkpoints and manifest; then readers are led to the segments.
@@ -90,7 +111,9 @@ impl Archiver {
             next.segments.push(SegmentRef::from(meta));
         }
         self.next_segment = self.next_segment.max(next.next_segment);
+        let ids: Vec<_> = next.sections.iter().map(CheckpointId::from).collect();
         self.install(next)?;
+        self.present.checkpoints.extend(ids);
         let runs: Vec<_> = segments.iter().flat_map(|meta| meta.runs.clone()).collect();
         self.index
             .write()
@@ -109,34 +132,50 @@ impl Archiver {
 
     /// The batches that are in no segment: large partitions get one of their own, the others
     /// share.
-    fn write_segments(&mut self, first: SegmentId) -> Result<Vec<SegmentMeta>, LogError> {
+    fn plan(&self) -> Plan {
+        let mut plan = Plan::default();
+        for at in self.table.touched() {
+            let places = self.pending(at);
+            let bytes: u64 = places.iter().map(|place| u64::from(place.length)).sum();
+            plan.bytes += places.iter().map(room_for).sum::<u64>();
+            match places.is_empty() {
+                true => {}
+                false if bytes >= self.config.segment_own_bytes => {
+                    plan.bytes += SEGMENT_BYTES;
+                    plan.own.push(at);
+                }
+                false => plan.shared.push(at),
+            }
+        }
+        if !plan.shared.is_empty() {
+            plan.bytes += SEGMENT_BYTES;
+        }
+        plan
+    }
+
+    /// What the checkpoints and the manifest take that make segments count.
+    fn bytes_to_join(&self, plan: &Plan) -> u64 {
+        let sections = self.sections_to_write();
+        let sections = sections.map(|(_, bytes)| checkpoint::room_for(bytes.len() as u64));
+        let manifest = self.manifest.encode().len() as u64;
+        let added = (plan.own.len() + plan.shared.len() + 1) as u64 * ADDED_BYTES;
+        sections.sum::<u64>() + checkpoint::room_for(manifest + added)
+    }
+
+    fn write_segments(
+        &mut self,
+        plan: Plan,
+        first: SegmentId,
+    ) -> Result<Vec<SegmentMeta>, LogError> {
         let mut written = Written {
             next: first,
             ..Written::default()
         };
-        let (mut own, mut shared, mut room) = (Vec::new(), Vec::new(), SEGMENT_BYTES);
-        for at in self.table.touched() {
-            let places = self.pending(at);
-            let bytes: u64 = places.iter().map(|place| u64::from(place.length)).sum();
-            room += places.iter().map(room_for).sum::<u64>();
-            match places.is_empty() {
-                true => {}
-                false if bytes >= self.config.segment_own_bytes => {
-                    room += SEGMENT_BYTES;
-                    own.push(at);
-                }
-                false => shared.push(at),
-            }
-        }
-        if own.is_empty() && shared.is_empty() {
-            return Ok(Vec::new());
-        }
-        self.find_room(room, &segments_dir(&self.home.dir))?;
-        for at in own {
+        for at in plan.own {
             self.copy(&[at], &mut written)?;
             self.finish(&mut written)?;
         }
-        self.copy(&shared, &mut written)?;
+        self.copy(&plan.shared, &mut written)?;
         self.finish(&mut written)?;
         if !written.done.is_empty() {
             self.sync_dir(&segments_dir(&self.home.dir))?;
@@ -240,54 +279,56 @@ impl Archiver {
         Ok(())
     }
 
-    /// The sections as of now: those that changed are written.
-    fn write_sections(&mut self) -> Result<Vec<SectionRef>, LogError> {
+    /// The sections that changed, as of now.
+    fn take_sections(&mut self) {
         for (name, bytes) in self.machine.changed_sections() {
             let name = SectionName::from_bytes(name.as_bytes())
                 .expect("a state machine's sections are called by lower-case words");
             self.unsaved.insert(name, bytes);
         }
-        let mut sections = self.manifest.sections.clone();
-        let mut wrote = false;
-        for (name, bytes) in &self.unsaved {
+    }
+
+    /// Those that are not on the disk yet. The state of an entry is always the same, and what a
+    /// manifest names is never written again.
+    fn sections_to_write(&self) -> impl Iterator<Item = (CheckpointId, &[u8])> {
+        let ids = self.unsaved.iter().map(|(name, bytes)| {
             let id = CheckpointId {
                 name: name.clone(),
                 index: self.applied,
             };
-            // The state of an entry is always the same, and what a manifest names is never
-            // written again.
-            if sections
-                .iter()
-                .any(|section| CheckpointId::from(section) == id)
-            {
-                continue;
-            }
-            let room = (bytes.len() + 2 * PAGE_BYTES) as u64;
-            self.find_room(room, &id.path(&self.home.dir))?;
-            let owner = (self.home.node, self.home.shard);
-            let section = checkpoint::write(&*self.home.vfs, &self.home.dir, owner, &id, bytes)
-                .map_err(|error| {
-                    let path = id.path(&self.home.dir);
-                    let error = LogError::io("writing", &path, &error);
-                    if error.full {
-                        let _ = self.home.vfs.remove(&path);
-                    }
-                    error
-                })?;
+            (id, bytes.as_slice())
+        });
+        ids.filter(|(id, _)| {
+            let mut named = self.manifest.sections.iter().map(CheckpointId::from);
+            !named.any(|named| named == *id)
+        })
+    }
+
+    /// The sections as of now: those that changed are written.
+    fn write_sections(&self) -> Result<Vec<SectionRef>, LogError> {
+        let Home {
+            vfs,
+            dir,
+            node,
+            shard,
+        } = &self.home;
+        let mut sections = self.manifest.sections.clone();
+        let mut wrote = false;
+        for (id, bytes) in self.sections_to_write() {
+            let written = checkpoint::write(&**vfs, dir, (*node, *shard), &id, bytes);
+            let section = written.map_err(Self::failed_at("writing", &id.path(dir)))?;
             wrote = true;
-            sections.retain(|section| section.name != *name);
+            sections.retain(|section| section.name != id.name);
             sections.push(section);
         }
         if wrote {
-            self.sync_dir(&checkpoints_dir(&self.home.dir))?;
+            self.sync_dir(&checkpoints_dir(dir))?;
         }
-        let ids = sections.iter().map(CheckpointId::from);
-        self.present.checkpoints.extend(ids);
         Ok(sections)
     }
 
     /// Removes the segments of a flush that came to nothing.
-    fn remove_from(&self, first: SegmentId) {
+    fn remove_segments_from(&self, first: SegmentId) {
         let mut id = first;
         // They were made one after the other.
         while self

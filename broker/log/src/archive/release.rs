@@ -165,7 +165,7 @@ impl Archiver {
 
     /// Whether there is room for so many bytes, before some of them are written in vain; with the
     /// reserve's room if that is what makes the difference.
-    pub(super) fn find_room(&self, bytes: u64, path: &Path) -> Result<(), LogError> {
+    pub(super) fn find_room(&self, bytes: u64) -> Result<(), LogError> {
         // A disk that does not tell is found to be full when it is.
         let Ok(space) = self.home.vfs.free_space(&self.home.dir) else {
             return Ok(());
@@ -173,7 +173,7 @@ impl Archiver {
         if bytes <= space.free {
             return Ok(());
         }
-        let failed = Self::failed_at("writing", path);
+        let failed = Self::failed_at("finding room in", &self.home.dir);
         let enough = bytes <= space.free.saturating_add(self.files.reserve().bytes());
         match enough.then(|| self.files.give_up_reserve()) {
             Some(Ok(true)) => Ok(()),
@@ -182,28 +182,34 @@ impl Archiver {
         }
     }
 
-    /// Makes the reserve anew once there is room for it and a WAL file besides, and nobody waits
-    /// for that room; answers whether it did.
+    /// Makes the reserve anew, or as long as the newest sections ask for, once there is room for
+    /// that and nobody waits for it; answers whether it did.
     pub(super) fn tend_reserve(&self) -> Result<bool, LogError> {
         let reserve = self.files.reserve();
-        if reserve.is_held() || self.files.is_stuck() || self.files.archiver_is_stuck() {
+        if self.files.is_stuck() || self.files.archiver_is_stuck() {
             return Ok(false);
         }
+        let (was_whole, before) = (reserve.is_whole(), reserve.bytes());
+        let bytes = self.config.reserve_bytes(&self.manifest.sections);
+        let room = reserve.room_for(bytes);
         let Home { vfs, dir, .. } = &self.home;
-        let needed = reserve.bytes() + self.config.wal_file_bytes;
         let free = vfs.free_space(dir).map_or(u64::MAX, |space| space.free);
-        if free.saturating_add(self.files.spare_bytes_but_one()) < needed {
-            return Ok(false);
-        }
-        if free < needed {
+        let with_spares = free.saturating_add(self.files.spare_bytes_but_one());
+        if room > free && room <= with_spares {
             self.drop_spares()?;
         }
-        let held = self.files.hold_reserve();
-        let held = held.map_err(Self::failed_at("making", &reserve.path()))?;
-        if held {
-            tracing::info!("there is room for the log's reserve again");
+        let whole = reserve.hold(bytes);
+        let whole = whole.map_err(Self::failed_at("making", &reserve.path()))?;
+        match (was_whole, whole) {
+            (false, true) => tracing::info!("there is room for the log's reserve again"),
+            (true, false) => tracing::error!(
+                bytes,
+                "the log's reserve has to grow with the log's state, and there is no room: no \
+                 record is stored until there is"
+            ),
+            _ => {}
         }
-        Ok(held)
+        Ok(reserve.bytes() > before)
     }
 
     /// Removes the files that are kept for later, but for one: the log may need that, to hear of

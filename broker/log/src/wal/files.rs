@@ -89,7 +89,7 @@ impl Maker {
     /// `wanted`, not for one that is made ahead of need.
     pub(crate) fn make(&self, sequence: FileSequence, wanted: bool) -> io::Result<WalFile> {
         let spare = self.files.take_spare(self.bytes);
-        let reserved = self.files.reserve().is_held();
+        let reserved = self.files.reserve().bytes() > 0;
         if spare.is_none() && !reserved && !(wanted && self.leaves_room()) {
             return Err(io::ErrorKind::StorageFull.into());
         }
@@ -103,8 +103,9 @@ impl Maker {
 
     /// Whether a file more leaves the archiver half as much for what gives files back.
     fn leaves_room(&self) -> bool {
+        // A disk that does not tell is found to be full when it is.
         let space = self.vfs.free_space(&self.dir);
-        space.is_ok_and(|space| space.free >= self.bytes + self.bytes / 2)
+        !space.is_ok_and(|space| space.free < self.bytes + self.bytes / 2)
     }
 
     fn make_of(&self, sequence: FileSequence, spare: Option<Spare>) -> io::Result<WalFile> {

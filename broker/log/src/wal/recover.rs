@@ -17,7 +17,9 @@ use weir_wire::id::{
     EntryIndex, Offset, ProducerEpoch, ProducerId, Sequence, Term, Timestamp, TopicPartition,
 };
 
-use super::files::{Files, MAKING_SUFFIX, Maker, Supply, WAL_SUFFIX, WalFile, file_path, wal_dir};
+use super::files::{
+    Files, MAKING_SUFFIX, Maker, Spare, Supply, WAL_SUFFIX, WalFile, file_path, wal_dir,
+};
 use super::writer::Wal;
 use crate::archive::Table;
 use crate::config::LogConfig;
@@ -236,7 +238,14 @@ pub(crate) fn accept<E>(
     }
     let end = &mut found.end;
     let used = end.tail.as_ref().map(|tail| tail.sequence);
-    remove_unused(&**vfs, config, &found.sequences, origin.start.file, used)?;
+    remove_unused(
+        &**vfs,
+        config,
+        &found.sequences,
+        origin.start.file,
+        used,
+        files,
+    )?;
     files.add(end.file_bytes);
     let maker = Maker {
         vfs: vfs.clone(),
@@ -283,6 +292,30 @@ pub(crate) fn go_on<E>(
     })
 }
 
+/// Keeps a file that nobody needs for the log to go on in, where there is no reserve: others might
+/// take its room. Answers whether it did; one is enough.
+fn keep<E>(
+    vfs: &dyn Vfs,
+    config: &LogConfig,
+    sequence: FileSequence,
+    files: &Files,
+) -> Result<bool, OpenError<E>> {
+    if files.reserve().bytes() > 0 || files.has_spare() {
+        return Ok(false);
+    }
+    let path = file_path(&config.dir, sequence);
+    let failed = |source| io_error(&path, source);
+    let file = vfs.open(&path, OpenMode::Write { direct: false });
+    let file = file.map_err(failed)?;
+    let bytes = file.size().map_err(failed)?;
+    // A copy of the file may have its length and take no room.
+    let fits = bytes == config.wal_file_bytes && file.allocate(bytes).is_ok();
+    if fits && files.give_spare(Spare { sequence, bytes }).is_none() {
+        files.add(bytes);
+    }
+    Ok(fits)
+}
+
 /// A file behind the end holds no block: it was prepared, or its making was cut short. The newest
 /// go first, each for good before the next, so that no crash leaves a gap.
 fn remove_unused<E>(
@@ -291,11 +324,16 @@ fn remove_unused<E>(
     sequences: &[FileSequence],
     start: FileSequence,
     used: Option<FileSequence>,
+    files: &Files,
 ) -> Result<(), OpenError<E>> {
+    let next = used.map(FileSequence::next);
     let dir = wal_dir(&config.dir);
     let unused =
         |sequence: &&FileSequence| **sequence >= start && used.is_none_or(|used| **sequence > used);
     for sequence in sequences.iter().rev().take_while(unused) {
+        if next == Some(*sequence) && keep(vfs, config, *sequence, files)? {
+            continue;
+        }
         let path = file_path(&config.dir, *sequence);
         vfs.remove(&path)
             .map_err(|source| io_error(&path, source))?;
@@ -312,8 +350,12 @@ pub(crate) fn remove_before<E>(
     config: &LogConfig,
     sequences: &[FileSequence],
     start: FileSequence,
+    files: &Files,
 ) -> Result<(), OpenError<E>> {
     for sequence in sequences.iter().take_while(|sequence| **sequence < start) {
+        if keep(vfs, config, *sequence, files)? {
+            continue;
+        }
         let path = file_path(&config.dir, *sequence);
         vfs.remove(&path)
             .map_err(|source| io_error(&path, source))?;

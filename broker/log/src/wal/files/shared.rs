@@ -22,6 +22,7 @@ const MORE_WITHOUT_ROOM: u64 = 2;
 /// What is known about the files.
 #[derive(Debug)]
 pub(crate) struct Files {
+    /// But for the reserve's.
     disk_bytes: AtomicU64,
     reserve: Reserve,
     /// There is no room for the next WAL file.
@@ -56,11 +57,7 @@ pub(crate) struct Spare {
 impl Files {
     pub(crate) fn new(reserve: Reserve) -> Self {
         Self {
-            disk_bytes: AtomicU64::new(if reserve.is_held() {
-                reserve.bytes()
-            } else {
-                0
-            }),
+            disk_bytes: AtomicU64::default(),
             reserve,
             no_file: AtomicBool::new(false),
             no_segment: AtomicBool::new(false),
@@ -73,7 +70,7 @@ impl Files {
     }
 
     pub(crate) fn disk_bytes(&self) -> u64 {
-        self.disk_bytes.load(Ordering::Relaxed)
+        self.disk_bytes.load(Ordering::Relaxed) + self.reserve.bytes()
     }
 
     pub(crate) fn add(&self, bytes: u64) {
@@ -88,23 +85,13 @@ impl Files {
         &self.reserve
     }
 
-    /// Makes the reserve, unless it is there; answers whether there was room for it.
-    pub(crate) fn hold_reserve(&self) -> io::Result<bool> {
-        let was_held = self.reserve.is_held();
-        let held = self.reserve.hold()?;
-        if held && !was_held {
-            self.add(self.reserve.bytes());
-        }
-        Ok(held)
-    }
-
     /// Gives up the reserve's room; answers whether there was any.
     pub(crate) fn give_up_reserve(&self) -> io::Result<bool> {
+        let bytes = self.reserve.bytes();
         let given = self.reserve.give_up()?;
         if given {
-            self.subtract(self.reserve.bytes());
             tracing::error!(
-                bytes = self.reserve.bytes(),
+                bytes,
                 "the disk is full: the log's reserve is used up; no record is stored until there \
                  is room for it again"
             );
@@ -123,7 +110,7 @@ impl Files {
     /// Whether records are refused.
     pub(crate) fn refuses_records(&self) -> bool {
         let without_room = [&self.no_file, &self.no_segment, &self.low];
-        without_room.iter().any(|it| it.load(Ordering::Relaxed)) || !self.reserve.is_held()
+        without_room.iter().any(|it| it.load(Ordering::Relaxed)) || !self.reserve.is_whole()
     }
 
     /// Whether nothing at all can be written.
@@ -177,7 +164,7 @@ impl Files {
                 free = space.free,
                 "the disk is almost full: no record is stored until there is room"
             );
-        } else {
+        } else if !self.refuses_records() {
             tracing::info!(free = space.free, "there is room on the disk again");
         }
     }
@@ -185,6 +172,8 @@ impl Files {
     /// The log is to end: nobody waits for room on the disk any longer.
     pub(crate) fn close(&self) {
         self.closing.store(true, Ordering::Relaxed);
+        // Whoever looked before waits by now.
+        drop(self.state());
         self.changed.notify_all();
     }
 
@@ -260,11 +249,17 @@ impl Files {
         state.spares.remove(at)
     }
 
-    /// A file to be removed, unless it is the last.
+    /// Whether there is a file that is kept for later.
+    pub(crate) fn has_spare(&self) -> bool {
+        !self.state().spares.is_empty()
+    }
+
+    /// A file to be removed, unless it is the last. Never the first: one that was found behind the
+    /// log's end bears the number of the file that is made next, perhaps at this moment.
     pub(crate) fn take_spare_but_one(&self) -> Option<Spare> {
         let mut state = self.state();
         if state.spares.len() > 1 {
-            state.spares.pop_front()
+            state.spares.pop_back()
         } else {
             None
         }
