@@ -30,6 +30,11 @@ const RESERVE: &str = "reserve_bytes = \"4MiB\"\nreserve_percent = 50\n";
 const RECORD_BYTES: usize = 32 << 10;
 /// More than the disk holds.
 const RECORDS_MAX: usize = 2000;
+/// Topics created and deleted until the log has used its files and its reserve: each is two pages
+/// of 256 in a file, of which there are ten at most.
+const CHANGES_MAX: usize = 1500;
+/// And then, without the reserve: what fills two files.
+const CHANGES_MORE: usize = 260;
 /// How long the client that wants to be told tries again.
 const SOON: Duration = Duration::from_secs(2);
 /// Nothing takes that long unless something hangs.
@@ -84,6 +89,27 @@ impl Drop for Disk {
         if !unmounted.is_ok_and(|status| status.success()) {
             say(&format!("{} stays mounted", self.mounted.display()));
         }
+    }
+}
+
+/// Changes what takes no room for long, on a disk without any: until the log has used its reserve
+/// for that, and on.
+async fn change_without_room(client: &Client, process: &Process) {
+    let admin = client.admin();
+    let change = async || {
+        admin.create_topic("passing", 1).await.unwrap();
+        admin.delete_topic("passing").await.unwrap();
+    };
+    let reserve = process.data().join("log/reserve");
+    let mut changes = 0;
+    while reserve.exists() {
+        assert!(changes < CHANGES_MAX, "the reserve is never used");
+        change().await;
+        changes += 1;
+    }
+    say(&format!("the reserve is used after {changes} changes"));
+    for _ in 0..CHANGES_MORE {
+        change().await;
     }
 }
 
@@ -145,6 +171,7 @@ async fn a_full_disk_refuses_records_only() {
     let config = format!("{SMALL_FILES}{RESERVE}");
     let setup = setup().configured(config);
     let mut process = block_in_place(|| Process::start_in(setup, directory));
+    let reserve = process.data().join("log/reserve");
     let patient = connect(&process).await;
     let client = connect_for(&process, SOON).await.unwrap();
     let admin = patient.admin();
@@ -167,8 +194,10 @@ async fn a_full_disk_refuses_records_only() {
 
     block_in_place(|| disk.fill_up("others"));
     assert_eq!(read(&client, "small", 10).await, 10);
+    change_without_room(&patient, &process).await;
     admin.delete_topic("large").await.unwrap();
     takes_records_again(&patient, "doomed").await;
+    assert!(reserve.exists(), "records are taken with a reserve only");
 
     // The same again, given back by truncating, and then by a topic that is deleted.
     let doomed = 1 + fill(&client, "doomed").await;
@@ -190,6 +219,15 @@ async fn a_full_disk_refuses_records_only() {
     });
     let client = connect(&process).await;
     assert_eq!(read(&client, "small", 10 + doomed).await, 10 + doomed);
+    block_in_place(|| disk.fill_up("all of others"));
+    change_without_room(&client, &process).await;
+
+    // The same without the reserve.
+    client.close().await;
+    block_in_place(|| process.restart());
+    let client = connect(&process).await;
+    change_without_room(&client, &process).await;
+    assert_eq!(read(&client, "small", 10 + doomed).await, 10 + doomed);
     let truncate = TruncateTopic {
         name: "small".parse().unwrap(),
         before_offset: Some(Offset::new(10 + doomed)),
@@ -198,6 +236,7 @@ async fn a_full_disk_refuses_records_only() {
     client.admin().truncate_topic(&truncate).await.unwrap();
     takes_records_again(&client, "small").await;
     assert_eq!(read(&client, "small", 1).await, 1);
+    assert!(reserve.exists(), "it was made anew");
     for client in [client, patient] {
         client.close().await;
     }
