@@ -391,8 +391,8 @@ impl Lanes {
     }
 }
 
-/// Waits until a thread has ended, unless it is this one: the last handle on the host may be dropped
-/// on one of its threads.
+/// Waits until a thread has ended, unless it is this one: the last handle on the host may be
+/// dropped on one of its threads.
 pub(crate) fn join(thread: JoinHandle<()>) {
     if thread.thread().id() != std::thread::current().id() && thread.join().is_err() {
         tracing::error!("a plugin thread panicked");

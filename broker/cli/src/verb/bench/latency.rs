@@ -20,9 +20,9 @@ use readers::Readers;
 /// What `weir bench latency --help` ends with.
 pub const HELP: &str = "\
 First one durable record is in flight at a time; then 10,000 records a second go to a topic, and the
-time counts from sending a record until a subscriber at the tail has it. `latency-disk-alone` is what
-the broker's disk makes of the same load without a broker: the time from when records are due until
-they are written and synced.
+time counts from sending a record until a subscriber at the tail has it. `latency-disk-alone` is
+what the broker's disk makes of the same load without a broker: the time from when records are due
+until they are written and synced.
 
 With --readers N, N subscribers read another topic beside the latter, each over a connection of its
 own, from the beginning, again and again, as fast as they can. It has 256 MiB, more than the broker
