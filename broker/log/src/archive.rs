@@ -399,9 +399,9 @@ impl Archiver {
             let mut error = LogError::io("writing", &path, &error);
             // Once it bears its name it may be what the next start finds, so nothing that it
             // names may go.
-            if error.full && self.home.vfs.open(&path, OpenMode::Read).is_ok() {
-                error.full = false;
-            }
+            let opened = self.home.vfs.open(&path, OpenMode::Read);
+            let is_gone = opened.is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+            error.full &= is_gone;
             return Err(error);
         }
         self.present.generations.insert(next.generation);

@@ -109,21 +109,28 @@ impl Archiver {
         let Err(stop) = done else {
             return Ok(true);
         };
-        for id in &rewrite.made {
-            let _ = self.home.vfs.remove(&segment_path(&self.home.dir, *id));
-        }
         match stop {
             Stop::Source(segment, error) => {
+                self.remove_made(&rewrite);
                 tracing::error!(%segment, %error, "a segment is left as it is");
                 self.spared.insert(segment);
                 Ok(true)
             }
             // Nobody waits for a rewrite: it is tried again after the next flush.
             Stop::Failed(error) if error.is_disk_full() => {
+                self.remove_made(&rewrite);
                 tracing::warn!(%error, "no room to rewrite segments");
                 Ok(true)
             }
+            // A manifest may name them by now. The next start removes what none names.
             Stop::Failed(error) => Err(error),
+        }
+    }
+
+    /// Removes the segments of a rewrite that came to nothing, which no manifest names.
+    fn remove_made(&self, rewrite: &Rewrite) {
+        for id in &rewrite.made {
+            let _ = self.home.vfs.remove(&segment_path(&self.home.dir, *id));
         }
     }
 

@@ -83,6 +83,8 @@ struct Faults {
     sync: Option<u64>,
     write: Option<u64>,
     capacity: Option<u64>,
+    /// The directory whose names cannot be synced.
+    names: Option<PathBuf>,
 }
 
 impl SimVfs {
@@ -164,6 +166,11 @@ impl SimVfs {
     pub fn fail_write(&self, n: u64) {
         let mut state = self.state();
         state.faults.write = Some(state.writes + n);
+    }
+
+    /// From now on the names of that directory cannot be made durable; they are as they are.
+    pub fn fail_names_of(&self, directory: Option<&Path>) {
+        self.state().faults.names = directory.map(Path::to_owned);
     }
 
     /// No sync or write fails any more that was to fail.
@@ -343,7 +350,11 @@ impl Vfs for SimVfs {
 
     fn sync_dir(&self, directory: &Path) -> io::Result<()> {
         self.step(|_| {});
-        self.state().disk.sync_names(directory);
+        let mut state = self.state();
+        if state.faults.names.as_deref() == Some(directory) {
+            return Err(io::Error::other("sync failed, as the test asked"));
+        }
+        state.disk.sync_names(directory);
         Ok(())
     }
 

@@ -124,6 +124,28 @@ impl World {
 }
 
 #[test]
+fn what_a_manifest_may_name_stays_though_its_name_could_not_be_made_durable() {
+    let mut world = World::new();
+    for _ in 0..8 {
+        for to in 0..PARTITIONS {
+            world.append(to, 3, 700);
+        }
+        world.driven.committer.flush().unwrap();
+    }
+    let manifests = dir().join("manifest");
+    world.sim.fail_names_of(Some(&manifests));
+    let mut steps = 0..10_000;
+    while world.driven.committer.archive().is_ok() {
+        steps.next().expect("a rewrite writes a manifest");
+    }
+    world.sim.fail_names_of(None);
+    // The next start finds the manifest by its name.
+    world.driven = drive(Arc::new(world.sim.clone()), small()).unwrap();
+    world.check();
+    assert!(world.inspect().segments.len() < 8);
+}
+
+#[test]
 fn eight_shared_segments_become_one_and_their_runs_grow() {
     let mut world = World::new();
     for _ in 0..8 {
