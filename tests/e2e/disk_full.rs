@@ -225,6 +225,7 @@ async fn a_full_disk_refuses_records_only() {
     // The same without the reserve.
     client.close().await;
     block_in_place(|| process.restart());
+    assert!(!reserve.exists(), "there is no room for it");
     let client = connect(&process).await;
     change_without_room(&client, &process).await;
     assert_eq!(read(&client, "small", 10 + doomed).await, 10 + doomed);

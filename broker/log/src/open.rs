@@ -257,14 +257,15 @@ fn write_manifest(
 fn hold_reserve<E>(files: &Files, bytes: u64) -> Result<(), OpenError<E>> {
     let reserve = files.reserve();
     let hold = || {
-        if reserve.bytes() > bytes {
-            // What the log keeps became less, or the size of its files.
+        // What the log keeps became less, or the size of its files.
+        if reserve.bytes() > bytes && reserve.may_be_shorter(bytes) {
             reserve.give_up()?;
         }
         reserve.hold(bytes)
     };
     if !hold().map_err(|source| io_error(&reserve.path(), source))? {
-        tracing::error!(bytes, "no room for the log's reserve: no record is stored");
+        let needed = reserve.room_for(bytes);
+        tracing::error!(needed, "no room for the log's reserve: no record is stored");
     }
     Ok(())
 }

@@ -100,6 +100,19 @@ impl Reserve {
         }
     }
 
+    /// Whether one as long as that could be made anew in its place: a longer one is better than
+    /// none.
+    pub(crate) fn may_be_shorter(&self, bytes: u64) -> bool {
+        let free = self.vfs.free_space(&self.dir).map(|space| space.free);
+        free.is_ok_and(|free| free.saturating_add(self.bytes()) >= bytes + self.besides)
+    }
+
+    /// What of its room is for more than the log's files: for the state's sections.
+    pub(crate) fn for_sections(&self) -> u64 {
+        let wanted = self.wanted.load(Ordering::Relaxed);
+        wanted.saturating_sub(self.bytes_min)
+    }
+
     /// Makes it that long at least; answers whether it is, or there was no room.
     pub(crate) fn hold(&self, bytes: u64) -> io::Result<bool> {
         let _changing = self.changing();
@@ -133,11 +146,15 @@ impl Reserve {
             opened => opened?,
         };
         let allocated = file.allocate(bytes).and_then(|()| file.sync_all());
-        drop(file);
         if allocated.is_err() && self.bytes() == 0 {
             // Half of it is worth nothing.
             let _ = self.vfs.remove(&path);
+        } else if allocated.is_err() {
+            // What it has grown by takes room, and gives it back.
+            let size = file.size().unwrap_or_default();
+            self.held.fetch_max(size, Ordering::Relaxed);
         }
+        drop(file);
         allocated?;
         self.vfs.sync_dir(&self.dir)
     }

@@ -203,7 +203,8 @@ impl Archiver {
         match (was_whole, whole) {
             (false, true) => tracing::info!("there is room for the log's reserve again"),
             (true, false) => tracing::error!(
-                bytes,
+                needed = room,
+                free,
                 "the log's reserve has to grow with the log's state, and there is no room: no \
                  record is stored until there is"
             ),

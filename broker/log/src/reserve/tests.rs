@@ -69,3 +69,18 @@ fn it_grows_and_what_there_was_stays_where_there_is_no_room_for_more() {
     assert!(!reserve.give_up().unwrap());
     assert_eq!((length(&sim, &reserve), reserve.bytes()), (0, 0));
 }
+
+#[test]
+fn a_longer_one_stays_where_a_shorter_one_could_not_be_made() {
+    let sim = SimVfs::new(1);
+    let reserve = reserve(&sim);
+    let (longer, shorter) = (2 * BYTES + 4096, 2 * BYTES);
+    assert!(reserve.hold(longer).unwrap());
+    // Of the room that it would give back the shorter one leaves a page; a file is to fit besides.
+    let needed = reserve.besides - 4096;
+    sim.set_capacity(Some(sim.used() + needed - 1));
+    assert!(!reserve.may_be_shorter(shorter));
+    sim.set_capacity(Some(sim.used() + needed));
+    assert!(reserve.may_be_shorter(shorter));
+    assert_eq!(reserve.for_sections(), longer - reserve.bytes_min);
+}

@@ -101,11 +101,13 @@ impl Maker {
         }
     }
 
-    /// Whether a file more leaves the archiver half as much for what gives files back.
+    /// Whether a file more leaves the archiver half as much for what gives files back, and what the
+    /// state's sections take.
     fn leaves_room(&self) -> bool {
+        let needed = self.bytes + self.bytes / 2 + self.files.reserve().for_sections();
         // A disk that does not tell is found to be full when it is.
         let space = self.vfs.free_space(&self.dir);
-        !space.is_ok_and(|space| space.free < self.bytes + self.bytes / 2)
+        !space.is_ok_and(|space| space.free < needed)
     }
 
     fn make_of(&self, sequence: FileSequence, spare: Option<Spare>) -> io::Result<WalFile> {
