@@ -15,6 +15,7 @@ use crate::answer::Answered;
 use crate::binding::{BindError, Binding};
 use crate::run::{self, Call, CallError};
 use crate::{HostConfig, clock};
+use rustix::process::{getpriority_process, setpriority_process};
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
@@ -86,6 +87,8 @@ pub(crate) struct Scheduler {
     threads: usize,
     /// After which time without anything to do a thread makes room for another.
     idle: Duration,
+    /// Of all threads, however many there were before them.
+    niceness: i32,
     handles: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -138,6 +141,7 @@ impl Scheduler {
             work: Condvar::new(),
             threads,
             idle: idle + AFTER_IDLE,
+            niceness: getpriority_process(None).unwrap_or(0) + NICENESS,
             handles: Mutex::default(),
         });
         for number in 0..threads {
@@ -146,20 +150,16 @@ impl Scheduler {
         Ok(scheduler)
     }
 
+    /// Starts a thread, which one of that number makes room for if there is one.
     fn start_thread(self: &Arc<Self>, number: usize) -> std::io::Result<()> {
         let scheduler = self.clone();
         let thread = std::thread::Builder::new().name(format!("weir-plugin-{number}"));
+        // Whoever looks at them finds the one or the other.
+        let mut handles = self.lock_handles();
         let handle = thread.spawn(move || scheduler.work(number))?;
-        self.lock_handles().push(handle);
-        Ok(())
-    }
-
-    /// Starts the thread that this one makes room for.
-    fn start_successor(self: &Arc<Self>, number: usize) -> std::io::Result<()> {
-        self.start_thread(number)?;
         let this = std::thread::current().id();
-        self.lock_handles()
-            .retain(|handle| handle.thread().id() != this);
+        handles.retain(|handle| handle.thread().id() != this);
+        handles.push(handle);
         Ok(())
     }
 
@@ -228,7 +228,8 @@ impl Scheduler {
     }
 
     fn work(self: &Arc<Self>, number: usize) {
-        if let Err(error) = rustix::process::nice(NICENESS) {
+        // Not so much nicer than the thread that has started this one, which may be such a one.
+        if let Err(error) = setpriority_process(None, self.niceness) {
             tracing::debug!("plugin threads keep the normal priority: {error}");
         }
         let mut lanes = self.lock();
@@ -242,7 +243,7 @@ impl Scheduler {
                 (lanes, idle) = self.wait(lanes, has_worked);
                 if idle && !lanes.stopped && !lanes.has_next(self.slow_max()) {
                     drop(lanes);
-                    if self.start_successor(number).is_ok() {
+                    if self.start_thread(number).is_ok() {
                         return;
                     }
                     // There are too many threads on the machine: this one stays.

@@ -239,12 +239,6 @@ impl Bound {
         self.binding.hook()
     }
 
-    /// How many bytes one call may return that was given so many.
-    #[must_use]
-    pub fn output_max(&self, input_bytes: usize) -> usize {
-        self.binding.limits.output_max(input_bytes)
-    }
-
     /// What makes its answers equal to those of other bindings.
     #[must_use]
     pub fn identity(&self) -> Arc<BindingIdentity> {

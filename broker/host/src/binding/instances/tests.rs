@@ -79,6 +79,24 @@ fn a_thread_that_was_idle_makes_room_for_a_new_one() {
         });
         assert_eq!(bound.scheduler.threads().len(), before.len());
     }
+    let nice = |stat: &str| -> i32 {
+        // The name before it may have anything in it.
+        let behind = stat.rsplit(')').next().unwrap();
+        behind.split_whitespace().nth(16).unwrap().parse().unwrap()
+    };
+    let own = nice(&std::fs::read_to_string("/proc/thread-self/stat").unwrap());
+    let mut found = 0;
+    for task in std::fs::read_dir("/proc/self/task").unwrap() {
+        // Threads of other tests come and go.
+        let Ok(stat) = std::fs::read_to_string(task.unwrap().path().join("stat")) else {
+            continue;
+        };
+        if stat.contains("(weir-plugin-") {
+            found += 1;
+            assert!(nice(&stat) <= own + 5, "nicer than the first ones: {stat}");
+        }
+    }
+    assert!(found > 0);
     call();
     let scheduler = bound.scheduler.clone();
     drop(bound);
