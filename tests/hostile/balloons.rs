@@ -6,9 +6,10 @@ use weir_broker::config::ByteSize;
 use weir_sdk::{Event, FilterSpec, Subscriber};
 use weir_wire::batch::Compression;
 use weir_wire::plugin::ErrorPolicy;
+use weir_wire::request::Setting;
 
 use crate::batches::batch_of;
-use crate::plugins::push;
+use crate::plugins::{prebuilt, push};
 use crate::stage::{Stage, resident, soon};
 
 /// More memory than that is not what a bound of some tens of mebibytes costs.
@@ -50,7 +51,8 @@ async fn read(mut subscriber: Subscriber) -> (u64, u64) {
     let caught_up = async {
         let mut records = 0;
         while !subscriber.is_caught_up() {
-            if let Event::Records(batch) = subscriber.next_event().await.unwrap().unwrap() {
+            let event = soon("an event", subscriber.next_event()).await;
+            if let Event::Records(batch) = event.unwrap().unwrap() {
                 records += u64::from(batch.count());
             }
         }
@@ -115,6 +117,36 @@ async fn what_projections_make_of_little_stays_within_bounds() {
     println!("{grown} MiB more memory while {records} records of a megabyte each are shown");
     assert_eq!(records, EACH * u64::from(PARTITIONS));
     assert!(grown < SLACK_MIB, "{grown} MiB more than before");
+    stage.is_unharmed().await;
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn what_is_as_large_as_a_batch_may_be_is_shown_too() {
+    const RECORDS: u64 = 3;
+    let mut stage = stage().await;
+    stage.topic("largest", 1).await;
+    let admin = stage.client.admin();
+    soon(
+        "an upload",
+        admin.push_plugin("mask-view", prebuilt("mask-view")),
+    )
+    .await
+    .unwrap();
+    // With lengths and deltas it unfolds to all that a batch may have, but for some bytes.
+    let largest = batch_of(&[&vec![0; (32 << 20) - 20]], Compression::Zstd);
+    fill(&stage, "largest", &largest, RECORDS).await;
+    let setting = Setting {
+        name: "remove_header".to_owned(),
+        value: "none".to_owned(),
+    };
+    let unchanged = FilterSpec {
+        config: vec![setting],
+        ..plugin("mask-view", None)
+    };
+    let builder = stage.client.subscribe(["largest"]).project(unchanged);
+    let subscriber = soon("a subscription", builder.open()).await.unwrap();
+    assert_eq!(read(subscriber).await.1, RECORDS);
     stage.is_unharmed().await;
     stage.end().await;
 }

@@ -5,6 +5,7 @@
 use bytes::{Bytes, BytesMut};
 use weir_host::{CallError, Input, Transformed, Verdicts as Answers};
 use weir_wire::batch::Records;
+use weir_wire::limits::BATCH_INFLATED_MAX;
 use weir_wire::plugin::ErrorPolicy;
 
 use super::Step;
@@ -70,6 +71,7 @@ impl Step {
             unchanged: true,
             ..Transformed::default()
         };
+        let all_records = input.count;
         let mut pieces = Pieces::of(self, input);
         while let Some(piece) = pieces.next() {
             let left = room.saturating_sub(records.len());
@@ -77,6 +79,10 @@ impl Step {
             match answer.await {
                 Ok(answer) if piece.whole => return Ok(answer),
                 Ok(answer) => {
+                    if records.len() + answer.records.len() > BATCH_INFLATED_MAX {
+                        let records = all_records;
+                        return Err(CallError::TooLarge { records });
+                    }
                     records.extend_from_slice(&answer.records);
                     all.count += answer.count;
                     all.unchanged &= answer.unchanged;

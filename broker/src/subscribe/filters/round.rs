@@ -25,6 +25,10 @@ use crate::selection::{inflate_within, rebuild, select_keys};
 /// of the stored batch does not count.
 const MADE_MAX: usize = 1 << 20;
 
+/// What projections may make of a batch that goes with others, as a multiple of it and besides a
+/// share of [`MADE_MAX`].
+const VIEW_FACTOR: usize = 2;
+
 /// A batch whose records are looked at.
 #[derive(Debug)]
 struct Open {
@@ -91,6 +95,10 @@ impl Filters {
                     break;
                 }
             };
+            if opened.is_empty() {
+                judged.too_much = true;
+                break;
+            }
             let held = held.map(|mut held| {
                 held.shrink_to(used);
                 held
@@ -138,7 +146,7 @@ impl Filters {
     async fn project(
         &self,
         origin: Origin<'_>,
-        rooms: Rooms<'_>,
+        rooms: Rooms,
         opened: &mut Vec<Open>,
     ) -> Result<(), Cut> {
         if self.projections.is_empty() {
@@ -146,11 +154,12 @@ impl Filters {
         }
         let is_asked = |open: &Open| open.view.as_ref().is_some_and(|view| view.count() > 0);
         let mut result = look(opened).map_err(Cut::Fault);
+        let batches = opened.len();
         for step in &self.projections {
             let asked = opened.iter().filter(|open| is_asked(open));
             let inputs = asked.filter_map(|open| {
                 let view = open.view.as_ref()?;
-                Some((view.input(), rooms.of_view(open.records.len())))
+                Some((view.input(), rooms.of_view(open.records.len(), batches)))
             });
             let answers = join_all(inputs.map(|(input, room)| step.project(input, room))).await;
             let taken = hand_out(opened, answers, is_asked, |open, answer| {
@@ -161,9 +170,11 @@ impl Filters {
         result
     }
 
-    fn rooms(&self, alone: bool) -> Rooms<'_> {
-        let projections = &self.projections;
-        Rooms { projections, alone }
+    const fn rooms(&self, alone: bool) -> Rooms {
+        Rooms {
+            projects: !self.projections.is_empty(),
+            alone,
+        }
     }
 
     fn warn_of_impurity(&self, at: TopicPartition, item: &Item) {
@@ -438,32 +449,42 @@ fn hand_out<T, E>(
 
 /// The room that batches take while plugins are at them.
 #[derive(Clone, Copy, Debug)]
-struct Rooms<'a> {
-    projections: &'a [Step],
-    /// Whether a projection may make as much of a batch as a batch can hold. Then they go through
-    /// them one by one.
+struct Rooms {
+    /// Whether projections make something of the batches.
+    projects: bool,
+    /// Whether they may make as much of one as a batch can hold. Then it goes by itself.
     alone: bool,
 }
 
-impl Rooms<'_> {
-    /// What a projection may make of a batch of so many bytes.
-    fn of_view(self, bytes: usize) -> usize {
-        let each = self.projections.iter();
-        let most = each.map(|step| step.bound.output_max(bytes).max(bytes));
-        match most.max() {
-            None => 0,
-            Some(_) if self.alone => BATCH_INFLATED_MAX,
-            Some(most) => most.min(BATCH_INFLATED_MAX),
+impl Rooms {
+    /// A batch of so many bytes and, twice, what projections may make of it: what one has made is
+    /// what the next one, or the batch that is sent, is made of.
+    const fn of(self, bytes: usize) -> usize {
+        match (self.projects, self.alone) {
+            (false, _) => bytes,
+            (true, false) => bytes + 2 * VIEW_FACTOR * bytes,
+            (true, true) => bytes + 2 * BATCH_INFLATED_MAX,
         }
     }
 
-    /// A batch of so many bytes, what a projection makes of it, and what the next one or the batch
-    /// that is sent makes of that.
-    fn of(self, bytes: usize) -> usize {
-        bytes + 2 * self.of_view(bytes)
+    /// What batches that go together have besides.
+    const fn besides(self) -> usize {
+        match self.projects && !self.alone {
+            true => 2 * MADE_MAX,
+            false => 0,
+        }
     }
 
-    /// The most that batches may take together, or the first of them alone.
+    /// What a projection may make of a batch of so many bytes that goes with so many. Where more
+    /// may wait to be sent, it is made again alone, and a batch ends it.
+    fn of_view(self, bytes: usize, batches: usize) -> usize {
+        match self.alone {
+            true => usize::MAX,
+            false => VIEW_FACTOR * bytes + MADE_MAX / batches.max(1),
+        }
+    }
+
+    /// The most that is held before batches are unfolded: for some together, or for one alone.
     fn for_all(self, items: &VecDeque<Item>) -> usize {
         let mut each = items.iter().map(|item| {
             self.of(match item.header.compression {
@@ -472,19 +493,27 @@ impl Rooms<'_> {
             })
         });
         let first = each.next().unwrap_or(0);
-        let all = each.fold(first, usize::saturating_add);
-        all.min(BATCH_INFLATED_MAX.max(first))
+        let all = each.fold(first + self.besides(), usize::saturating_add);
+        match self.alone {
+            true => all.min(BATCH_INFLATED_MAX.max(first)),
+            false => all.min(BATCH_INFLATED_MAX),
+        }
     }
 }
 
-/// Unfolds batches, as many as take no more room together than one may, or one that takes more; and
-/// the room that they take. Who waited for more of it while holding some would wait for ever where
-/// everybody does.
-fn unfold(items: &mut VecDeque<Item>, rooms: Rooms<'_>) -> Result<(Vec<Open>, usize), Fault> {
-    let (mut opened, mut used) = (Vec::new(), 0_usize);
+/// Unfolds batches, as many as take no more room together than one may, and the room that they take.
+/// Who waited for more of it while holding some would wait for ever where everybody does. None if
+/// the first one takes more, because of what projections may make of it: it has to go alone.
+fn unfold(items: &mut VecDeque<Item>, rooms: Rooms) -> Result<(Vec<Open>, usize), Fault> {
+    let (mut opened, mut used) = (Vec::new(), rooms.besides());
     while let Some(item) = items.pop_front() {
         let left = BATCH_INFLATED_MAX.saturating_sub(used);
-        let records = inflate_within(&item.stored, &item.header, left).map_err(damaged);
+        let most = if opened.is_empty() {
+            BATCH_INFLATED_MAX
+        } else {
+            left
+        };
+        let records = inflate_within(&item.stored, &item.header, most).map_err(damaged);
         let read = records.and_then(|records| match records {
             None => Ok(None),
             Some(records) => {
@@ -493,7 +522,10 @@ fn unfold(items: &mut VecDeque<Item>, rooms: Rooms<'_>) -> Result<(Vec<Open>, us
             }
         });
         match read {
-            Ok(Some((records, asked))) if opened.is_empty() || rooms.of(records.len()) <= left => {
+            Ok(Some((records, asked)))
+                if rooms.of(records.len()) <= left
+                    || opened.is_empty() && (rooms.alone || !rooms.projects) =>
+            {
                 used += rooms.of(records.len());
                 opened.push(Open::new(item, records, asked));
             }
@@ -502,7 +534,8 @@ fn unfold(items: &mut VecDeque<Item>, rooms: Rooms<'_>) -> Result<(Vec<Open>, us
                 items.push_front(item);
                 break;
             }
-            Ok(_) => {
+            Ok(Some(_)) => break,
+            Ok(None) => {
                 let text = format!("it unfolds to more than {BATCH_INFLATED_MAX} bytes");
                 return Err(damaged(text));
             }
