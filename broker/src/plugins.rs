@@ -295,16 +295,8 @@ impl Files<'_> {
         let files = [("wasm", component), ("cwasm", artifact)];
         let files = files.map(|(extension, bytes)| (self.store.path(version, extension), bytes));
         let written = blocking(move || {
-            let written = files
-                .iter()
-                .try_for_each(|(path, bytes)| vfs.write_atomic(path, bytes));
-            if written.is_err() {
-                // A part of one would keep the last of the room.
-                let unfinished = files.iter().map(|(path, _)| unfinished(path));
-                let removed = remove_all(&*vfs, unfinished);
-                tracing::debug!(?removed, "a component was not written to its end");
-            }
-            written
+            let mut files = files.iter();
+            files.try_for_each(|(path, bytes)| write(&*vfs, path, bytes))
         });
         written.await.map_err(|error| {
             let text = format!("the component cannot be stored: {error}; make room and try again");
@@ -319,7 +311,7 @@ impl Files<'_> {
         let [component, compiled] = ["wasm", "cwasm"].map(|it| self.store.path(version, it));
         blocking(move || {
             vfs.open(&component, OpenMode::Read)?;
-            vfs.write_atomic(&compiled, &artifact)
+            write(&*vfs, &compiled, &artifact)
         })
         .await
     }
@@ -394,6 +386,16 @@ async fn blocking<T: Send + 'static>(
 ) -> io::Result<T> {
     let done = tokio::task::spawn_blocking(work).await;
     done.map_err(io::Error::other).flatten()
+}
+
+/// Writes a file as a whole. Of one for which there is no room nothing keeps the last of that.
+fn write(vfs: &dyn Vfs, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let written = vfs.write_atomic(path, bytes);
+    if written.is_err() {
+        let removed = remove_all(vfs, [unfinished(path)]);
+        tracing::debug!(path = %path.display(), ?removed, "it was not written to its end");
+    }
+    written
 }
 
 /// What a file is called until it is written to its end.
