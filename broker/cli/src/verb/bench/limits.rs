@@ -207,14 +207,16 @@ fn sync_ticks(file: &Arc<dyn VfsFile>, ticks: Ticks) -> io::Result<Latencies> {
         std::thread::sleep((ticks.every * (done + 1)).saturating_sub(begin.elapsed()));
         let due = (begin.elapsed().as_nanos() / ticks.every.as_nanos()) as u32;
         let due = due.min(total);
-        let bytes = ticks.bytes * (due - done) as usize;
-        let bytes = bytes.next_multiple_of(PAGE).min(WRITE);
-        if offset + bytes > FILE_BYTES as usize {
-            offset = 0;
+        let mut left = (ticks.bytes * (due - done) as usize).next_multiple_of(PAGE);
+        while left > 0 {
+            let bytes = left.min(WRITE);
+            if offset + bytes > FILE_BYTES as usize {
+                offset = 0;
+            }
+            file.write_vectored_at(&[IoSlice::new(&page.as_slice()[..bytes])], offset as u64)?;
+            (left, offset) = (left - bytes, offset + bytes);
         }
-        file.write_vectored_at(&[IoSlice::new(&page.as_slice()[..bytes])], offset as u64)?;
         file.sync_data()?;
-        offset += bytes;
         let now = begin.elapsed();
         for tick in done..due {
             latencies.add(now.saturating_sub(ticks.every * (tick + 1)));

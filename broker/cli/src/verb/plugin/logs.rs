@@ -42,13 +42,14 @@ pub async fn run(args: LogsArgs) -> Result<(), Failure> {
     let name = args.name.as_str();
     let mut known = Known::default();
     let mut wait = Duration::ZERO;
-    let mut is_caught_up = false;
+    let (mut is_caught_up, mut in_a_row) = (false, 0);
     loop {
         let lines = match admin.plugin_logs(name, &known.cursors(), wait).await {
             Ok(lines) => lines,
             Err(error) => return Err(of_plugin(&client, name, error).await),
         };
         let mut text = String::new();
+        let forgotten = known.forgotten;
         for line in &lines {
             let lost = known.take(line);
             if lost > 0 {
@@ -59,8 +60,13 @@ pub async fn run(args: LogsArgs) -> Result<(), Failure> {
         }
         output::print(&text)?;
         is_caught_up |= lines.len() < PAGE_ITEMS_MAX;
-        if !is_caught_up && known.has_forgotten {
-            // Those that were forgotten have not ended since: their lines would come once more.
+        in_a_row = match known.forgotten - forgotten {
+            0 => 0,
+            more => in_a_row + more,
+        };
+        if !is_caught_up && known.forgotten > 0 || in_a_row > LOG_CURSORS_MAX {
+            // Those that were forgotten have not ended: they come back in the places of others,
+            // which come back then, and so on.
             return Err(Failure::failed(format!(
                 "more than {LOG_CURSORS_MAX} bindings and subscriptions have logged for plugin \
                  \"{name}\", and no more can be told apart; try again when fewer of them use it"
@@ -127,8 +133,8 @@ struct Known {
     heard: BTreeMap<u64, Who>,
     /// The lines of all.
     lines: u64,
-    /// Whether more have logged than are known.
-    has_forgotten: bool,
+    /// How often one was forgotten.
+    forgotten: usize,
 }
 
 impl Known {
@@ -163,7 +169,7 @@ impl Known {
             && let Some((_, silent)) = self.heard.pop_first()
         {
             self.numbers.remove(&silent);
-            self.has_forgotten = true;
+            self.forgotten += 1;
         }
         0
     }
@@ -284,12 +290,12 @@ mod tests {
         for id in 1..most {
             known.take(&line_of(id, 0, 1));
         }
-        assert!(!known.has_forgotten);
+        assert!(known.forgotten == 0);
         // The first subscription goes on, and the binding is the one that has been silent.
         assert_eq!(known.take(&line_of(1, 0, 2)), 0);
         known.take(&line_of(most, 0, 1));
         known.take(&line_of(most + 1, 0, 1));
-        assert!(known.has_forgotten && is_known(&known, 1));
+        assert!(known.forgotten > 0 && is_known(&known, 1));
         let cursors = known.cursors();
         assert!(cursors.iter().all(|cursor| cursor.subscription.is_some()));
         // One that was silent but is still at work is heard again, and known from then on.
