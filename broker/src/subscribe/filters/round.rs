@@ -501,9 +501,9 @@ impl Rooms {
     }
 }
 
-/// Unfolds batches, as many as take no more room together than one may, and the room that they take.
-/// Who waited for more of it while holding some would wait for ever where everybody does. None if
-/// the first one takes more, because of what projections may make of it: it has to go alone.
+/// Unfolds batches, as many as take no more room together than one may, and the room that they
+/// take. Who waited for more of it while holding some would wait for ever where everybody does.
+/// None if the first one takes more, because of what projections may make of it: it goes alone.
 fn unfold(items: &mut VecDeque<Item>, rooms: Rooms) -> Result<(Vec<Open>, usize), Fault> {
     let (mut opened, mut used) = (Vec::new(), rooms.besides());
     while let Some(item) = items.pop_front() {
