@@ -63,7 +63,7 @@ pub(crate) struct Shared {
     /// Components on their way out.
     pub(crate) fetched: Budget,
     /// Who sends much to a subscriber at the moment.
-    pub(crate) turns: Arc<Turns>,
+    pub(crate) turns: Turns,
     /// What filters said about stored batches.
     pub(crate) verdicts: Verdicts,
     /// The filters and projections of subscriptions.

@@ -32,7 +32,7 @@ use crate::retention::{Retention, Rounds};
 use crate::scrub::{Damages, Scrubbing};
 use crate::sequence::{self, Command, Sequencer};
 use crate::state::Shared;
-use crate::subscribe::{READS_AT_ONCE, Verdicts};
+use crate::subscribe::{READS_AT_ONCE, Turns, Verdicts};
 use crate::tails::Tails;
 use crate::tls::{Identity, Renewal, TlsError};
 use crate::topics::Topics;
@@ -360,7 +360,7 @@ async fn assemble(
     let verdict_bytes = config.plugins.verdict_cache_bytes.as_usize();
     let budget = || Budget::new(config.limits.broker_buffer_bytes.as_usize());
     let shared = Arc::new(Shared {
-        turns: Arc::default(),
+        turns: Turns::default(),
         reads: Arc::new(Semaphore::new(READS_AT_ONCE)),
         verdicts: Verdicts::new(verdict_bytes, metrics.clone()),
         watch: Arc::default(),

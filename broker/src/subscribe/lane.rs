@@ -164,9 +164,9 @@ impl Lane {
                     self.credit.available().await;
                 }
                 let skipped = self.skip(index);
-                let loaded = self.read(index).await.map_err(Stop::Fault)?;
+                let (loaded, at_the_end) = self.read(index).await.map_err(Stop::Fault)?;
                 idle &= loaded.read.batches.is_empty() && !skipped;
-                let delivered = self.deliver(line, index, loaded).await;
+                let delivered = self.deliver(line, index, loaded, at_the_end).await;
                 line.give_way().await;
                 delivered?;
                 self.report(line, index, SILENT_MAX).await?;
@@ -208,10 +208,13 @@ impl Lane {
         position.next > before
     }
 
-    /// The next batches of a partition, and what may be read ahead of the ones behind them.
-    async fn read(&mut self, index: usize) -> Result<Loaded, Fault> {
+    /// The next batches of a partition, and whether they are all there is; what is behind them may
+    /// be read ahead.
+    async fn read(&mut self, index: usize) -> Result<(Loaded, bool), Fault> {
         let Position { at, next, .. } = self.positions[index];
         self.check(at.topic)?;
+        // As it is before: what comes meanwhile will have to be read anyway.
+        let end = self.shared.reader.bounds(at);
         let loaded = self.source.load(at, next).await;
         let loaded = loaded.map_err(|error| match error {
             LoadError::Read(error) => self.unreadable(&error),
@@ -229,7 +232,8 @@ impl Lane {
             }
             self.source.read_ahead(at, from);
         }
-        Ok(loaded)
+        let at_the_end = end.is_some_and(|end| loaded.read.next >= end.high_water_mark);
+        Ok((loaded, at_the_end))
     }
 
     /// The topic is there, and has no partitions that the subscriber does not know of.
@@ -277,6 +281,7 @@ impl Lane {
         line: &mut Line<'_>,
         index: usize,
         loaded: Loaded,
+        at_the_end: bool,
     ) -> Result<(), Stop> {
         let position = &mut self.positions[index];
         if loaded.read.batches.is_empty() {
@@ -284,7 +289,7 @@ impl Lane {
             position.next = loaded.read.next;
             return Ok(());
         }
-        let mut out = Outgoing::new(loaded, position.next);
+        let mut out = Outgoing::new(loaded, position.next, at_the_end);
         if self.rested > Duration::ZERO {
             // Beside others that a plugin fails on it might be refused again.
             out.only_one();
@@ -424,7 +429,7 @@ impl Lane {
         let size = bytes.len();
         self.credit.spend(size, count);
         let mut parts = [Bytes::from(records.to_frame(size)), bytes];
-        line.take_turn(out.size()).await;
+        line.take_turn(out.size(), out.is_at_the_end()).await;
         match timeout(HOLD_MAX, line.write(&mut parts)).await {
             Ok(written) => written?,
             Err(_) => {

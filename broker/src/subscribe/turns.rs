@@ -21,9 +21,17 @@ const TURN_BYTES: usize = 1 << 20;
 /// anything, so that it goes on sending says nothing for certain about what was written.
 const TURN_TIME: Duration = Duration::from_millis(10);
 
-/// Gives turns to connections, in the order in which they are asked for.
-#[derive(Debug)]
+/// Gives turns to connections. Whoever has all there is to send stands in another line than those
+/// who catch up: behind them even more would come together meanwhile.
+#[derive(Debug, Default)]
 pub(crate) struct Turns {
+    at_the_end: Arc<Queue>,
+    behind: Arc<Queue>,
+}
+
+/// Gives turns in the order in which they are asked for.
+#[derive(Debug)]
+struct Queue {
     places: Arc<Semaphore>,
     waiting: AtomicUsize,
 }
@@ -32,14 +40,21 @@ pub(crate) struct Turns {
 /// its many lanes would keep the few of others waiting.
 #[derive(Clone, Debug)]
 pub(crate) struct ConnectionTurns {
-    turns: Arc<Turns>,
+    at_the_end: Place,
+    behind: Place,
+}
+
+/// The place of a connection in a line.
+#[derive(Clone, Debug)]
+struct Place {
+    queue: Arc<Queue>,
     own: Arc<Semaphore>,
 }
 
 /// The right to send much, for a while.
 #[derive(Debug)]
 pub(super) struct Turn {
-    turns: Arc<Turns>,
+    queue: Arc<Queue>,
     _own: OwnedSemaphorePermit,
     _place: OwnedSemaphorePermit,
     /// What the connection had sent when the turn began.
@@ -59,7 +74,7 @@ impl Drop for Waits<'_> {
     }
 }
 
-impl Default for Turns {
+impl Default for Queue {
     fn default() -> Self {
         Self {
             places: Arc::new(Semaphore::new(AT_ONCE)),
@@ -70,24 +85,33 @@ impl Default for Turns {
 
 impl Turns {
     /// Those of another connection.
-    pub(crate) fn of_connection(self: &Arc<Self>) -> ConnectionTurns {
-        ConnectionTurns {
-            turns: self.clone(),
+    pub(crate) fn of_connection(&self) -> ConnectionTurns {
+        let place = |queue: &Arc<Queue>| Place {
+            queue: queue.clone(),
             own: Arc::new(Semaphore::new(AT_ONCE)),
+        };
+        ConnectionTurns {
+            at_the_end: place(&self.at_the_end),
+            behind: place(&self.behind),
         }
     }
 }
 
 impl ConnectionTurns {
-    /// Waits for a turn. `sent` is what the connection has sent so far.
-    pub(super) async fn take(&self, sent: impl Fn() -> u64) -> Turn {
-        let own = self.own.clone().acquire_owned().await;
-        self.turns.waiting.fetch_add(1, Ordering::Relaxed);
-        let waits = Waits(&self.turns.waiting);
-        let place = self.turns.places.clone().acquire_owned().await;
+    /// Waits for a turn, of those who have all there is or of the others. `sent` is what the
+    /// connection has sent so far.
+    pub(super) async fn take(&self, at_the_end: bool, sent: impl Fn() -> u64) -> Turn {
+        let Place { queue, own } = match at_the_end {
+            true => &self.at_the_end,
+            false => &self.behind,
+        };
+        let own = own.clone().acquire_owned().await;
+        queue.waiting.fetch_add(1, Ordering::Relaxed);
+        let waits = Waits(&queue.waiting);
+        let place = queue.places.clone().acquire_owned().await;
         drop(waits);
         Turn {
-            turns: self.turns.clone(),
+            queue: queue.clone(),
             _own: own.expect("nobody closes it"),
             _place: place.expect("nobody closes it"),
             begun: sent(),
@@ -106,7 +130,7 @@ impl Turn {
 
     /// Whether others wait for their turns, who do not stand behind this connection's own.
     pub(super) fn others_wait(&self) -> bool {
-        self.turns.waiting.load(Ordering::Relaxed) > 0
+        self.queue.waiting.load(Ordering::Relaxed) > 0
     }
 
     /// Returns when all that was written has been sent, or no more is to be waited for.
@@ -150,7 +174,7 @@ mod tests {
     use super::{AT_ONCE, TURN_BYTES, Turn, Turns};
 
     async fn take(turns: &Arc<Turns>) -> Turn {
-        turns.of_connection().take(|| 0).await
+        turns.of_connection().take(false, || 0).await
     }
 
     #[tokio::test]
@@ -165,7 +189,7 @@ mod tests {
             let turns = turns.clone();
             AbortOnDropHandle::new(tokio::spawn(async move { take(&turns).await }))
         });
-        while turns.waiting.load(Ordering::Relaxed) < later.len() {
+        while turns.behind.waiting.load(Ordering::Relaxed) < later.len() {
             yield_now().await;
         }
         assert!(first[0].others_wait());
@@ -175,11 +199,11 @@ mod tests {
         assert!(!third.is_finished());
         // One that gives up waiting is not waited for.
         drop(third);
-        while turns.waiting.load(Ordering::Relaxed) > 0 {
+        while turns.behind.waiting.load(Ordering::Relaxed) > 0 {
             yield_now().await;
         }
         drop((first, second));
-        assert_eq!(turns.places.available_permits(), AT_ONCE);
+        assert_eq!(turns.behind.places.available_permits(), AT_ONCE);
     }
 
     #[tokio::test]
@@ -188,26 +212,44 @@ mod tests {
         let many = turns.of_connection();
         let mut has_turn = Vec::new();
         for _ in 0..AT_ONCE {
-            has_turn.push(many.take(|| 0).await);
+            has_turn.push(many.take(false, || 0).await);
         }
         let mut lanes = JoinSet::new();
         for _ in 0..100 {
             let many = many.clone();
-            lanes.spawn(async move { drop(many.take(|| 0).await) });
+            lanes.spawn(async move { drop(many.take(false, || 0).await) });
         }
         let other = AbortOnDropHandle::new(tokio::spawn({
             let turns = turns.clone();
             async move { take(&turns).await }
         }));
-        while turns.waiting.load(Ordering::Relaxed) == 0 {
+        while turns.behind.waiting.load(Ordering::Relaxed) == 0 {
             yield_now().await;
         }
-        assert_eq!(turns.waiting.load(Ordering::Relaxed), 1, "only the other's");
+        assert_eq!(
+            turns.behind.waiting.load(Ordering::Relaxed),
+            1,
+            "only the other's"
+        );
         // The other one is next, although a hundred have asked before.
         has_turn.pop();
         other.await.unwrap();
         drop(has_turn);
         lanes.join_all().await;
+    }
+
+    #[tokio::test]
+    async fn whoever_has_all_there_is_does_not_wait_behind_those_who_catch_up() {
+        let turns = Turns::default();
+        let catch_up = [turns.of_connection(), turns.of_connection()];
+        let mut has_turn = Vec::new();
+        for one in &catch_up {
+            has_turn.push(one.take(false, || 0).await);
+        }
+        let own = catch_up[0].take(true, || 0).await;
+        let other = turns.of_connection().take(true, || 0).await;
+        assert!(!own.others_wait());
+        drop((own, other, has_turn));
     }
 
     #[tokio::test(start_paused = true)]

@@ -37,10 +37,11 @@ impl<'a> Line<'a> {
             .map_err(|_| Gone)
     }
 
-    /// Waits for a turn if so many bytes are to be sent by and by.
-    pub(super) async fn take_turn(&mut self, bytes: usize) {
+    /// Waits for a turn if so many bytes are to be sent by and by, which are all there is or not.
+    pub(super) async fn take_turn(&mut self, bytes: usize, at_the_end: bool) {
         if bytes >= MUCH && self.turn.is_none() {
-            self.turn = Some(self.turns.take(|| sent(self.connection)).await);
+            let turn = self.turns.take(at_the_end, || sent(self.connection));
+            self.turn = Some(turn.await);
         }
     }
 

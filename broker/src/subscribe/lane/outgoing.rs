@@ -37,6 +37,8 @@ pub(super) struct Outgoing {
     room: Option<Permit>,
     /// The right to hold what filters made, until it is sent.
     held: Option<Permit>,
+    /// Whether the first reading had all there was.
+    at_the_end: bool,
     /// Bytes of batches that came through the filters so far.
     size: usize,
     /// Readings that followed the first.
@@ -47,9 +49,10 @@ pub(super) struct Outgoing {
 
 impl Outgoing {
     /// What was read, for who has looked up to `from`.
-    pub(super) fn new(loaded: Loaded, from: Offset) -> Self {
+    pub(super) fn new(loaded: Loaded, from: Offset, at_the_end: bool) -> Self {
         Self {
             size: 0,
+            at_the_end,
             batches: loaded.read.batches.into_iter().peekable(),
             from,
             coming: VecDeque::new(),
@@ -65,6 +68,11 @@ impl Outgoing {
     /// Bytes that were sent of this reading and are to be sent by and by.
     pub(super) const fn size(&self) -> usize {
         self.size
+    }
+
+    /// Whether that is all there is.
+    pub(super) const fn is_at_the_end(&self) -> bool {
+        self.at_the_end
     }
 
     /// As many of the batches as go through the filters together.
